@@ -1,0 +1,154 @@
+package ssmproto
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/net/proxy"
+)
+
+// dialNet opens the byte stream that a WebSocket to u runs on: TCP, through
+// the proxy that t names for u if any, and TLS for wss. Doing it here, and not
+// in the WebSocket library, lets several frames share one TLS record.
+func dialNet(ctx context.Context, u *url.URL, t *http.Transport) (net.Conn, error) {
+	secure := u.Scheme == "wss"
+	target := hostPort(u, secure)
+	conn, err := dialTCP(ctx, u, target, secure, t)
+	if err != nil || !secure {
+		return conn, err
+	}
+	return startTLS(ctx, conn, u.Hostname(), t.TLSClientConfig)
+}
+
+func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *http.Transport) (net.Conn, error) {
+	dial := t.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	via, err := proxyFor(u, secure, t)
+	if err != nil {
+		return nil, err
+	}
+	if via == nil {
+		return dial(ctx, "tcp", target)
+	}
+	switch via.Scheme {
+	case "socks5", "socks5h":
+		d, err := proxy.FromURL(via, contextDialer(dial))
+		if err != nil {
+			return nil, err
+		}
+		return d.(proxy.ContextDialer).DialContext(ctx, "tcp", target)
+	case "http", "https":
+		conn, err := dial(ctx, "tcp", hostPort(via, via.Scheme == "https"))
+		if err != nil {
+			return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+		}
+		if via.Scheme == "https" {
+			if conn, err = startTLS(ctx, conn, via.Hostname(), t.TLSClientConfig); err != nil {
+				return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+			}
+		}
+		if err := connect(ctx, conn, target, via.User); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+		}
+		return conn, nil
+	}
+	return nil, fmt.Errorf("proxy %s: unknown scheme", via.Redacted())
+}
+
+// proxyFor asks t for the proxy of u, under the scheme that proxy settings
+// know it by.
+func proxyFor(u *url.URL, secure bool, t *http.Transport) (*url.URL, error) {
+	if t.Proxy == nil {
+		return nil, nil
+	}
+	asked := *u
+	asked.Scheme = "http"
+	if secure {
+		asked.Scheme = "https"
+	}
+	return t.Proxy(&http.Request{Method: http.MethodGet, URL: &asked, Host: u.Host, Header: http.Header{}})
+}
+
+// connect asks an HTTP proxy for a tunnel to target.
+func connect(ctx context.Context, conn net.Conn, target string, user *url.Userinfo) error {
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
+	if user != nil {
+		password, _ := user.Password()
+		req.Header.Set("Proxy-Authorization", "Basic "+
+			base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+	}
+	if err := req.Write(conn); err != nil {
+		return contextError(ctx, err)
+	}
+	// Nothing but the answer can be in the buffer: the far side speaks second.
+	res, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return contextError(ctx, err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("CONNECT %s: %s", target, res.Status)
+	}
+	return nil
+}
+
+func startTLS(ctx context.Context, conn net.Conn, host string, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		config = &tls.Config{}
+	}
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	config.NextProtos = []string{"http/1.1"}
+	// Small records help a browser show the first part of a page; here a
+	// batch is written when it is ready and wants no splitting.
+	config.DynamicRecordSizingDisabled = true
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+func hostPort(u *url.URL, secure bool) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if secure {
+			port = "443"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+func contextError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// contextDialer makes a dial function what golang.org/x/net/proxy forwards to.
+type contextDialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (d contextDialer) Dial(network, address string) (net.Conn, error) {
+	return d(context.Background(), network, address)
+}
+
+func (d contextDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
+}

@@ -1,0 +1,69 @@
+package ssmproto
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrSessionEnded says that the service no longer has the session: it
+	// timed out or was terminated. A Session's Resume wraps it when the
+	// service says so.
+	ErrSessionEnded = errors.New("the session has ended")
+
+	// ErrNotConnected says that the agent ended the session before it took or
+	// sent a byte of the stream, as it does when nothing listens on the port.
+	ErrNotConnected = errors.New("the agent could not connect to the port")
+
+	// ErrGap says that the channel was closed while messages were missing.
+	ErrGap = errors.New("the channel was closed before all data had arrived")
+
+	// ErrDeadPeer says that a link was given up because nothing came over it
+	// any more, not even answers to pings.
+	ErrDeadPeer = errors.New("nothing heard on the data channel")
+)
+
+// ClosedError says that the service or the agent ended the session and gave a
+// reason for people.
+type ClosedError struct{ Reason string }
+
+func (e *ClosedError) Error() string { return "the session was closed: " + e.Reason }
+
+// UpgradeError says that the service refused the WebSocket.
+type UpgradeError struct{ Status int }
+
+func (e *UpgradeError) Error() string {
+	return fmt.Sprintf("the data channel was refused with HTTP status %d", e.Status)
+}
+
+// HandshakeError says that the agent and this client could not agree.
+type HandshakeError struct{ Err error }
+
+func (e *HandshakeError) Error() string { return "handshake with the agent: " + e.Err.Error() }
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// ResumeError says that an outage was not overcome in time. Err is what went
+// wrong last.
+type ResumeError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *ResumeError) Error() string {
+	return fmt.Sprintf("could not resume the session within %v: %v", e.After.Round(time.Second), e.Err)
+}
+func (e *ResumeError) Unwrap() error { return e.Err }
+
+// Permanent marks an error of a Session's Resume as one that trying again will
+// not mend, such as a missing permission.
+func Permanent(err error) error { return &permanentError{err} }
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+func permanent(err error) bool {
+	var p *permanentError
+	return errors.Is(err, ErrSessionEnded) || errors.As(err, &p)
+}

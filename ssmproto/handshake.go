@@ -1,0 +1,177 @@
+package ssmproto
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// DefaultClientVersion is what the handshake tells the agent, which decides by
+// it what it does: it speaks versions of the reference client. This one gets
+// multiplexing and no smux keep-alive from agents that know them.
+const DefaultClientVersion = "1.2.896.0"
+
+// SessionType is what the agent says a session is.
+type SessionType string
+
+// The session types of today's agents.
+const (
+	PortSession           SessionType = "Port"
+	ShellSession          SessionType = "Standard_Stream"
+	InteractiveSession    SessionType = "InteractiveCommands"
+	NonInteractiveSession SessionType = "NonInteractiveCommands"
+)
+
+// Actions that an agent may ask for.
+const (
+	actionSessionType = "SessionType"
+	actionKMS         = "KMSEncryption"
+)
+
+type actionStatus int
+
+const (
+	actionSuccess     actionStatus = 1
+	actionFailed      actionStatus = 2
+	actionUnsupported actionStatus = 3
+)
+
+type handshakeRequest struct {
+	AgentVersion           string
+	RequestedClientActions []struct {
+		ActionType       string
+		ActionParameters json.RawMessage
+	}
+}
+
+type handshakeResponse struct {
+	ClientVersion          string
+	ProcessedClientActions []processedAction
+	Errors                 []string
+}
+
+type processedAction struct {
+	ActionType   string
+	ActionStatus actionStatus
+	ActionResult any
+	Error        string
+}
+
+type handshakeComplete struct {
+	HandshakeTimeToComplete int64 // nanoseconds
+	CustomerMessage         string
+}
+
+type encChallenge struct{ Challenge []byte }
+
+type kmsParameters struct {
+	KMSKeyID  string `json:"KMSKeyId"`
+	Challenge string
+}
+
+type kmsResult struct {
+	KMSCipherTextKey         []byte
+	KMSCipherTextHash        []byte // null in what the reference client sends
+	ChallengeAcknowledgement bool   `json:",omitempty"`
+}
+
+// handshake is what was agreed on.
+type handshake struct {
+	agentVersion string
+	sessionType  SessionType
+	properties   map[string]any
+	message      string // for the user, from HandshakeComplete
+	cipher       *streamCipher
+}
+
+// answer works through a HandshakeRequest. What it refuses, it refuses in the
+// response too, so that the agent can end the session and say why. The key
+// function may take a network round trip.
+func (h *handshake) answer(ctx context.Context, request []byte, clientVersion string,
+	key func(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error)) (response []byte, err error) {
+
+	var req handshakeRequest
+	if err := json.Unmarshal(request, &req); err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	h.agentVersion = req.AgentVersion
+	res := handshakeResponse{ClientVersion: clientVersion}
+	for _, action := range req.RequestedClientActions {
+		done := processedAction{ActionType: action.ActionType, ActionStatus: actionSuccess}
+		var failed error
+		switch action.ActionType {
+		case actionSessionType:
+			failed = h.takeSessionType(action.ActionParameters)
+		case actionKMS:
+			done.ActionResult, failed = h.takeKey(ctx, action.ActionParameters, key)
+		default:
+			failed = fmt.Errorf("unsupported action %q", action.ActionType)
+			done.ActionStatus = actionUnsupported
+		}
+		if failed != nil {
+			if done.ActionStatus == actionSuccess {
+				done.ActionStatus = actionFailed
+			}
+			done.Error = failed.Error()
+			res.Errors = append(res.Errors, failed.Error())
+			err = errors.Join(err, failed)
+		}
+		res.ProcessedClientActions = append(res.ProcessedClientActions, done)
+	}
+	response, jsonErr := json.Marshal(res)
+	return response, errors.Join(err, jsonErr)
+}
+
+func (h *handshake) takeSessionType(parameters []byte) error {
+	var p struct {
+		SessionType SessionType
+		Properties  map[string]any
+	}
+	if err := json.Unmarshal(parameters, &p); err != nil {
+		return fmt.Errorf("session type: %w", err)
+	}
+	switch p.SessionType {
+	case PortSession, ShellSession, InteractiveSession, NonInteractiveSession:
+		h.sessionType, h.properties = p.SessionType, p.Properties
+		return nil
+	}
+	return fmt.Errorf("unsupported session type %q", p.SessionType)
+}
+
+func (h *handshake) takeKey(ctx context.Context, parameters []byte,
+	key func(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error)) (any, error) {
+
+	var p kmsParameters
+	if err := json.Unmarshal(parameters, &p); err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
+	}
+	if key == nil {
+		return nil, errors.New("the session wants KMS encryption, which is not set up")
+	}
+	plain, sealed, err := key(ctx, p.KMSKeyID, p.Challenge)
+	if err != nil {
+		return nil, fmt.Errorf("data key of %s: %w", p.KMSKeyID, err)
+	}
+	h.cipher, err = newStreamCipher(plain)
+	if err != nil {
+		return nil, err
+	}
+	return kmsResult{KMSCipherTextKey: sealed, ChallengeAcknowledgement: p.Challenge != ""}, nil
+}
+
+// answerChallenge shows that we have the data key.
+func (h *handshake) answerChallenge(request []byte) ([]byte, error) {
+	var c encChallenge
+	if err := json.Unmarshal(request, &c); err != nil {
+		return nil, fmt.Errorf("challenge: %w", err)
+	}
+	if h.cipher == nil {
+		return nil, errors.New("the agent sent an encryption challenge without asking for encryption")
+	}
+	sealed, err := h.cipher.challenge(c.Challenge)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(encChallenge{sealed})
+}

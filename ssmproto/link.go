@@ -1,0 +1,263 @@
+package ssmproto
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// When a link is quiet for pingAfter we ask whether anybody is there, and when
+// it was quiet for deadAfter it is given up: a dead peer is known within 30 s.
+const (
+	pingAfter = 8 * time.Second
+	deadAfter = 24 * time.Second
+)
+
+// link is one WebSocket. One goroutine may read and one may write.
+type link struct {
+	ws   *websocket.Conn
+	net  *batchConn
+	in   []byte
+	wake func() // tells the writer that ping or pong is due
+	// first is called once, by the reader, when there is a sign of life.
+	first func()
+
+	heard  atomic.Int64 // time of the last sign of life, ns since born
+	born   time.Time
+	paused atomic.Bool // the reader waits for room: silence means nothing
+	ping   atomic.Bool // the writer is to send a ping
+	pong   atomic.Pointer[string]
+	dead   atomic.Bool
+	watch  *time.Timer
+}
+
+// hello is the first message on every link, as text.
+type hello struct {
+	MessageSchemaVersion string
+	RequestID            string `json:"RequestId"`
+	TokenValue           string
+	ClientID             string `json:"ClientId"`
+	ClientVersion        string
+}
+
+// dialLink opens a WebSocket with what g grants and introduces us.
+func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, wake func()) (*link, error) {
+	u, err := url.Parse(g.URL)
+	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
+		return nil, fmt.Errorf("stream URL %q is not a WebSocket's", g.URL)
+	}
+	conn, err := dialNet(ctx, u, t)
+	if err != nil {
+		return nil, fmt.Errorf("data channel: %w", err)
+	}
+	batch := &batchConn{Conn: conn}
+	plain := *u
+	plain.Scheme = "ws" // TLS is done already
+	dialer := websocket.Dialer{
+		NetDialContext:  func(context.Context, string, string) (net.Conn, error) { return batch, nil },
+		ReadBufferSize:  32 << 10,
+		WriteBufferSize: 4 << 10,
+	}
+	// The library's own deadline handling knows deadlines only, not cancellation.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	header := g.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header["Host"] = []string{u.Host} // as signed
+	ws, res, err := dialer.DialContext(ctx, plain.String(), header)
+	if !stop() && err == nil {
+		ws.Close()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		if errors.Is(err, websocket.ErrBadHandshake) && res != nil {
+			return nil, &UpgradeError{Status: res.StatusCode}
+		}
+		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
+	}
+	l := &link{ws: ws, net: batch, wake: wake, born: time.Now()}
+	ws.SetReadLimit(MaxFrame)
+	ws.SetPongHandler(func(string) error { l.alive(); return nil })
+	ws.SetPingHandler(func(data string) error {
+		l.alive()
+		l.pong.Store(&data)
+		l.wake()
+		return nil
+	})
+	// The answer to a close is up to the Conn, which writes from one goroutine.
+	ws.SetCloseHandler(func(int, string) error { return nil })
+
+	text, err := json.Marshal(h)
+	if err == nil {
+		err = ws.WriteMessage(websocket.TextMessage, text)
+	}
+	if err != nil {
+		ws.Close()
+		return nil, fmt.Errorf("data channel: %w", err)
+	}
+	batch.gather = true
+	l.watch = time.AfterFunc(pingAfter, l.check)
+	return l, nil
+}
+
+// alive notes a sign of life. It runs on the reader's goroutine.
+func (l *link) alive() {
+	l.heard.Store(int64(time.Since(l.born)))
+	if l.first != nil {
+		l.first()
+		l.first = nil
+	}
+}
+
+// check runs on the watch timer.
+func (l *link) check() {
+	if l.paused.Load() {
+		l.heard.Store(int64(time.Since(l.born)))
+	}
+	quiet := time.Since(l.born) - time.Duration(l.heard.Load())
+	if quiet >= deadAfter {
+		l.dead.Store(true)
+		l.net.Close()
+		return
+	}
+	if quiet >= pingAfter {
+		l.ping.Store(true)
+		l.wake()
+		l.watch.Reset(min(pingAfter, deadAfter-quiet))
+		return
+	}
+	l.watch.Reset(pingAfter - quiet)
+}
+
+// read returns the next binary frame, valid until the next call.
+func (l *link) read() ([]byte, error) {
+	for {
+		kind, r, err := l.ws.NextReader()
+		if err != nil {
+			return nil, l.ended(err)
+		}
+		l.alive()
+		l.in = l.in[:0]
+		for err == nil {
+			if len(l.in) == cap(l.in) {
+				l.in = append(l.in, make([]byte, max(len(l.in), 2<<10))...)[:len(l.in)]
+			}
+			var n int
+			n, err = r.Read(l.in[len(l.in):cap(l.in)])
+			l.in = l.in[:len(l.in)+n]
+		}
+		if err != io.EOF {
+			return nil, l.ended(err)
+		}
+		if kind == websocket.BinaryMessage {
+			return l.in, nil
+		}
+	}
+}
+
+// ended says why the link is over.
+func (l *link) ended(err error) error {
+	if l.dead.Load() {
+		return fmt.Errorf("%w for %v", ErrDeadPeer, deadAfter)
+	}
+	return fmt.Errorf("data channel: %w", err)
+}
+
+// write sends a batch of frames, and pings and pongs that are due, in one go.
+func (l *link) write(frames []byte, ends []int) error {
+	start := 0
+	for _, end := range ends {
+		if err := l.ws.WriteMessage(websocket.BinaryMessage, frames[start:end]); err != nil {
+			return l.ended(err)
+		}
+		start = end
+	}
+	if l.ping.Swap(false) {
+		if err := l.ws.WriteControl(websocket.PingMessage, nil, time.Time{}); err != nil {
+			return l.ended(err)
+		}
+	}
+	if data := l.pong.Swap(nil); data != nil {
+		if err := l.ws.WriteControl(websocket.PongMessage, []byte(*data), time.Time{}); err != nil {
+			return l.ended(err)
+		}
+	}
+	if err := l.net.flush(); err != nil {
+		return l.ended(err)
+	}
+	return nil
+}
+
+// control says that write has something to do without frames.
+func (l *link) control() bool { return l.ping.Load() || l.pong.Load() != nil }
+
+// close ends the link at once; reader and writer return.
+func (l *link) close() {
+	l.watch.Stop()
+	l.net.Close()
+}
+
+// batchConn gathers what is written until flush, so that frames that are ready
+// together share one TLS record and one system call.
+type batchConn struct {
+	net.Conn
+	gather bool
+	buf    []byte
+}
+
+func (b *batchConn) Write(p []byte) (int, error) {
+	if !b.gather {
+		return b.Conn.Write(p)
+	}
+	b.buf = append(b.buf, p...)
+	return len(p), nil
+}
+
+// SetWriteDeadline does nothing while gathering: the WebSocket library asks
+// for no deadline before every frame.
+func (b *batchConn) SetWriteDeadline(t time.Time) error {
+	if b.gather {
+		return nil
+	}
+	return b.Conn.SetWriteDeadline(t)
+}
+
+// Close closes the socket at once. TLS would try to say goodbye first, which
+// takes seconds on a path that takes nothing.
+func (b *batchConn) Close() error {
+	if t, ok := b.Conn.(*tls.Conn); ok {
+		return t.NetConn().Close()
+	}
+	return b.Conn.Close()
+}
+
+func (b *batchConn) flush() error {
+	if len(b.buf) == 0 {
+		return nil
+	}
+	_, err := b.Conn.Write(b.buf)
+	b.buf = b.buf[:0]
+	return err
+}
+
+// newUUID returns a random UUID as the hello message wants it.
+func newUUID() string {
+	var u UUID
+	rand.Read(u[:]) // never fails
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u.String()
+}

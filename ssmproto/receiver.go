@@ -1,0 +1,171 @@
+package ssmproto
+
+const (
+	// readLimit is how many bytes of the stream wait for Read at most.
+	readLimit = 1 << 20
+
+	// What may wait out of order, by number and by bytes. The agent sends
+	// about 1 MB/s and repeats a lost message within a second or so.
+	maxReorder      = 8192
+	maxReorderBytes = 8 << 20
+)
+
+// receiver is the incoming half of a stream: it puts messages into order,
+// finds duplicates and keeps what Read has not yet fetched. It has no lock and
+// no I/O. Its memory is bounded by the constants above.
+type receiver struct {
+	// control is called for each message that is not the stream's own, once
+	// and in order. The payload is valid during the call.
+	control func(t PayloadType, payload []byte)
+	cipher  *streamCipher // opens Output once set
+
+	buf   byteRing
+	slots []slot // by sequence number: what came before its turn
+	next  int64  // next to be delivered
+	kept  int    // bytes in slots
+	held  int    // messages in slots
+	total int64  // stream bytes delivered to buf
+	err   error  // what was delivered cannot be trusted from here on
+}
+
+type slot struct {
+	full    bool
+	payload PayloadType
+	data    []byte
+}
+
+func newReceiver(control func(PayloadType, []byte)) *receiver {
+	return &receiver{control: control, slots: make([]slot, 64)}
+}
+
+func (r *receiver) at(seq int64) *slot { return &r.slots[seq&int64(len(r.slots)-1)] }
+
+// full says that no more may be accepted until Read has made room.
+func (r *receiver) full() bool { return r.buf.n > readLimit-MaxFrame }
+
+// accept takes one message of stream data and says whether to acknowledge it.
+// What is not acknowledged was not kept, and will be sent again.
+func (r *receiver) accept(m *Message) bool {
+	switch ahead := m.Sequence - r.next; {
+	case m.Sequence < 0 || ahead >= maxReorder:
+		return false
+	case ahead < 0:
+		return true // a duplicate; its acknowledgement may have been lost
+	default:
+		for int(ahead) >= len(r.slots) {
+			r.growSlots()
+		}
+	}
+	s := r.at(m.Sequence)
+	if s.full {
+		return true
+	}
+	if m.Sequence == r.next && r.deliver(m.PayloadType, m.Payload) {
+		r.next++
+		r.advance()
+		return true
+	}
+	if r.kept+len(m.Payload) > maxReorderBytes {
+		return false
+	}
+	s.full, s.payload, s.data = true, m.PayloadType, append(s.data[:0], m.Payload...)
+	r.kept += len(m.Payload)
+	r.held++
+	return true
+}
+
+// advance delivers what has its turn and finds room.
+func (r *receiver) advance() {
+	for r.held > 0 {
+		s := r.at(r.next)
+		if !s.full || !r.deliver(s.payload, s.data) {
+			return
+		}
+		s.full = false
+		r.kept -= len(s.data)
+		r.held--
+		r.next++
+	}
+}
+
+// deliver hands one message on, or returns false if there is no room for it.
+func (r *receiver) deliver(t PayloadType, data []byte) bool {
+	if t != Output {
+		r.control(t, data)
+		return true
+	}
+	if r.buf.n+len(data) > readLimit {
+		return false
+	}
+	if r.cipher != nil {
+		plain, err := r.cipher.open(data)
+		if err != nil {
+			r.err = err
+			return true
+		}
+		data = plain
+	}
+	r.buf.write(data)
+	r.total += int64(len(data))
+	return true
+}
+
+func (r *receiver) growSlots() {
+	old := r.slots
+	r.slots = make([]slot, 2*len(old))
+	for i := range int64(len(old)) {
+		seq := r.next + i
+		*r.at(seq) = old[seq&int64(len(old)-1)]
+	}
+}
+
+// read copies the next bytes of the stream to p and returns their number.
+func (r *receiver) read(p []byte) int {
+	n := r.buf.read(p)
+	if n > 0 {
+		r.advance()
+	}
+	return n
+}
+
+// gap says that messages are missing before others that have come.
+func (r *receiver) gap() bool { return r.held > 0 && !r.at(r.next).full }
+
+// byteRing is a queue of bytes that grows as needed; its user bounds it.
+type byteRing struct {
+	buf  []byte // its length is a power of two
+	head int    // where the oldest byte is
+	n    int    // bytes queued
+}
+
+func (b *byteRing) write(p []byte) {
+	for len(b.buf)-b.n < len(p) {
+		b.grow()
+	}
+	tail := (b.head + b.n) & (len(b.buf) - 1)
+	k := copy(b.buf[tail:], p)
+	copy(b.buf, p[k:])
+	b.n += len(p)
+}
+
+func (b *byteRing) read(p []byte) int {
+	p = p[:min(len(p), b.n)]
+	if len(p) == 0 {
+		return 0
+	}
+	k := copy(p, b.buf[b.head:])
+	copy(p[k:], b.buf)
+	b.head = (b.head + len(p)) & (len(b.buf) - 1)
+	b.n -= len(p)
+	if b.n == 0 {
+		b.head = 0 // stay in the part of the buffer that is in the cache
+	}
+	return len(p)
+}
+
+func (b *byteRing) grow() {
+	grown := make([]byte, max(2*len(b.buf), 16<<10))
+	n := b.n
+	b.read(grown[:n])
+	b.buf, b.head, b.n = grown, 0, n
+}

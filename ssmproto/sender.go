@@ -1,0 +1,374 @@
+package ssmproto
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// MaxPayload is the number of stream bytes in one message: what the reference
+// client sends, so what the service is known to let pass.
+const MaxPayload = 1024
+
+const (
+	// reorderSlack is how many later transmissions must be acknowledged before
+	// an earlier one counts as lost: RFC 9002 section 6.1.1.
+	reorderSlack = 3
+
+	// Bounds of what Write may leave unsent: enough to fill a batch, little
+	// enough that what is written next does not wait behind it.
+	minBacklog = 4 * MaxPayload
+	maxBacklog = 64 << 10
+)
+
+// sender is the outgoing half of a stream: sequence numbers, what is in
+// flight, round-trip time, loss and retransmission. It has no clock, no lock
+// and no I/O: the caller tells the time (since any fixed moment) and writes
+// the frames that poll returns.
+//
+// Messages live in a ring that is indexed by sequence number and whose buffers
+// are used again, so that a steady stream allocates nothing.
+type sender struct {
+	typ    MessageType
+	epoch  uint64 // wall clock at time 0, in ms, for the created date
+	ids    *rand.ChaCha8
+	cipher *streamCipher // seals Output once set
+
+	ring []packet
+	una  int64 // oldest unacknowledged sequence number
+	next int64 // first one that was never sent
+	end  int64 // one past the last one queued
+
+	backlog  int   // payload bytes queued and never sent
+	inFlight int   // frame bytes sent and neither acknowledged nor lost
+	lost     int   // messages waiting to be sent again
+	resend   int64 // no lost message has a lower sequence number
+
+	order    int64 // number of transmissions so far
+	topAcked int64 // highest order that is known to have arrived
+	timerAt  time.Duration
+	backoff  uint
+
+	held      bool // the agent said that it is away (pause_publication)
+	dataAcked bool // stream data was acknowledged: the agent has dialled its port
+
+	rtt    rtt
+	window window
+}
+
+type packetState uint8
+
+const (
+	queued packetState = iota
+	inFlight
+	lost
+	acknowledged
+)
+
+type packet struct {
+	frame   []byte // head and payload
+	payload PayloadType
+	state   packetState
+	again   bool          // sent more than once: no round-trip time from it
+	first   int64         // order of the first transmission on this link
+	last    int64         // order of the latest
+	sentAt  time.Duration // time of the latest
+}
+
+func newSender(typ MessageType, epoch time.Time, seed [32]byte) *sender {
+	return &sender{
+		typ:    typ,
+		epoch:  uint64(epoch.UnixMilli()),
+		ids:    rand.NewChaCha8(seed),
+		ring:   make([]packet, 16),
+		window: newWindow(),
+		// No transmission has order 0, so nothing is lost before the first acknowledgement.
+		topAcked: -1,
+	}
+}
+
+func (s *sender) at(seq int64) *packet { return &s.ring[seq&int64(len(s.ring)-1)] }
+
+// room returns how many stream bytes write would take now.
+func (s *sender) room() int {
+	limit := min(max(s.window.size/2, minBacklog), maxBacklog)
+	return max(limit-s.backlog, 0)
+}
+
+// write queues stream bytes, as many as there is room for, and returns their
+// number. Bytes join the last message if that has not been sent yet, so small
+// writes on a busy path travel together without ever waiting for each other.
+func (s *sender) write(p []byte) int {
+	p = p[:min(len(p), s.room())]
+	n := len(p)
+	for len(p) > 0 {
+		var last *packet
+		if s.end > s.next {
+			last = s.at(s.end - 1)
+		}
+		if last == nil || last.payload != Output || len(last.frame) >= HeadLen+MaxPayload {
+			last = s.push(Output)
+		}
+		k := min(len(p), HeadLen+MaxPayload-len(last.frame))
+		last.frame = append(last.frame, p[:k]...)
+		p = p[k:]
+		s.backlog += k
+	}
+	return n
+}
+
+// control queues a message that is not the stream's. It is not held back by
+// the window.
+func (s *sender) control(t PayloadType, payload []byte) {
+	p := s.push(t)
+	p.frame = append(p.frame, payload...)
+	s.backlog += len(payload)
+}
+
+func (s *sender) push(t PayloadType) *packet {
+	if s.end-s.una == int64(len(s.ring)) {
+		s.grow()
+	}
+	p := s.at(s.end)
+	s.end++
+	frame := p.frame
+	if frame == nil {
+		frame = make([]byte, HeadLen, HeadLen+MaxPayload)
+	}
+	*p = packet{frame: frame[:HeadLen], payload: t}
+	return p
+}
+
+func (s *sender) grow() {
+	old := s.ring
+	s.ring = make([]packet, 2*len(old))
+	for seq := s.una; seq < s.end; seq++ {
+		*s.at(seq) = old[seq&int64(len(old)-1)]
+	}
+}
+
+// poll returns the next frame to write, or nil if there is none now. The frame
+// is valid until the next call on s.
+func (s *sender) poll(now time.Duration) []byte {
+	if s.lost > 0 {
+		for ; s.resend < s.next; s.resend++ {
+			if p := s.at(s.resend); p.state == lost {
+				if !s.allowed(p) {
+					return nil
+				}
+				s.lost--
+				s.resend++
+				p.again = true
+				return s.transmit(p, now)
+			}
+		}
+	}
+	if s.next == s.end {
+		return nil
+	}
+	p := s.at(s.next)
+	if !s.allowed(p) {
+		return nil
+	}
+	s.backlog -= len(p.frame) - HeadLen
+	s.seal(p, s.next, now)
+	s.next++
+	return s.transmit(p, now)
+}
+
+// allowed says whether p may go on the wire now. One message always may, so
+// that there is something whose acknowledgement moves things on.
+func (s *sender) allowed(p *packet) bool {
+	if p.payload != Output || s.inFlight == 0 {
+		return true
+	}
+	if s.held {
+		return false
+	}
+	if s.inFlight+len(p.frame) > s.window.size {
+		s.window.limited = true
+		return false
+	}
+	return true
+}
+
+func (s *sender) transmit(p *packet, now time.Duration) []byte {
+	s.order++
+	if p.first == 0 {
+		p.first = s.order
+	}
+	p.last = s.order
+	p.state = inFlight
+	p.sentAt = now
+	s.inFlight += len(p.frame)
+	if s.timerAt == 0 {
+		s.timerAt = now + s.timeout()
+	}
+	return p.frame
+}
+
+// seal completes a message; from here on its bytes do not change, however
+// often it is sent.
+func (s *sender) seal(p *packet, seq int64, now time.Duration) {
+	if s.cipher != nil && p.payload == Output {
+		p.frame = s.cipher.seal(p.frame, HeadLen)
+	}
+	m := Message{
+		Type:          s.typ,
+		SchemaVersion: 1,
+		Created:       s.epoch + uint64(now/time.Millisecond),
+		Sequence:      seq,
+		ID:            s.newID(),
+		PayloadType:   p.payload,
+	}
+	m.putHead(p.frame)
+}
+
+// newID returns a random (version 4) UUID.
+func (s *sender) newID() (id UUID) {
+	s.ids.Read(id[:]) // never fails
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// ack takes in the acknowledgement of one message. Acknowledgements of what
+// was never sent, or twice, are ignored.
+func (s *sender) ack(seq int64, now time.Duration) {
+	s.held = false
+	if seq < s.una || seq >= s.next {
+		return
+	}
+	p := s.at(seq)
+	if p.state == acknowledged {
+		return
+	}
+	switch p.state {
+	case inFlight:
+		s.inFlight -= len(p.frame)
+	case lost:
+		s.lost--
+	}
+	var d time.Duration
+	if !p.again {
+		d = now - p.sentAt
+		s.rtt.sample(d)
+	}
+	p.state = acknowledged
+	s.backoff = 0
+	s.dataAcked = s.dataAcked || p.payload == Output
+	s.window.acked(len(p.frame), d, now)
+
+	// Which of several transmissions was acknowledged is not known. That the
+	// first one arrived is the careful reading.
+	if p.first > s.topAcked {
+		s.topAcked = p.first
+		s.detectLoss(now)
+	}
+	for s.una < s.next && s.at(s.una).state == acknowledged {
+		s.una++
+	}
+	s.resend = max(s.resend, s.una)
+	if s.una == s.next || s.inFlight == 0 {
+		s.timerAt = 0
+	} else {
+		s.timerAt = now + s.timeout()
+	}
+}
+
+// detectLoss marks what must have been lost because later transmissions have
+// arrived: at least reorderSlack of them, and an eighth of a round-trip time
+// ago more than it usually takes (RFC 9002 section 6.1 has either; with
+// messages as small as ours a little reordering is more than three of them).
+func (s *sender) detectLoss(now time.Duration) {
+	patience := s.rtt.smoothed + s.rtt.smoothed/8
+	for seq := s.una; seq < s.next; seq++ {
+		p := s.at(seq)
+		if p.first > s.topAcked-reorderSlack {
+			break // nor has anything behind it been passed: first rises with seq
+		}
+		if p.state != inFlight || p.last > s.topAcked-reorderSlack {
+			continue
+		}
+		if p.last > s.topAcked-16*reorderSlack && now-p.sentAt < patience {
+			continue
+		}
+		s.markLost(seq, p)
+		s.window.lost()
+	}
+}
+
+func (s *sender) markLost(seq int64, p *packet) {
+	p.state = lost
+	s.inFlight -= len(p.frame)
+	s.lost++
+	s.resend = min(s.resend, seq)
+}
+
+func (s *sender) timeout() time.Duration {
+	return min(s.rtt.timeout()<<s.backoff, maxRTO)
+}
+
+// deadline returns when tick is due, or 0 if nothing is waited for.
+func (s *sender) deadline() time.Duration { return s.timerAt }
+
+// tick fires the retransmission timer if it is due: all that is in flight
+// counts as lost and is sent again, slowly at first (RFC 6298 section 5).
+func (s *sender) tick(now time.Duration) {
+	if s.timerAt == 0 || now < s.timerAt {
+		return
+	}
+	s.timerAt = 0
+	s.backoff = min(s.backoff+1, 8)
+	s.loseAll()
+	s.window.timedOut()
+}
+
+// postpone moves the retransmission timer while acknowledgements cannot be
+// read, because whoever reads the stream does not.
+func (s *sender) postpone(now time.Duration) {
+	if s.timerAt != 0 {
+		s.timerAt = now + s.timeout()
+	}
+}
+
+func (s *sender) loseAll() {
+	for seq := s.una; seq < s.next; seq++ {
+		if p := s.at(seq); p.state == inFlight {
+			s.markLost(seq, p)
+		}
+	}
+}
+
+// portDialled takes in that the agent has sent stream data, which proves that
+// it has dialled its port. What it was sent before, it has dropped without an
+// acknowledgement, so that need not wait for the timer.
+func (s *sender) portDialled() {
+	if !s.dataAcked {
+		s.dataAcked = true
+		s.loseAll()
+	}
+}
+
+// hold takes in pause_publication: the agent is away. One message at a time
+// goes on probing, so a start_publication that is lost does no harm.
+func (s *sender) hold() { s.held = true }
+
+// release takes in that the agent is back.
+func (s *sender) release() { s.held = false }
+
+// relink takes in that frames go over a new link from now on: what was in
+// flight on the old one is sent again.
+func (s *sender) relink() {
+	s.loseAll()
+	for seq := s.una; seq < s.next; seq++ {
+		s.at(seq).first = 0
+	}
+	s.topAcked = s.order
+	s.timerAt = 0
+	s.backoff = 0
+	s.held = false
+	s.window.relinked()
+}
+
+// idle says whether everything that was queued has been acknowledged.
+func (s *sender) idle() bool { return s.una == s.end }

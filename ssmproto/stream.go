@@ -1,0 +1,124 @@
+package ssmproto
+
+import "time"
+
+// stream is one end of the data channel without I/O: frames and a time go in,
+// frames to write come out. Whoever holds one provides the lock, the clock and
+// the link.
+type stream struct {
+	out *sender
+	in  *receiver
+
+	peer MessageType // type of the stream data that comes in
+	acks ackQueue
+	buf  []byte // the acknowledgement that poll returned last
+
+	// closed is called when the service ends the channel, with its message's
+	// payload. It may be called more than once.
+	closed func(payload []byte)
+}
+
+func newStream(ours, peer MessageType, epoch time.Time, seed [32]byte) *stream {
+	return &stream{
+		out:    newSender(ours, epoch, seed),
+		in:     newReceiver(func(PayloadType, []byte) {}),
+		peer:   peer,
+		closed: func([]byte) {},
+	}
+}
+
+// receive takes in one frame from the link. An error means that the frame was
+// ignored: if it mattered, it will come again.
+func (s *stream) receive(frame []byte, now time.Duration) error {
+	m, err := Parse(frame)
+	if err != nil {
+		return err
+	}
+	switch m.Type {
+	case s.peer:
+		s.out.release()
+		before := s.in.total
+		if s.in.accept(&m) {
+			s.acks.push(&m)
+		}
+		if s.in.total > before {
+			s.out.portDialled()
+		}
+	case Acknowledge:
+		seq, err := ParseAck(m.Payload)
+		if err != nil {
+			return err
+		}
+		s.out.ack(seq, now)
+	case ChannelClosed:
+		s.closed(m.Payload)
+	case PausePublication:
+		s.out.hold()
+	case StartPublication:
+		s.out.release()
+	}
+	return nil
+}
+
+// poll returns the next frame to write, or nil. It is valid until the next
+// call. Acknowledgements go first: the agent sleeps for nothing without them.
+func (s *stream) poll(now time.Duration) []byte {
+	if a, ok := s.acks.pop(); ok {
+		return s.ackFrame(a, now)
+	}
+	return s.out.poll(now)
+}
+
+func (s *stream) ackFrame(a pendingAck, now time.Duration) []byte {
+	m := Message{
+		Type:          Acknowledge,
+		SchemaVersion: 1,
+		Created:       s.out.epoch + uint64(now/time.Millisecond),
+		Flags:         SYN | FIN, // as both ends of the captures have it
+		ID:            s.out.newID(),
+	}
+	if cap(s.buf) == 0 {
+		s.buf = make([]byte, HeadLen, HeadLen+256)
+	}
+	s.buf = AppendAck(s.buf[:HeadLen], &Message{Type: s.peer, ID: a.id, Sequence: a.seq})
+	m.putHead(s.buf)
+	return s.buf
+}
+
+// pendingAck is an acknowledgement that has not been written yet.
+type pendingAck struct {
+	id  UUID
+	seq int64
+}
+
+// maxPendingAcks bounds what waits while the link cannot be written to. Past
+// it acknowledgements are left out, which is safe: the agent repeats the
+// message, and the repetition is acknowledged.
+const maxPendingAcks = 4096
+
+// ackQueue is a first-in first-out queue in a slice that is used again.
+type ackQueue struct {
+	q    []pendingAck
+	head int
+}
+
+func (a *ackQueue) push(m *Message) {
+	if len(a.q)-a.head >= maxPendingAcks {
+		return
+	}
+	if a.head > 0 && len(a.q) == cap(a.q) {
+		a.q = a.q[:copy(a.q, a.q[a.head:])]
+		a.head = 0
+	}
+	a.q = append(a.q, pendingAck{m.ID, m.Sequence})
+}
+
+func (a *ackQueue) pop() (pendingAck, bool) {
+	if a.head == len(a.q) {
+		a.q, a.head = a.q[:0], 0
+		return pendingAck{}, false
+	}
+	p := a.q[a.head]
+	a.head++
+	return p, true
+}

@@ -1,0 +1,266 @@
+package ssmproto
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// supervise keeps the Conn on a link, one after the other, until it ends. It
+// is the only goroutine that a Conn has without a link.
+func (c *Conn) supervise(g Grant) {
+	defer c.wg.Done()
+	var o outage
+	for {
+		err := c.serve(g, &o)
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.log.Info("no link", "err", err)
+		if o.began.IsZero() {
+			o = outage{began: time.Now(), asked: o.asked}
+		}
+		if err = c.failed(&o, err); err == nil {
+			g, err = c.resume(&o)
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// outage is the time from the end of a link to the first sign of life on
+// another: a link that dies without one is the same outage still.
+type outage struct {
+	began    time.Time // zero: there is none
+	asked    time.Time // when Resume was last called, in this outage or before
+	attempts int
+	refused  int // upgrades that were refused in a row
+}
+
+// maxRefused is how many refusals of the upgrade are put up with in one
+// outage: a token or credentials may have expired between asking and dialling.
+const maxRefused = 3
+
+// final says whether a link's error cannot be mended by another link.
+func (c *Conn) final(err error, o *outage) bool {
+	var refused *UpgradeError
+	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
+		return true // what is too large would be sent again
+	case !errors.As(err, &refused), refused.Status >= 500,
+		refused.Status == http.StatusRequestTimeout, refused.Status == http.StatusTooManyRequests:
+		return false
+	}
+	o.refused++
+	// On the first link a refusal says it all: a permission is missing.
+	return !c.isOpen() || o.refused >= maxRefused
+}
+
+// failed takes in that an attempt failed. It returns the error to end with, or
+// nil to go on.
+func (c *Conn) failed(o *outage, err error) error {
+	c.mu.Lock()
+	c.cause = err
+	c.mu.Unlock()
+	if permanent(err) || c.final(err, o) {
+		return err
+	}
+	if o.attempts == 0 {
+		return nil // the link has only just been lost
+	}
+	lasted := time.Since(o.began)
+	// The limit is looked at after an attempt, so that there is one even if
+	// a laptop has slept all that time.
+	if limit := c.cfg.ResumeTimeout; limit > 0 && lasted > limit {
+		return &ResumeError{After: lasted, Err: err}
+	}
+	if c.cfg.OnOutage != nil {
+		c.cfg.OnOutage(Outage{Err: err, Lasted: lasted})
+	}
+	return nil
+}
+
+// resume asks for another grant until it gets one or the outage ends the Conn.
+func (c *Conn) resume(o *outage) (Grant, error) {
+	for {
+		select {
+		case <-time.After(o.wait()):
+		case <-c.ctx.Done():
+			return Grant{}, c.ctx.Err()
+		}
+		o.attempts++
+		o.asked = time.Now()
+		ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+		g, err := c.session.Resume(ctx)
+		cancel()
+		if err == nil {
+			return g, nil
+		}
+		if c.ctx.Err() != nil {
+			return Grant{}, c.ctx.Err()
+		}
+		c.log.Info("resume failed", "err", err, "attempt", o.attempts)
+		if err := c.failed(o, err); err != nil {
+			return Grant{}, err
+		}
+	}
+}
+
+// wait returns how long to wait before the next attempt: with a random part,
+// so that many clients do not come back at once. The first attempt of an
+// outage is made at once, unless the outage before it has only just ended.
+func (o *outage) wait() time.Duration {
+	if o.attempts == 0 {
+		return firstWait - time.Since(o.asked)
+	}
+	d := min(firstWait<<min(o.attempts-1, 10), maxWait)
+	return d/2 + rand.N(d/2)
+}
+
+// endOutage takes in a sign of life.
+func (c *Conn) endOutage(o *outage) {
+	if o.began.IsZero() {
+		return
+	}
+	lasted := time.Since(o.began)
+	c.log.Info("link is back", "after", lasted)
+	if c.cfg.OnOutage != nil {
+		c.cfg.OnOutage(Outage{Lasted: lasted, Over: true})
+	}
+	*o = outage{asked: o.asked}
+}
+
+// dialTimeout bounds each single attempt to resume, and to open a WebSocket.
+const dialTimeout = 15 * time.Second
+
+// serve runs one link until it ends. The reader is on this goroutine, the
+// writer on one of its own that ends before serve returns.
+func (c *Conn) serve(g Grant, o *outage) error {
+	ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+	defer cancel()
+	h := hello{
+		MessageSchemaVersion: "1.0",
+		RequestID:            newUUID(),
+		TokenValue:           g.Token,
+		ClientID:             c.id,
+		ClientVersion:        c.cfg.ClientVersion,
+	}
+	l, err := dialLink(ctx, g, h, c.cfg.Transport, c.wakeWriter)
+	if err != nil {
+		return err
+	}
+	l.first = func() { c.endOutage(o) }
+	l.ping.Store(true) // the answer tells that somebody is there
+	c.attach(l)
+	// A reader that waits for the network is woken by closing the socket.
+	stop := context.AfterFunc(c.ctx, l.close)
+	defer stop()
+	written := make(chan error, 1)
+	go func() {
+		err := c.writeLoop(l)
+		if err != nil {
+			c.detach(l)
+			l.close()
+		}
+		written <- err
+	}()
+	err = c.readLoop(l)
+	c.detach(l)
+	c.wakeWriter()
+	writeErr := <-written
+	l.close()
+	if writeErr != nil && !l.dead.Load() {
+		return writeErr
+	}
+	return err
+}
+
+func (c *Conn) attach(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link, c.linked = l, true
+	c.s.out.relink()
+}
+
+func (c *Conn) detach(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.linked = false
+	if c.leaving != nil {
+		c.failLocked(ErrGap) // what is missing was lost with the link
+	}
+	c.drained.Broadcast()
+}
+
+func (c *Conn) readLoop(l *link) error {
+	for c.waitForRoom(l) {
+		frame, err := l.read()
+		if err != nil {
+			return err
+		}
+		c.received(frame)
+	}
+	return nil
+}
+
+// batchFrames is how many frames are written together at most.
+const batchFrames = 64
+
+// writeLoop writes what the core has, and sleeps until it may have more.
+func (c *Conn) writeLoop(l *link) error {
+	var batch []byte
+	var ends []int
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		batch, ends = batch[:0], ends[:0]
+		c.mu.Lock()
+		if !c.linked {
+			c.mu.Unlock()
+			return nil
+		}
+		now := c.now()
+		if c.stalled {
+			c.s.out.postpone(now)
+		} else {
+			c.s.out.tick(now)
+		}
+		for len(ends) < batchFrames {
+			frame := c.s.poll(now)
+			if frame == nil {
+				break
+			}
+			batch = append(batch, frame...)
+			ends = append(ends, len(batch))
+		}
+		due := c.s.out.deadline()
+		if c.s.out.room() > 0 {
+			c.writable.Signal()
+		}
+		if c.lingering > 0 {
+			c.drained.Broadcast()
+		}
+		c.mu.Unlock()
+		if len(ends) > 0 || l.control() {
+			if err := l.write(batch, ends); err != nil {
+				return err
+			}
+			continue
+		}
+		wait := time.Hour
+		if due > 0 {
+			wait = max(due-now, 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-c.wake:
+		case <-timer.C:
+		}
+	}
+}

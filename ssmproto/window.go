@@ -1,0 +1,127 @@
+package ssmproto
+
+import "time"
+
+const (
+	minWindow     = 4 * (HeadLen + MaxPayload)
+	initialWindow = 16 * (HeadLen + MaxPayload)
+
+	// maxWindow bounds the memory that unacknowledged messages take. It fills
+	// 100 Mbit/s at a round-trip time of 320 ms.
+	maxWindow = 4 << 20
+
+	// queueTarget is the delay that our own messages may add on the path. A
+	// keystroke waits behind it, so it is well below what a hand notices.
+	queueTarget = 25 * time.Millisecond
+
+	// baseLife is for how long the smallest round-trip time is believed; paths
+	// change. Two generations are kept so that it never has to start from none.
+	baseLife = 30 * time.Second
+)
+
+// window is the congestion window, in bytes of frames: how much may be
+// unacknowledged. It follows the delay, as LEDBAT (RFC 6817) does: the
+// round-trip time beyond the smallest one seen is the queue that we build, and
+// the window is moved so that this stays near queueTarget. Loss alone says
+// little here (below the channel is TCP), so only loss with a queue, or a lot
+// of it, shrinks the window.
+type window struct {
+	size      int
+	slowStart bool
+
+	base, nextBase time.Duration // smallest round-trip times: known, and of this generation
+	baseUntil      time.Duration
+
+	round     time.Duration // when the running round ends: about one round-trip time
+	roundMin  time.Duration // smallest sample of the running round
+	roundSent int           // messages acknowledged and lost in it
+	roundLost int
+	limited   bool // the window held something back in this round
+}
+
+func newWindow() window {
+	return window{size: initialWindow, slowStart: true}
+}
+
+// acked takes in that n bytes were acknowledged; d is the round-trip time
+// measured with them, or 0 if there is none.
+func (w *window) acked(n int, d, now time.Duration) {
+	w.roundSent++
+	if d > 0 {
+		w.measure(d, now)
+	}
+	if w.slowStart && w.limited && w.roundMin > 0 && w.queue() < queueTarget/2 {
+		w.grow(n)
+	}
+	if now >= w.round {
+		w.endRound(now)
+	}
+}
+
+// lost takes in that a message was lost.
+func (w *window) lost() {
+	w.roundSent++
+	w.roundLost++
+}
+
+// timedOut starts over: nothing was heard for a whole retransmission timeout.
+func (w *window) timedOut() {
+	w.size = minWindow
+	w.slowStart = true
+}
+
+// relinked forgets what belonged to the old path.
+func (w *window) relinked() {
+	size := max(w.size/2, initialWindow)
+	*w = newWindow()
+	w.size = size
+}
+
+func (w *window) measure(d, now time.Duration) {
+	if w.roundMin == 0 || d < w.roundMin {
+		w.roundMin = d
+	}
+	if w.nextBase == 0 || d < w.nextBase {
+		w.nextBase = d
+	}
+	if w.base == 0 || d < w.base {
+		w.base = d
+	}
+	if now >= w.baseUntil {
+		if w.baseUntil > 0 {
+			w.base, w.nextBase = w.nextBase, d
+		}
+		w.baseUntil = now + baseLife
+	}
+}
+
+// queue is the delay beyond the path's own, by the best sample of this round:
+// a single late acknowledgement is not a queue.
+func (w *window) queue() time.Duration { return w.roundMin - w.base }
+
+func (w *window) endRound(now time.Duration) {
+	if w.roundMin > 0 {
+		q := w.queue()
+		heavyLoss := w.roundSent >= 8 && w.roundLost*8 > w.roundSent
+		switch {
+		case heavyLoss, w.roundLost > 0 && q > queueTarget:
+			w.slowStart = false
+			w.size = w.size * 7 / 10
+		case q > queueTarget:
+			w.slowStart = false
+			// What stands in the queue is size*q/(base+q); take the excess
+			// over the target out, at most a half at once.
+			excess := int(float64(w.size) * float64(q-queueTarget) / float64(w.base+q))
+			w.size -= min(excess, w.size/2)
+		case !w.slowStart && w.limited:
+			// Up to an eighth a round far from the target, less near it.
+			step := int(float64(w.size) / 8 * float64(queueTarget-q) / float64(queueTarget))
+			w.grow(max(step, HeadLen+MaxPayload))
+		}
+	}
+	w.size = max(w.size, minWindow)
+	w.round = now + max(w.base, time.Millisecond)
+	w.roundMin, w.roundSent, w.roundLost, w.limited = 0, 0, 0, false
+}
+
+func (w *window) grow(n int) { w.size = min(w.size+n, maxWindow) }
