@@ -1,0 +1,208 @@
+// Ssmpipe reaches private machines through AWS Systems Manager Session
+// Manager: ssh starts it as its ProxyCommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/demo"
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// Exit statuses: 0 the stream ended as it should, 1 it did not, 2 wrong usage.
+const (
+	statusFailed = 1
+	statusUsage  = 2
+)
+
+func main() {
+	// A reader of our output that goes away is an error to handle, with a
+	// session to end, not a reason to die at once.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	os.Exit(run(ctx, os.Args))
+}
+
+func run(ctx context.Context, args []string) int {
+	err := newApp().RunContext(ctx, args)
+	var status cli.ExitCoder
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		say(err.Error())
+		return status.ExitCode()
+	case errors.Is(err, proxy.ErrTarget):
+		say(err.Error())
+		return statusUsage
+	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed):
+		return statusFailed // whoever did that knows
+	}
+	say(err.Error())
+	return statusFailed
+}
+
+// say writes one line to stderr. A terminal is in raw mode under ssh, so the
+// line brings its own carriage return there.
+func say(text string) {
+	if text == "" {
+		return
+	}
+	end := "\n"
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		end = "\r\n"
+	}
+	fmt.Fprint(os.Stderr, "ssmpipe: "+text+end)
+}
+
+func usage(format string, args ...any) error {
+	return cli.Exit(fmt.Sprintf(format, args...)+`; see "ssmpipe --help"`, statusUsage)
+}
+
+func newApp() *cli.App {
+	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "ssmpipe", c.App.Version) }
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
+	return &cli.App{
+		Name:                  "ssmpipe",
+		Usage:                 "ssh to private machines through AWS Session Manager",
+		Version:               version(),
+		HideHelpCommand:       true,
+		CustomAppHelpTemplate: appHelp,
+		OnUsageError:          usageError,
+		ExitErrHandler:        func(*cli.Context, error) {}, // run does it
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("unknown command %q", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: []*cli.Command{proxyCommand(), demoCommand()},
+	}
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error { return usage("%v", err) }
+
+func proxyCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:                   "proxy",
+		CustomHelpTemplate:     proxyHelp,
+		OnUsageError:           usageError,
+		UseShortOptionHandling: true,
+		HideHelpCommand:        true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "profile"},
+			&cli.StringFlag{Name: "region"},
+			&cli.StringFlag{Name: "document", Value: proxy.DefaultDocument},
+			&cli.StringFlag{Name: "reason"},
+			&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second},
+			&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout},
+			&cli.BoolFlag{Name: "v", Count: &verbose},
+		},
+		Action: func(c *cli.Context) error {
+			o := proxy.Options{
+				Target:         c.Args().Get(0),
+				Port:           "22",
+				Document:       c.String("document"),
+				Reason:         c.String("reason"),
+				Profile:        c.String("profile"),
+				Region:         c.String("region"),
+				ConnectTimeout: c.Duration("connect-timeout"),
+				ResumeTimeout:  c.Duration("resume-timeout"),
+				Notice:         say,
+				Log:            logger(verbose),
+			}
+			for _, arg := range c.Args().Slice() {
+				if strings.HasPrefix(arg, "-") {
+					return usage("options go before TARGET: %q", arg)
+				}
+			}
+			switch c.NArg() {
+			case 2:
+				o.Port = c.Args().Get(1)
+			case 0:
+				return usage("proxy needs a TARGET")
+			case 1:
+			default:
+				return usage("proxy takes TARGET and PORT, not %q", c.Args().Slice())
+			}
+			if n, err := strconv.ParseUint(o.Port, 10, 16); err != nil || n == 0 {
+				if n, err := net.LookupPort("tcp", o.Port); err != nil || n == 0 {
+					return usage("%q is not a port", o.Port)
+				} else {
+					o.Port = strconv.Itoa(n)
+				}
+			}
+			if o.ConnectTimeout < 0 || o.ResumeTimeout < 0 {
+				return usage("a timeout cannot be negative")
+			}
+			return proxy.Stdio(c.Context, o, os.Stdin, os.Stdout)
+		},
+	}
+}
+
+func demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:               "demo",
+		CustomHelpTemplate: demoHelp,
+		OnUsageError:       usageError,
+		HideHelpCommand:    true,
+		Action: func(c *cli.Context) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			status, err := demo.Run(c.Context, demo.Options{
+				Command:    c.Args().Slice(),
+				Executable: exe,
+				Stdin:      os.Stdin,
+				Stdout:     os.Stdout,
+				Stderr:     os.Stderr,
+			})
+			if err == nil && status != 0 {
+				err = cli.Exit("", status)
+			}
+			return err
+		},
+	}
+}
+
+// logger writes to stderr: with -v what happens to the connection, with -vv
+// everything. Payloads, tokens and keys are in neither.
+func logger(verbose int) *slog.Logger {
+	if verbose == 0 {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	level := slog.LevelInfo
+	if verbose > 1 {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// version is what the build knows: a tag, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

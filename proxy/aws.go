@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+)
+
+// ErrNoRegion says that neither a flag nor the environment nor the profile
+// names a region.
+var ErrNoRegion = errors.New("no region")
+
+// loadConfig reads the AWS configuration as every AWS tool does, and fetches
+// the credentials: that may ask a person, which must not eat up the time that
+// connecting has.
+func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithAppID("ssmpipe"),
+		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
+			a.TokenProvider = func() (string, error) { return askCode(aws.ToString(a.SerialNumber)) }
+		}),
+	}
+	if o.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.Region != "" {
+		options = append(options, config.WithRegion(o.Region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.Region == "" {
+		return cfg, ErrNoRegion
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return cfg, &credentialsError{err}
+	}
+	return cfg, nil
+}
+
+// credentialsError says that there are no credentials to call AWS with.
+type credentialsError struct{ error }
+
+func (e *credentialsError) Unwrap() error { return e.error }
+
+// transport returns how the SDK reaches the service, for the WebSocket to do
+// the same: AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are in it.
+func transport(cfg *aws.Config) *http.Transport {
+	if c, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		return c.GetTransport()
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// nodes are the demo's instances. There are two so that one can be a jump host.
+var nodes = []string{"i-0demo", "i-0demo2"}
+
+// login is the user name in the ssh config. The servers accept any.
+const login = "demo"
+
+// Options say what Run does. The zero value prints how to reach the instances
+// to nowhere and waits.
+type Options struct {
+	// Command is run in the demo's environment, and the demo ends when it
+	// does. Nil prints lines to paste instead and waits for the context.
+	Command []string
+
+	// Executable is the ssmpipe that ssh starts as its ProxyCommand. Empty
+	// means the running one.
+	Executable string
+
+	// NoSleep makes the instances' agents as fast as the machine allows.
+	// Real ones sleep 1 ms after each kilobyte that they send, and so do
+	// these otherwise: what the demo shows is what AWS will give.
+	NoSleep bool
+
+	// Stdin, Stdout and Stderr are the command's. Those that are *os.File
+	// are handed over as they are, so that a terminal stays one. What is
+	// printed without a command goes to Stdout. Nil is the null device.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Run starts the demo, runs the command or waits for ctx to end, and removes
+// everything again.
+//
+// The status is the command's: its exit status, 128+n if signal n ended it, 127
+// if there is no such command, 126 if it cannot be run. Without a command it is
+// 0. The error says why there was no command, or what failed of the demo itself
+// (status 1 unless the command had one of its own); that a command failed is no
+// error.
+//
+// Signals are the caller's to catch, by ending ctx on os.Interrupt, SIGTERM and
+// SIGHUP. The command then gets SIGTERM, and SIGKILL 2 s later. There is one
+// exception, so that Ctrl-C in an interactive command means what that command
+// makes of it: a terminal sends the interrupt to the command as well as to the
+// caller, so when ctx ends by os.Interrupt and standard input is a terminal,
+// Run sends nothing and goes on waiting for the command, as a shell does, until
+// SIGTERM or SIGHUP comes. It listens for these signals itself to know.
+func Run(ctx context.Context, o Options) (status int, err error) {
+	d, err := start(o)
+	if err != nil {
+		return 1, fmt.Errorf("demo: %w", err)
+	}
+	defer func() {
+		if closeErr := d.close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("demo: %w", closeErr))
+			if status == 0 {
+				status = 1
+			}
+		}
+	}()
+	if o.Command == nil {
+		if o.Stdout != nil {
+			if _, err := io.WriteString(o.Stdout, d.dir.instructions()); err != nil {
+				return 1, fmt.Errorf("demo: print how to reach it: %w", err)
+			}
+		}
+		<-ctx.Done()
+		return 0, nil
+	}
+	return runCommand(ctx, o, d.dir.environ(os.Environ()))
+}
+
+// A demo is what Run has started.
+type demo struct {
+	dir     *dir
+	sshds   []*sshd
+	service *ssmtest.Server
+}
+
+func start(o Options) (_ *demo, err error) {
+	if o.Executable == "" {
+		if o.Executable, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("find the ssmpipe to start: %w", err)
+		}
+	}
+	if o.Executable, err = filepath.Abs(o.Executable); err != nil {
+		return nil, fmt.Errorf("find the ssmpipe to start: %w", err)
+	}
+
+	d := new(demo)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if d.dir, err = makeDir(); err != nil {
+		return nil, err
+	}
+	client, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	d.service = ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: o.NoSleep}})
+
+	network := make(hosts)
+	hostKeys := make(map[string]key)
+	for _, id := range nodes {
+		home, err := d.dir.makeHome(id)
+		if err != nil {
+			return nil, err
+		}
+		host, err := newKey()
+		if err != nil {
+			return nil, err
+		}
+		s, err := startSSHD(id, home, host.signer, client.signer.PublicKey(), network.dialFrom(id))
+		if err != nil {
+			return nil, err
+		}
+		d.sshds = append(d.sshds, s)
+		network[id], hostKeys[id] = s.Addr(), host
+	}
+	// The network is complete: from here on it is only read.
+	for _, id := range nodes {
+		d.service.AddNode(ssmtest.Node{ID: id, Dial: network.dialFrom(id)})
+	}
+	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
+}
+
+// close ends everything that start has started, in reverse.
+func (d *demo) close() error {
+	if d.service != nil {
+		d.service.Close()
+	}
+	var errs []error
+	for _, s := range d.sshds {
+		errs = append(errs, s.Close())
+	}
+	if d.dir != nil {
+		errs = append(errs, d.dir.remove())
+	}
+	return errors.Join(errs...)
+}

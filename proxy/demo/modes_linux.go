@@ -1,0 +1,9 @@
+package demo
+
+import "golang.org/x/sys/unix"
+
+const (
+	ioctlGetTermios = unix.TCGETS
+	ioctlSetTermios = unix.TCSETS
+	charOff         = 0
+)

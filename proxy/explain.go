@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
+	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// Error is what went wrong with a target, and what its user can do about it.
+type Error struct {
+	Target string
+	Err    error
+	Next   string // the next step; "" if there is none to name
+}
+
+// Error returns one line: the target, the cause in the service's own words,
+// and the next step.
+func (e *Error) Error() string {
+	text := e.Target + ": " + cause(e.Err)
+	if e.Next != "" {
+		text = strings.TrimRight(text, ". ") + "; " + e.Next
+	}
+	return printable(text)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// cause shortens the SDK's account of a call to what the service said.
+func cause(err error) string {
+	var api smithy.APIError
+	var op *smithy.OperationError
+	switch {
+	case errors.As(err, &api):
+		text := api.ErrorCode()
+		if api.ErrorMessage() != "" {
+			text += ": " + api.ErrorMessage()
+		}
+		var resume *ssmproto.ResumeError
+		if errors.As(err, &resume) {
+			text = fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), text)
+		}
+		return text
+	case errors.As(err, &op):
+		return op.Operation() + ": " + op.Err.Error()
+	}
+	return err.Error()
+}
+
+// explain adds the target and the next step to err.
+func (o *Options) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Target: o.Target, Err: err, Next: o.next(err)}
+}
+
+func (o *Options) next(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		if next := nextForCode(api.ErrorCode()); next != "" {
+			return next
+		}
+	}
+	var (
+		upgrade  *ssmproto.UpgradeError
+		sso      *ssocreds.InvalidTokenError
+		creds    *credentialsError
+		resume   *ssmproto.ResumeError
+		dns      *net.DNSError
+		closed   *ssmproto.ClosedError
+		handshak *ssmproto.HandshakeError
+	)
+	switch {
+	case errors.Is(err, ErrNoTerminal):
+		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
+	case errors.As(err, &sso):
+		return "log in with \"aws sso login\""
+	case errors.As(err, &creds):
+		return "give --profile or AWS_PROFILE, or log in (\"aws sso login\", \"aws configure\")"
+	case errors.Is(err, ErrNoRegion):
+		return "give --region, or set AWS_REGION or the profile's region"
+	case errors.Is(err, ErrTarget):
+		return ""
+	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
+		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
+	case errors.Is(err, ssmproto.ErrNotConnected):
+		return fmt.Sprintf("check that something listens on port %s there", o.Port)
+	case errors.Is(err, ssmproto.ErrSessionEnded), errors.As(err, &closed):
+		return "connect again; an idle ssh is kept alive by ServerAliveInterval"
+	case errors.Is(err, ssmproto.ErrGap):
+		return "connect again"
+	case errors.As(err, &resume):
+		return "check the network and connect again; --resume-timeout sets how long is tried"
+	case errors.As(err, &dns):
+		return "check the network and the region's name"
+	case errors.As(err, &handshak):
+		return "update the SSM agent on the target if it is old, and try again"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errConnectTimeout):
+		return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
+	}
+	return ""
+}
+
+// nextForCode knows the service's error codes.
+func nextForCode(code string) string {
+	switch code {
+	case "TargetNotConnected":
+		return "check that it runs, that its SSM agent has network and an instance profile, and that region and account are right"
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
+		return "ask for the IAM permission that it names"
+	case "InvalidDocument":
+		return "check --document and the region"
+	case "ThrottlingException", "Throttling", "TooManyRequestsException":
+		return "too many calls in this account; try again in a while"
+	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
+		return "the credentials have expired: log in again"
+	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken":
+		return "check the credentials, and this machine's clock"
+	}
+	return ""
+}
+
+// printable keeps what a service or an agent says from breaking out of its
+// line or from commanding the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+}

@@ -1,0 +1,47 @@
+//go:build unix
+
+package proxy
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchGone returns a channel that is closed when nobody reads f any more, and
+// a function that ends the watch. Without it a killed ssh would be noticed only
+// when the far side has something to say.
+func watchGone(f *os.File) (gone <-chan struct{}, stop func()) {
+	ch := make(chan struct{})
+	var wake [2]int
+	if err := unix.Pipe(wake[:]); err != nil {
+		return ch, func() {}
+	}
+	unix.CloseOnExec(wake[0])
+	unix.CloseOnExec(wake[1])
+	ended := make(chan struct{})
+	fd := int32(f.Fd())
+	go func() {
+		defer close(ended)
+		for {
+			// No events are asked for: errors and hang-ups come unasked.
+			fds := []unix.PollFd{{Fd: fd}, {Fd: int32(wake[0]), Events: unix.POLLIN}}
+			if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+				continue
+			} else if err != nil || fds[1].Revents != 0 {
+				return
+			}
+			if fds[0].Revents != 0 {
+				if fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
+					close(ch)
+				}
+				return
+			}
+		}
+	}()
+	return ch, func() {
+		unix.Close(wake[1])
+		<-ended
+		unix.Close(wake[0])
+	}
+}

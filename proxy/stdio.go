@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// ErrStdoutClosed says that whoever read our output has gone.
+var ErrStdoutClosed = errors.New("the reader of stdout has gone")
+
+// serve pipes stdin into conn and conn into stdout until the far side ends
+// (nil, once everything has been written), stdout is closed, or ctx ends.
+// stdin's end alone ends nothing: the far side may still have much to say.
+//
+// The goroutine that reads stdin ends with stdin, which for a process is its
+// own end: a read from a pipe cannot be called off everywhere.
+func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.Writer, gone <-chan struct{}, log *slog.Logger) error {
+	stdinDone := make(chan struct{})
+	go func() {
+		defer close(stdinDone)
+		n, err := io.Copy(conn, stdin)
+		log.Debug("end of stdin", "bytes", n, "err", err)
+	}()
+	written := make(chan error, 1)
+	go func() {
+		out := &checkedWriter{w: stdout}
+		_, err := io.Copy(out, conn)
+		if out.failed {
+			err = ErrStdoutClosed
+		}
+		written <- err
+	}()
+	var err error
+	select {
+	case err = <-written:
+	case <-gone:
+		err = ErrStdoutClosed
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if errors.Is(err, ErrStdoutClosed) {
+		select {
+		case <-stdinDone: // both ends are gone: that is how a user leaves
+			err = nil
+		default:
+		}
+	}
+	return err
+}
+
+// checkedWriter tells errors of writing from errors of reading.
+type checkedWriter struct {
+	w      io.Writer
+	failed bool
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.failed = c.failed || err != nil
+	return n, err
+}

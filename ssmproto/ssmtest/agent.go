@@ -1,0 +1,481 @@
+package ssmtest
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// Agent is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
+type Agent struct {
+	// Version is what the handshake says; "" is "3.3.0.0".
+	Version string
+
+	// NoSleep leaves out the sleep of 1 ms after each message with data, and
+	// reads the port in larger pieces.
+	NoSleep bool
+
+	// ReorderLimit is how many messages are buffered when they come early, and
+	// how many of its own the agent keeps until they are acknowledged; those
+	// beyond are not kept, so never sent again. 0 is 100,000.
+	ReorderLimit int
+
+	// MessageSize is how many bytes of the stream a message has at most; 0 is
+	// 1,024.
+	MessageSize int
+
+	// NoHandshake is a very old agent: its first message is output.
+	NoHandshake bool
+
+	// HandshakeTimeout is how long the client may take to answer; 0 is 15 s.
+	HandshakeTimeout time.Duration
+
+	// ResendEvery is how often the oldest unacknowledged message is looked at,
+	// so the time for each message lost; 0 is 100 ms.
+	ResendEvery time.Duration
+}
+
+func (a Agent) withDefaults() Agent {
+	orElse := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if a.Version == "" {
+		a.Version = "3.3.0.0"
+	}
+	orElse(&a.ReorderLimit, 100_000)
+	orElse(&a.MessageSize, 1024)
+	if a.HandshakeTimeout == 0 {
+		a.HandshakeTimeout = 15 * time.Second
+	}
+	if a.ResendEvery == 0 {
+		a.ResendEvery = 100 * time.Millisecond
+	}
+	return a
+}
+
+const (
+	// completeAfter is the agent's time between HandshakeResponse and
+	// HandshakeComplete, in which it takes data, acknowledges it and throws it
+	// away.
+	completeAfter = 3 * time.Millisecond
+
+	// flushTime is how long it waits at the end for acknowledgements.
+	flushTime = 2 * time.Second
+
+	// inboxLimit is how many bytes wait for an agent (whose port is not read,
+	// or that is stalled) before the sockets are not read any more. It is well
+	// above what a client has in flight, so that its pings are answered.
+	inboxLimit = 8 << 20
+
+	// writeSize is how much is written to the port at once.
+	writeSize = 64 << 10
+)
+
+// phase is how far an agent is. It decides what becomes of data.
+type phase int
+
+const (
+	handshaking phase = iota // acknowledged and thrown away
+	dialing                  // neither acknowledged nor kept
+	connected                // written, then acknowledged
+)
+
+// agent is a session's worker on a node. Messages come by deliver; run's
+// goroutine handles them, so the fields down to phase are its alone. What the
+// agent sends is in outbox.go.
+type agent struct {
+	cfg         Agent
+	session     *Session
+	sessionType string
+	properties  map[string]string
+	ctx         context.Context
+	cancel      context.CancelFunc // stops everything
+	begun       bool               // under Session.mu
+
+	phase    phase
+	asked    time.Time       // when HandshakeRequest was sent
+	answered bool            // HandshakeResponse has come
+	deaf     bool            // a second one has blocked the agent
+	expected int64           // the next sequence number
+	early    map[int64]early // beyond expected
+	toPort   []byte          // in-order data, not yet written
+	acks     []byte          // frames, not yet sent
+	ackBody  []byte          // scratch
+	port     net.Conn
+	timer    *time.Timer // of the handshake's next step
+	dialed   chan net.Conn
+
+	up, down atomic.Int64 // bytes through the port
+
+	outbox outbox
+
+	inMu   sync.Mutex
+	inbox  []byte    // a batch, see messages
+	room   sync.Cond // the inbox has been taken
+	wake   chan struct{}
+	spares chan []byte // emptied inboxes
+}
+
+// early is a message that came before its turn.
+type early struct {
+	payloadType ssmproto.PayloadType
+	payload     []byte
+}
+
+func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]string) *agent {
+	a := &agent{
+		cfg:         cfg,
+		session:     s,
+		sessionType: sessionType,
+		properties:  properties,
+		early:       make(map[int64]early),
+		dialed:      make(chan net.Conn, 1),
+		wake:        make(chan struct{}, 1),
+		spares:      make(chan []byte, 2),
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.room.L = &a.inMu
+	a.outbox.init(a)
+	return a
+}
+
+// start lets the agent begin, or go on after pause. Session.mu is held.
+func (a *agent) start() {
+	a.outbox.setPaused(false)
+	if a.begun || a.ctx.Err() != nil {
+		return
+	}
+	a.begun = true
+	a.session.srv.wg.Go(a.run)
+	a.session.srv.wg.Go(a.outbox.resendLoop)
+}
+
+// pause tells the agent that the client's socket is gone.
+func (a *agent) pause() { a.outbox.setPaused(true) }
+
+// stop ends the agent without a word. It does not wait.
+func (a *agent) stop() {
+	a.cancel()
+	a.inMu.Lock()
+	a.room.Broadcast()
+	a.inMu.Unlock()
+	a.outbox.setPaused(false)
+}
+
+// deliver hands over a batch of messages and leaves an empty one. It waits
+// while the agent has too much to do.
+func (a *agent) deliver(batch *[]byte) {
+	a.inMu.Lock()
+	for len(a.inbox) > inboxLimit && a.ctx.Err() == nil {
+		a.room.Wait()
+	}
+	switch {
+	case a.ctx.Err() != nil: // nobody is there
+	case len(a.inbox) == 0:
+		a.inbox = *batch
+		select {
+		case *batch = <-a.spares:
+		default:
+			*batch = nil
+		}
+	default:
+		a.inbox = append(a.inbox, *batch...)
+	}
+	*batch = (*batch)[:0]
+	a.inMu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the agent's life.
+func (a *agent) run() {
+	defer func() {
+		a.cancel()
+		if a.port != nil {
+			a.port.Close()
+		}
+		select { // dialled, but too late
+		case port := <-a.dialed:
+			if port != nil {
+				port.Close()
+			}
+		default:
+		}
+	}()
+	a.timer = time.NewTimer(a.cfg.HandshakeTimeout)
+	defer a.timer.Stop()
+	a.asked = time.Now()
+	if a.cfg.NoHandshake {
+		a.timer.Stop()
+		a.dial()
+	} else {
+		a.requestHandshake()
+	}
+	for {
+		var next func()
+		select {
+		case <-a.ctx.Done():
+		case <-a.wake:
+			next = a.handleInbox
+		case <-a.timer.C:
+			next = a.handshakeStep
+		case port := <-a.dialed:
+			next = func() { a.connect(port) }
+		}
+		if !a.running() { // looked at last: events come while it is stalled, too
+			return
+		}
+		next()
+	}
+}
+
+// running waits while the agents are stalled; false means that this one has
+// been stopped.
+func (a *agent) running() bool {
+	return a.session.srv.faults.stall.pass(a.ctx.Done()) && a.ctx.Err() == nil
+}
+
+// The handshake's messages, as the agent writes them.
+type (
+	handshakeRequest struct {
+		AgentVersion           string
+		RequestedClientActions []clientAction
+	}
+	clientAction struct {
+		ActionType       string
+		ActionParameters any
+	}
+	sessionTypeParameters struct {
+		SessionType string
+		Properties  map[string]string
+	}
+	handshakeResponse struct {
+		ClientVersion          string
+		ProcessedClientActions []struct {
+			ActionType   string
+			ActionStatus int
+			Error        string
+		}
+	}
+	handshakeComplete struct {
+		HandshakeTimeToComplete time.Duration
+		CustomerMessage         string
+	}
+)
+
+func (a *agent) requestHandshake() {
+	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{
+		AgentVersion: a.cfg.Version,
+		RequestedClientActions: []clientAction{{
+			ActionType:       "SessionType",
+			ActionParameters: sessionTypeParameters{a.sessionType, a.properties},
+		}},
+	})
+}
+
+// handshakeStep is what is to do when the handshake's timer has run out.
+func (a *agent) handshakeStep() {
+	if !a.answered {
+		a.session.srv.logf("%s: handshake timed out", a.session.id)
+		a.session.End("")
+		return
+	}
+	a.outbox.sendJSON(ssmproto.HandshakeComplete, handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)})
+	a.dial()
+}
+
+// dial connects to the port without holding up the rest.
+func (a *agent) dial() {
+	a.phase = dialing
+	dial := a.session.node.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	address := net.JoinHostPort("localhost", a.properties["portNumber"])
+	a.session.srv.wg.Go(func() {
+		port, err := dial(a.ctx, "tcp", address)
+		if err != nil {
+			a.session.srv.logf("%s: %v", a.session.id, err)
+			port = nil
+		}
+		a.dialed <- port
+		if a.ctx.Err() == nil {
+			return
+		}
+		select { // run may be gone
+		case port := <-a.dialed:
+			if port != nil {
+				port.Close()
+			}
+		default:
+		}
+	})
+}
+
+// connect begins to carry bytes between client and port. It is nil if nothing
+// listens there.
+func (a *agent) connect(port net.Conn) {
+	if port == nil {
+		a.session.End("")
+		return
+	}
+	a.port = port
+	a.phase = connected
+	context.AfterFunc(a.ctx, func() { port.Close() }) // ends what waits in it
+	a.session.srv.wg.Go(func() {
+		a.outbox.portLoop(port)
+		if a.ctx.Err() == nil && a.outbox.flushed(flushTime) {
+			a.session.End("")
+		}
+	})
+}
+
+// handleInbox handles all that has come.
+func (a *agent) handleInbox() {
+	a.inMu.Lock()
+	batch := a.inbox
+	a.inbox = nil
+	a.room.Broadcast()
+	a.inMu.Unlock()
+	if len(batch) > 0 {
+		a.outbox.setPaused(false) // any message starts the agent again
+	}
+	for m := range messages(batch) {
+		if a.ctx.Err() != nil {
+			return
+		}
+		a.handle(m)
+		if len(a.toPort) >= writeSize {
+			a.flush()
+		}
+	}
+	a.flush()
+	select {
+	case a.spares <- batch[:0]:
+	default:
+	}
+}
+
+func (a *agent) handle(data []byte) {
+	m, err := ssmproto.Parse(data)
+	switch {
+	case err != nil:
+		a.session.srv.logf("%s: from the client: %v", a.session.id, err)
+	case a.deaf:
+	case m.Type == ssmproto.Acknowledge:
+		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
+			a.outbox.acknowledged(n)
+		}
+	case m.Type == ssmproto.InputStreamData:
+		a.receive(&m)
+	}
+}
+
+// receive puts a message in its place: done with, early, or next.
+func (a *agent) receive(m *ssmproto.Message) {
+	switch {
+	case m.Sequence < a.expected:
+		a.acknowledge(m) // the last acknowledgement was lost
+	case a.phase == dialing:
+	case m.Sequence > a.expected:
+		if _, ok := a.early[m.Sequence]; !ok {
+			if len(a.early) >= a.cfg.ReorderLimit {
+				return
+			}
+			a.early[m.Sequence] = early{m.PayloadType, slices.Clone(m.Payload)}
+		}
+		a.acknowledge(m)
+	default:
+		a.accept(m.PayloadType, m.Payload)
+		a.acknowledge(m)
+		for a.expected++; ; a.expected++ {
+			e, ok := a.early[a.expected]
+			if !ok {
+				break
+			}
+			delete(a.early, a.expected)
+			a.accept(e.payloadType, e.payload)
+		}
+	}
+}
+
+// accept takes the next message of the stream.
+func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
+	switch t {
+	case ssmproto.Output:
+		if a.phase == connected {
+			a.toPort = append(a.toPort, payload...)
+		}
+	case ssmproto.HandshakeResponse:
+		a.handshakeAnswered(payload)
+	case ssmproto.FlagPayload:
+		if len(payload) != 4 {
+			return
+		}
+		switch ssmproto.Flag(binary.BigEndian.Uint32(payload)) {
+		case ssmproto.TerminateSession, ssmproto.DisconnectToPort:
+			a.flush()
+			a.session.End("")
+		}
+	}
+}
+
+func (a *agent) handshakeAnswered(payload []byte) {
+	if a.phase != handshaking || a.answered {
+		a.deaf = true // a fault of the real one's
+		return
+	}
+	var r handshakeResponse
+	err := json.Unmarshal(payload, &r)
+	ok := err == nil && len(r.ProcessedClientActions) == 1 &&
+		r.ProcessedClientActions[0].ActionType == "SessionType" &&
+		r.ProcessedClientActions[0].ActionStatus == 1
+	if !ok {
+		a.session.srv.logf("%s: handshake refused: %s", a.session.id, payload)
+		a.session.End("")
+		return
+	}
+	a.answered = true
+	a.timer.Reset(completeAfter)
+}
+
+// acknowledge makes the acknowledgement of m, to be sent once the data before it
+// has been written.
+func (a *agent) acknowledge(m *ssmproto.Message) {
+	a.ackBody = ssmproto.AppendAck(a.ackBody[:0], m)
+	a.acks = appendFrame(a.acks, &ssmproto.Message{
+		Type:          ssmproto.Acknowledge,
+		SchemaVersion: 1,
+		Created:       uint64(time.Now().UnixMilli()),
+		Flags:         ssmproto.SYN | ssmproto.FIN,
+		ID:            newID(),
+		Payload:       a.ackBody,
+	})
+}
+
+// flush writes what is in order to the port and then sends acknowledgements.
+func (a *agent) flush() {
+	if len(a.toPort) > 0 {
+		n, err := a.port.Write(a.toPort)
+		a.up.Add(int64(n))
+		a.toPort = a.toPort[:0]
+		if err != nil {
+			a.port.Close() // its reader ends the session
+		}
+	}
+	if len(a.acks) > 0 {
+		a.session.toClient(a.acks, ackLimit)
+		a.acks = a.acks[:0]
+	}
+}

@@ -1,0 +1,21 @@
+// Package ssmtest is a Session Manager service, its relay and its agents, in
+// process, to test clients of the data channel against, as net/http/httptest
+// is for net/http.
+//
+// A [Server] answers the API operations that a client of Session Manager calls
+// (StartSession, ResumeSession, TerminateSession, signatures checked) and the
+// WebSockets of the data channel. A [Node] is a managed instance; the agent on
+// it behaves, message by message and timer by timer, as amazon-ssm-agent 3.3
+// does, its faults included. What can go wrong between a client and a node
+// can be made to go wrong: see Cut, CutEach, BlackHole, Offline, SetPath,
+// OnAPI, OnUpgrade, StallAgent, KillAgents and ExpireSessions.
+//
+// The bytes of a session take this way, and each stage is one file:
+//
+//	client ── socket ── pipe (up) ── agent ── port
+//	       └─ socket ── pipe (down) ─┘
+//
+// The stream logic here is written from the agent's behaviour alone and shares
+// nothing with a client but the message codec, so that a mistake in one does
+// not hide the same mistake in the other.
+package ssmtest

@@ -1,0 +1,514 @@
+package ssmtest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// end reads to the socket's end and returns its error.
+func (c *raw) end() error {
+	c.t.Helper()
+	for {
+		if _, err := c.tryRecv(wait); err != nil {
+			return err
+		}
+	}
+}
+
+// check tells whether err is how a client sees the cut.
+func (how Cut) check(err error) bool {
+	switch how {
+	case CutBye:
+		var e *websocket.CloseError
+		return errors.As(err, &e) && e.Code == websocket.CloseNormalClosure && e.Text == "Bye"
+	case CutAbnormal:
+		return websocket.IsCloseError(err, websocket.CloseAbnormalClosure) ||
+			strings.Contains(err.Error(), "unexpected EOF") // within a frame
+	default:
+		return errors.Is(err, syscall.ECONNRESET)
+	}
+}
+
+var cuts = map[string]Cut{"bye": CutBye, "abnormal": CutAbnormal, "reset": CutReset}
+
+func TestACutSessionIsResumedAndItsNumbersGoOn(t *testing.T) {
+	for name, how := range cuts {
+		t.Run(name, func(t *testing.T) {
+			s, far := newServer(t, Config{})
+			c, port := connect(t, s, far)
+			c.output("before ")
+			read(t, port, 7)
+			s.Cut(how)
+			if err := c.end(); !how.check(err) {
+				t.Errorf("the client sees %v", err)
+			}
+			c.resume()
+			port.Write([]byte("down"))
+			if m := c.recvData(); m.Sequence != 3 || string(m.Payload) != "down" {
+				t.Errorf("after the cut comes %d %q", m.Sequence, m.Payload)
+			}
+			c.output("after")
+			if got := read(t, port, 5); got != "after" {
+				t.Errorf("the port got %q", got)
+			}
+			if session := c.session(); session.Links() != 2 || session.Resumes() != 1 || s.Calls("ResumeSession") != 1 {
+				t.Errorf("%d links, %d resumes", session.Links(), session.Resumes())
+			}
+		})
+	}
+}
+
+func TestCutsOverTLS(t *testing.T) {
+	s := NewServer(Config{TLS: true})
+	defer s.Close()
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(s.CertPEM()) {
+		t.Fatal("not a certificate")
+	}
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		for name, how := range cuts {
+			ws, _, err := (&websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool}}).Dial(
+				strings.Replace(strings.Replace(s.URL(), "http", "ws", 1), "127.0.0.1", host, 1)+"/v1/data-channel/none", nil)
+			if err != websocket.ErrBadHandshake { // 403: but TLS is fine
+				t.Fatalf("%s, %s: %v, %v", host, name, ws, err)
+			}
+			_ = how
+		}
+	}
+}
+
+func TestAPausedAgentDoesNotReadItsPort(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, port := connect(t, s, far)
+	<-time.After(20 * pace) // it is in Read
+	s.Cut(CutReset)
+	session := c.session()
+	port.Write([]byte("one"))
+	eventually(t, "it reads once", func() bool { return session.BytesDown() == 8 })
+	port.Write([]byte("two"))
+	<-time.After(20 * pace)
+	if n := session.BytesDown(); n != 8 {
+		t.Errorf("it has read %d bytes", n)
+	}
+	c.resume()
+	var got []string
+	for len(got) < 2 {
+		got = append(got, string(c.recvData().Payload))
+	}
+	if want := []string{"two", "one"}; !slices.Equal(got, want) { // the first was lost
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestCutEachCutsAfterSoManyBytes(t *testing.T) {
+	for name, how := range cuts {
+		t.Run(name, func(t *testing.T) {
+			s, far := newServer(t, Config{})
+			limits := []int64{0, 200, 700, 3000, -1}
+			s.CutEach(func(link int) (int64, Cut) { return limits[link], how })
+			c := start(t, s)
+			for range limits[1:] {
+				go func() { // something both ways
+					for n := range 20 {
+						c.send(int64(n), ssmproto.Size, strings.Repeat("x", 100))
+					}
+				}()
+				if err := c.end(); !how.check(err) && !errors.Is(err, syscall.EPIPE) {
+					t.Errorf("the client sees %v", err)
+				}
+				c.resume()
+			}
+			if n := c.session().Links(); n > 4 {
+				t.Errorf("%d links", n)
+			}
+			s.CutEach(nil)
+			connect(t, s, far)
+		})
+	}
+}
+
+func TestABlackHoleSwallowsWhatIsOpenAndNothingElse(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, port := connect(t, s, far)
+	hole := c.ws
+	s.BlackHole()
+	c.output("lost")
+	port.Write([]byte("gone"))
+	hole.SetPongHandler(func(string) error { t.Error("a pong"); return nil })
+	hole.WriteControl(websocket.PingMessage, nil, time.Now().Add(wait))
+	if m, err := c.tryRecv(100 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	s.Cut(CutAbnormal) // does not get through either
+	c.resume()
+	if m := c.recvData(); string(m.Payload) != "gone" {
+		t.Errorf("got %q", m.Payload)
+	}
+	c.next--
+	c.output("again")
+	if got := read(t, port, 5); got != "again" {
+		t.Errorf("the port got %q", got)
+	}
+	c.session().End("")
+	hole.NetConn().SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := hole.NetConn().Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("the black hole: %v", err)
+	}
+}
+
+func TestOfflineResetsAndRefusesUntilItIsOver(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, _ := connect(t, s, far)
+	s.Offline(true)
+	if err := c.end(); !CutReset.check(err) {
+		t.Errorf("the client sees %v", err)
+	}
+	if _, err := call(s, "ResumeSession", map[string]string{"SessionId": c.id}); err == nil {
+		t.Error("the API answers")
+	}
+	if n := s.Calls("ResumeSession"); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+	s.Offline(false)
+	c.resume()
+	c.output("x")
+	if n := c.recvAck(); n != 1 {
+		t.Errorf("acknowledged %d", n)
+	}
+}
+
+func TestPathDelaysPingsAndMessages(t *testing.T) {
+	const delay = 30 * time.Millisecond
+	s, far := newServer(t, Config{})
+	c, _ := connect(t, s, far)
+	s.SetPath(Path{Delay: delay}, Path{Delay: delay, Jitter: delay})
+	began := time.Now()
+	c.output("x")
+	c.recvAck()
+	if took := time.Since(began); took < 2*delay || took > 8*delay {
+		t.Errorf("an acknowledgement took %v", took)
+	}
+	s.SetPath(Path{}, Path{})
+	began = time.Now()
+	for range 10 {
+		c.output("x")
+		c.recvAck()
+	}
+	if took := time.Since(began); took > 10*delay {
+		t.Errorf("without delay, ten took %v", took)
+	}
+}
+
+func TestPathRateHoldsTheSenderBack(t *testing.T) {
+	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
+	c, port := connect(t, s, far)
+	const rate, size = 1 << 20, 256 << 10
+	s.SetPath(Path{}, Path{Rate: rate})
+	began := time.Now()
+	go port.Write(make([]byte, size))
+	seen := make(map[int64]bool)
+	for got := 0; got < size; {
+		if m := c.recvData(); !seen[m.Sequence] {
+			seen[m.Sequence] = true
+			got += len(m.Payload)
+		}
+	}
+	if took := time.Since(began); took < 220*time.Millisecond || took > 800*time.Millisecond {
+		t.Errorf("%d bytes took %v at %d a second", size, took, rate)
+	}
+}
+
+func TestPathQueueDropsItsTail(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, _ := connect(t, s, far)
+	s.SetPath(Path{Rate: 10 << 20, Queue: 10 << 10}, Path{})
+	payload := strings.Repeat("x", 1024)
+	for range 100 {
+		c.output(payload)
+	}
+	// A hundred came at once; the queue held nine.
+	var acks []int64
+	for {
+		m, err := c.tryRecv(300 * time.Millisecond)
+		if err != nil {
+			break
+		}
+		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
+			acks = append(acks, n)
+		}
+	}
+	if len(acks) < 5 || len(acks) > 90 || !slices.IsSorted(acks) {
+		t.Errorf("acknowledged %v", acks)
+	}
+}
+
+func TestPathDiceFallOnMessages(t *testing.T) {
+	gather := func(t *testing.T, up Path) (acks []int64) {
+		s, far := newServer(t, Config{})
+		c, _ := connect(t, s, far)
+		s.SetPath(up, Path{})
+		for range 100 {
+			c.output("x")
+		}
+		c.write(&ssmproto.Message{Type: ssmproto.Acknowledge})
+		for {
+			m, err := c.tryRecv(200 * time.Millisecond)
+			if err != nil {
+				return acks
+			}
+			if n, err := ssmproto.ParseAck(m.Payload); err == nil {
+				acks = append(acks, n)
+			}
+		}
+	}
+	t.Run("none", func(t *testing.T) {
+		if acks := gather(t, Path{Delay: time.Millisecond}); len(acks) != 100 || !slices.IsSorted(acks) {
+			t.Errorf("acknowledged %v", acks)
+		}
+	})
+	t.Run("drop all", func(t *testing.T) {
+		if acks := gather(t, Path{Drop: 1}); len(acks) != 0 {
+			t.Errorf("acknowledged %v", acks)
+		}
+	})
+	t.Run("drop some", func(t *testing.T) {
+		if acks := gather(t, Path{Drop: 0.3}); len(acks) < 40 || len(acks) > 95 || !slices.IsSorted(acks) {
+			t.Errorf("acknowledged %v", acks)
+		}
+	})
+	t.Run("duplicate", func(t *testing.T) {
+		if acks := gather(t, Path{Duplicate: 1}); len(acks) != 200 || !slices.IsSorted(acks) {
+			t.Errorf("acknowledged %v", acks)
+		}
+	})
+	t.Run("reorder all", func(t *testing.T) { // nothing is held for ever
+		if acks := gather(t, Path{Reorder: 1}); len(acks) != 100 {
+			t.Errorf("acknowledged %v", acks)
+		}
+	})
+	t.Run("reorder some", func(t *testing.T) {
+		acks := gather(t, Path{Reorder: 0.2, Seed: 7})
+		if len(acks) != 100 || slices.IsSorted(acks) {
+			t.Errorf("acknowledged %v", acks)
+		}
+		for i, n := range acks { // one passed at most, and by no more than four
+			if d := int(n) - i - 1; d < -5 || d > 5 {
+				t.Errorf("%d comes at place %d", n, i+1)
+			}
+		}
+	})
+}
+
+func TestChannelClosedComesLastThroughTheWorstPath(t *testing.T) {
+	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
+	c, port := connect(t, s, far)
+	s.SetPath(Path{}, Path{Delay: 10 * time.Millisecond, Duplicate: 0.3, Reorder: 0.5, Jitter: 5 * time.Millisecond})
+	port.Write(make([]byte, 64<<10))
+	port.Close()
+	got, seen := 0, make(map[int64]bool)
+	for {
+		m := c.recv()
+		if m.Type == ssmproto.ChannelClosed {
+			break
+		}
+		if m.Type == ssmproto.OutputStreamData {
+			c.ack(m)
+			if !seen[m.Sequence] {
+				got += len(m.Payload)
+			}
+			seen[m.Sequence] = true
+		}
+	}
+	if got != 64<<10 {
+		t.Errorf("got %d bytes before it", got)
+	}
+	if err := c.end(); !CutBye.check(err) {
+		t.Errorf("then %v", err)
+	}
+}
+
+func TestWhatAClientSentBeforeItLeftArrives(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, _ := connect(t, s, far)
+	s.SetPath(Path{Delay: 50 * time.Millisecond}, Path{})
+	c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x02")
+	c.ws.Close()
+	c.ended()
+}
+
+func TestOnAPIAnswersInTheServicesPlace(t *testing.T) {
+	s, _ := newServer(t, Config{})
+	s.OnAPI(func(operation string) *APIError {
+		if operation == "StartSession" {
+			return &APIError{http.StatusServiceUnavailable, "ServiceUnavailable", "come back later"}
+		}
+		return nil
+	})
+	request := map[string]string{"Target": nodeID, "DocumentName": "AWS-StartSSHSession"}
+	_, err := call(s, "StartSession", request)
+	if e := (*APIError)(nil); !errors.As(err, &e) || *e != (APIError{503, "ServiceUnavailable", "come back later"}) {
+		t.Errorf("got %v", err)
+	}
+	s.OnAPI(nil)
+	if _, err := call(s, "StartSession", request); err != nil {
+		t.Error(err)
+	}
+	if n := s.Calls("StartSession"); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+func TestTheAPIRefusesInAWSsForm(t *testing.T) {
+	s, _ := newServer(t, Config{})
+	s.AddNode(Node{ID: "i-1", NotConnected: true})
+	ssh := "AWS-StartSSHSession"
+	for _, test := range []struct {
+		operation, code, message string
+		request                  map[string]any
+	}{
+		{"StartSession", "TargetNotConnected", "i-0 is not connected.", map[string]any{"Target": "i-0", "DocumentName": ssh}},
+		{"StartSession", "TargetNotConnected", "i-1 is not connected.", map[string]any{"Target": "i-1", "DocumentName": ssh}},
+		{"StartSession", "InvalidDocument", "", map[string]any{"Target": nodeID, "DocumentName": "x"}},
+		{"StartSession", "InvalidDocument", "", map[string]any{"Target": nodeID}},
+		{"StartSession", "InvalidParameters", "", map[string]any{"Target": nodeID, "DocumentName": ssh, "Parameters": map[string]any{"portNumber": []string{"x"}}}},
+		{"StartSession", "InvalidParameters", "", map[string]any{"Target": nodeID, "DocumentName": ssh, "Parameters": map[string]any{"host": []string{"x"}}}},
+		{"StartSession", "SerializationException", "", map[string]any{"Target": 1}},
+		{"ResumeSession", "DoesNotExistException", "", map[string]any{"SessionId": "x"}},
+		{"TerminateSession", "DoesNotExistException", "", map[string]any{"SessionId": "x"}},
+		{"DescribeSessions", "UnknownOperationException", "", nil},
+	} {
+		_, err := call(s, test.operation, test.request)
+		var e *APIError
+		if !errors.As(err, &e) || e.Status != 400 || e.Code != test.code || test.message != "" && e.Message != test.message {
+			t.Errorf("%s %v: %v, want %s", test.operation, test.request, err, test.code)
+		}
+	}
+}
+
+func TestOnUpgradeRefusesTheSocket(t *testing.T) {
+	s, far := newServer(t, Config{})
+	s.OnUpgrade(func(link int) int {
+		if link < 2 {
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	})
+	answer, err := call(s, "StartSession", map[string]string{"Target": nodeID, "DocumentName": "AWS-StartSSHSession"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := dial(s, answer["StreamUrl"], true); err == nil || !strings.HasSuffix(err.Error(), ": 503") {
+			t.Errorf("got %v", err)
+		}
+	}
+	c := &raw{t: t, s: s, id: answer["SessionId"], clientID: "a client"}
+	if err := c.open(answer); err != nil {
+		t.Fatal(err)
+	}
+	c.handshake()
+	far()
+}
+
+func TestTokensServeOneConnectionOfOneClient(t *testing.T) {
+	s, _ := newServer(t, Config{})
+	c := start(t, s)
+	c.recvData()
+	first := c.ws
+	resume := func() map[string]string {
+		answer, err := call(s, "ResumeSession", map[string]string{"SessionId": c.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	answer := resume()
+	other := &raw{t: t, s: s, id: c.id, clientID: "another"}
+	refused := func(c *raw, answer map[string]string) {
+		t.Helper()
+		if err := c.open(answer); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.end(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+			t.Errorf("got %v", err)
+		}
+	}
+	refused(other, answer)
+	if err := c.open(answer); err != nil {
+		t.Fatal(err)
+	}
+	// The new socket replaces the old one.
+	old := &raw{t: t, ws: first}
+	if err := old.end(); !CutBye.check(err) {
+		t.Errorf("the replaced socket sees %v", err)
+	}
+	again := &raw{t: t, s: s, id: c.id, clientID: c.clientID}
+	refused(again, answer)
+	answer["TokenValue"] = "made up"
+	refused(again, answer)
+	if n := c.session().Links(); n != 2 {
+		t.Errorf("%d links", n)
+	}
+	c.handshake() // on the second socket: the request comes again
+}
+
+func TestAStalledAgentIsSilentButTheServiceIsNot(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, port := connect(t, s, far)
+	s.StallAgent(true)
+	s.StallAgent(true)
+	c.output("x")
+	port.Write([]byte("y"))
+	pongs := 0
+	c.ws.SetPongHandler(func(string) error { pongs++; return nil })
+	c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(wait))
+	if m, err := c.tryRecv(100 * time.Millisecond); err == nil {
+		t.Errorf("got %+v", m)
+	}
+	if pongs != 1 {
+		t.Errorf("%d pongs", pongs)
+	}
+	// That deadline has spoilt the client's socket.
+	s.StallAgent(false)
+	if got := read(t, port, 1); got != "x" {
+		t.Errorf("the port got %q", got)
+	}
+	c.resume()
+	if m := c.recvData(); string(m.Payload) != "y" {
+		t.Errorf("got %q", m.Payload)
+	}
+}
+
+func TestKilledAgentsVanishWithoutAWord(t *testing.T) {
+	s, far := newServer(t, Config{})
+	c, port := connect(t, s, far)
+	s.KillAgents()
+	if _, err := port.Read(make([]byte, 1)); err == nil {
+		t.Error("the port is open")
+	}
+	pongs := 0
+	for range 2 {
+		c.output("x")
+		c.ws.SetPongHandler(func(string) error { pongs++; return nil })
+		c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(wait))
+		if m, err := c.tryRecv(50 * time.Millisecond); err == nil {
+			t.Errorf("got %+v", m)
+		}
+		c.resume()
+	}
+	if pongs != 2 || s.ActiveSessions() != 1 {
+		t.Errorf("%d pongs, %d sessions", pongs, s.ActiveSessions())
+	}
+	connect(t, s, far) // a new session has a new agent
+}

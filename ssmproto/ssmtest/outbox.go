@@ -1,0 +1,327 @@
+package ssmtest
+
+import (
+	"encoding/json"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+const (
+	// pace is how long the agent sleeps after a message.
+	pace = time.Millisecond
+
+	firstTimeout  = 200 * time.Millisecond
+	maxTimeout    = time.Second
+	minVariation  = 10 * time.Millisecond
+	noSleepChunk  = 64 << 10 // bytes read from the port at once without the pace
+	maxFreeChunks = 64
+)
+
+// outbox is an agent's sending side: the stream's numbers, what has not been
+// acknowledged, and when to send that again. Its methods may be called
+// concurrently; it is locked for a batch of messages at a time and not while it
+// sends.
+type outbox struct {
+	a       *agent
+	scratch []ssmproto.Message // portLoop's
+
+	mu       sync.Mutex
+	started  sync.Cond // not paused
+	paused   bool
+	next     int64  // sequence number
+	sent     []sent // by sequence number, the last is next-1
+	head     int    // sent[:head] is done with
+	kept     int    // of sent, waiting for an acknowledgement
+	empty    chan struct{}
+	free     []*chunk
+	rtt, dev time.Duration // smoothed; 0: not measured
+}
+
+// sent is a message that was sent.
+type sent struct {
+	ssmproto.Message
+	at     time.Time
+	resent bool
+	kept   bool // not acknowledged, and not beyond the limit
+	chunk  *chunk
+}
+
+// chunk is memory that several messages' payloads share.
+type chunk struct {
+	buf  []byte
+	refs int // under outbox.mu
+}
+
+func (o *outbox) init(a *agent) {
+	o.a = a
+	o.started.L = &o.mu
+	o.paused = true
+}
+
+func (o *outbox) setPaused(paused bool) {
+	o.mu.Lock()
+	if o.paused != paused {
+		o.paused = paused
+		o.started.Broadcast()
+	}
+	o.mu.Unlock()
+}
+
+// portLoop sends what comes from the port until that ends or the agent stops.
+func (o *outbox) portLoop(port net.Conn) {
+	size := o.a.cfg.MessageSize
+	chunkSize := size
+	if o.a.cfg.NoSleep {
+		chunkSize = max(1, noSleepChunk/size) * size
+	}
+	sleep := time.NewTimer(0)
+	defer sleep.Stop()
+	var frames []byte
+	for o.waitStarted() {
+		c := o.newChunk(chunkSize)
+		n, err := port.Read(c.buf)
+		o.a.down.Add(int64(n))
+		if !o.a.running() {
+			return
+		}
+		data := c.buf[:n]
+		if n < len(c.buf)/4 { // do not keep so much for so little
+			data = append([]byte(nil), data...)
+			o.release(c)
+			c = nil
+		}
+		// What was read is sent, paused or not: then the first is lost.
+		for first := true; len(data) > 0; first = false {
+			if !first && !o.waitStarted() {
+				return
+			}
+			frames, data = o.file(frames[:0], data, c)
+			o.a.session.toClient(frames, dataLimit)
+		}
+		if c != nil {
+			o.release(c)
+		}
+		if err != nil {
+			return
+		}
+		if !o.a.cfg.NoSleep {
+			sleep.Reset(pace)
+			select {
+			case <-sleep.C:
+			case <-o.a.ctx.Done():
+			}
+		}
+	}
+}
+
+// waitStarted waits while the agent is paused; false means that it has stopped.
+func (o *outbox) waitStarted() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.paused && o.a.ctx.Err() == nil {
+		o.started.Wait()
+	}
+	return o.a.ctx.Err() == nil
+}
+
+// file makes messages of data, in c if that is not nil, and returns their
+// frames, and the data left: while the agent is paused, one message is made.
+func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
+	now := time.Now()
+	o.scratch = o.scratch[:0]
+	o.mu.Lock()
+	for len(data) > 0 {
+		n := min(o.a.cfg.MessageSize, len(data))
+		o.scratch = append(o.scratch, o.add(ssmproto.Output, data[:n:n], c, now))
+		data = data[n:]
+		if o.paused {
+			break
+		}
+	}
+	o.mu.Unlock()
+	for i := range o.scratch { // not under the lock: digests take their time
+		frames = appendFrame(frames, &o.scratch[i])
+	}
+	return frames, data
+}
+
+// add makes the next message, o.mu held, and keeps it until it is acknowledged,
+// unless too many are kept already.
+func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.Time) ssmproto.Message {
+	m := ssmproto.Message{
+		Type:          ssmproto.OutputStreamData,
+		SchemaVersion: 1,
+		Created:       uint64(now.UnixMilli()),
+		Sequence:      o.next,
+		ID:            newID(),
+		PayloadType:   t,
+		Payload:       payload,
+	}
+	if o.next == 0 {
+		m.Flags = ssmproto.SYN
+	}
+	o.next++
+	entry := sent{}
+	if o.kept < o.a.cfg.ReorderLimit {
+		entry = sent{Message: m, at: now, kept: true, chunk: c}
+		o.kept++
+		if c != nil {
+			c.refs++
+		}
+	}
+	if o.head > 1024 && o.head > len(o.sent)/2 {
+		n := copy(o.sent, o.sent[o.head:])
+		clear(o.sent[n:])
+		o.sent, o.head = o.sent[:n], 0
+	}
+	o.sent = append(o.sent, entry)
+	return m
+}
+
+// sendJSON sends a message of the handshake.
+func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	o.mu.Lock()
+	m := o.add(t, payload, nil, time.Now())
+	o.mu.Unlock()
+	o.a.session.toClient(appendFrame(nil, &m), ackLimit)
+}
+
+// acknowledged takes a message off the list.
+func (o *outbox) acknowledged(n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := int64(len(o.sent)) - (o.next - n)
+	if i < int64(o.head) || i >= int64(len(o.sent)) || !o.sent[i].kept {
+		return
+	}
+	m := &o.sent[i]
+	if !m.resent {
+		o.measure(time.Since(m.at))
+	}
+	if m.chunk != nil {
+		o.unref(m.chunk)
+	}
+	*m = sent{}
+	o.kept--
+	o.skip()
+	if o.kept == 0 && o.empty != nil {
+		close(o.empty)
+		o.empty = nil
+	}
+}
+
+// skip moves head to the oldest message that is kept.
+func (o *outbox) skip() {
+	for o.head < len(o.sent) && !o.sent[o.head].kept {
+		o.head++
+	}
+	if o.head == len(o.sent) {
+		o.sent, o.head = o.sent[:0], 0
+	}
+}
+
+// measure smooths a round-trip time as RFC 6298 does.
+func (o *outbox) measure(rtt time.Duration) {
+	if o.rtt == 0 {
+		o.rtt, o.dev = rtt, rtt/2
+		return
+	}
+	o.dev += ((o.rtt - rtt).Abs() - o.dev) / 4
+	o.rtt += (rtt - o.rtt) / 8
+}
+
+// timeout is how old the oldest message may be before it is sent again.
+func (o *outbox) timeout() time.Duration {
+	if o.rtt == 0 {
+		return firstTimeout
+	}
+	return min(maxTimeout, o.rtt+max(minVariation, 4*o.dev))
+}
+
+// resendLoop sends the oldest unacknowledged message again when it is due: that
+// one only, however many are lost.
+func (o *outbox) resendLoop() {
+	tick := time.NewTicker(o.a.cfg.ResendEvery)
+	defer tick.Stop()
+	var frames []byte
+	for {
+		select {
+		case <-tick.C:
+		case <-o.a.ctx.Done():
+			return
+		}
+		if !o.a.running() {
+			return
+		}
+		frames = frames[:0]
+		now := time.Now()
+		o.mu.Lock()
+		o.skip()
+		if !o.paused && o.head < len(o.sent) {
+			if m := &o.sent[o.head]; now.Sub(m.at) > o.timeout() {
+				m.at, m.resent = now, true
+				frames = appendFrame(frames, &m.Message)
+			}
+		}
+		o.mu.Unlock()
+		if len(frames) > 0 {
+			o.a.session.toClient(frames, dataLimit)
+		}
+	}
+}
+
+// flushed waits, up to a limit, for everything to be acknowledged. It returns
+// false if the agent is stopped first.
+func (o *outbox) flushed(limit time.Duration) bool {
+	o.mu.Lock()
+	empty := make(chan struct{})
+	if o.kept == 0 {
+		close(empty)
+	} else {
+		o.empty = empty
+	}
+	o.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-empty:
+		return true
+	case <-timer.C:
+		return true
+	case <-o.a.ctx.Done():
+		return false
+	}
+}
+
+// newChunk returns a chunk with a reference for the caller.
+func (o *outbox) newChunk(size int) *chunk {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var c *chunk
+	if n := len(o.free); n > 0 {
+		c, o.free = o.free[n-1], o.free[:n-1]
+	} else {
+		c = &chunk{buf: make([]byte, size)}
+	}
+	c.refs = 1
+	return c
+}
+
+func (o *outbox) release(c *chunk) {
+	o.mu.Lock()
+	o.unref(c)
+	o.mu.Unlock()
+}
+
+func (o *outbox) unref(c *chunk) {
+	if c.refs--; c.refs == 0 && len(o.free) < maxFreeChunks {
+		o.free = append(o.free, c)
+	}
+}

@@ -1,0 +1,329 @@
+package ssmtest
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The credentials of a Server whose Config names none: AWS's own examples.
+const (
+	exampleAccessKeyID     = "AKIAIOSFODNN7EXAMPLE"
+	exampleSecretAccessKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+// Config says what service a Server is. The zero value is a good one.
+type Config struct {
+	// Region is the region that requests must be signed for; "" is us-east-1.
+	Region string
+
+	// The credentials that requests must be signed with. Without a key, made-up
+	// ones (see [Server.Env]). With a SessionToken, X-Amz-Security-Token must be
+	// there and signed; without one it must not.
+	AccessKeyID, SecretAccessKey, SessionToken string
+
+	// TLS serves https and wss with a self-signed certificate for 127.0.0.1 and
+	// localhost; see [Server.CertPEM].
+	TLS bool
+
+	// NoSignatureCheck lets in clients that do not sign the WebSocket upgrade.
+	// The API's calls are checked all the same.
+	NoSignatureCheck bool
+
+	// Agent is how the agents behave on nodes that do not say otherwise.
+	Agent Agent
+
+	// Logf, if not nil, is told of what happens, a line each. It is called
+	// concurrently.
+	Logf func(format string, args ...any)
+}
+
+// Node is a managed instance.
+type Node struct {
+	ID string
+
+	// Dial is what the agent's dialling of a port does; nil is net.Dialer's.
+	// The address is "localhost:PORT". The context ends with the session.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Agent, if not nil, replaces Config.Agent.
+	Agent *Agent
+
+	// NotConnected makes StartSession answer TargetNotConnected.
+	NotConnected bool
+}
+
+// Server is a service with its nodes. All methods may be called at any time
+// and concurrently.
+type Server struct {
+	cfg     Config
+	ln      net.Listener
+	http    *http.Server
+	certPEM []byte
+	url     string
+	wg      sync.WaitGroup // every goroutine started here, and every handler
+
+	faults faults
+
+	mu       sync.Mutex
+	creds    credentials
+	closed   bool
+	nodes    map[string]Node
+	sessions []*Session         // oldest first
+	conns    map[*conn]struct{} // every open network connection
+	sockets  map[*socket]bool   // those that are data channels
+	links    int                // upgrades asked for so far
+	calls    map[string]int     // by operation
+	paths    struct{ up, down Path }
+}
+
+// NewServer starts a Server on the loopback interface. It panics if it cannot
+// listen there.
+func NewServer(cfg Config) *Server {
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.AccessKeyID == "" {
+		cfg.AccessKeyID, cfg.SecretAccessKey = exampleAccessKeyID, exampleSecretAccessKey
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(fmt.Sprintf("ssmtest: cannot listen on loopback: %v", err))
+	}
+	s := &Server{
+		cfg:     cfg,
+		creds:   credentials{cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken},
+		nodes:   make(map[string]Node),
+		conns:   make(map[*conn]struct{}),
+		sockets: make(map[*socket]bool),
+		calls:   make(map[string]int),
+	}
+	var tlsConfig *tls.Config
+	scheme := "http"
+	if cfg.TLS {
+		scheme = "https"
+		tlsConfig, s.certPEM = selfSigned()
+	}
+	s.ln = &listener{Listener: ln, srv: s, tls: tlsConfig}
+	s.url = scheme + "://" + ln.Addr().String()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", s.serveAPI)
+	mux.HandleFunc("GET /v1/data-channel/{session}", s.serveDataChannel)
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !s.enter() {
+				return
+			}
+			defer s.wg.Done()
+			mux.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	s.wg.Go(func() { s.http.Serve(s.ln) })
+	return s
+}
+
+// enter counts the caller as running, unless the server is closing.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Add(1)
+	return true
+}
+
+// URL is the service's address, http://127.0.0.1:PORT or https.
+func (s *Server) URL() string { return s.url }
+
+// CertPEM is the certificate that a client must trust, or nil without TLS.
+func (s *Server) CertPEM() []byte { return slices.Clone(s.certPEM) }
+
+// Env is what a process's environment needs, as "NAME=value", to use this
+// service and nothing else of its surroundings.
+func (s *Server) Env() []string {
+	s.mu.Lock()
+	c := s.creds
+	s.mu.Unlock()
+	env := []string{
+		"AWS_ENDPOINT_URL=" + s.url,
+		"AWS_ACCESS_KEY_ID=" + c.accessKeyID,
+		"AWS_SECRET_ACCESS_KEY=" + c.secret,
+		"AWS_REGION=" + s.cfg.Region,
+		"AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+	if c.token != "" {
+		env = append(env, "AWS_SESSION_TOKEN="+c.token)
+	}
+	return env
+}
+
+// SetCredentials changes the credentials that are accepted, as when a role's
+// run out: requests signed with the old ones are refused from now on, sockets
+// that are open stay so.
+func (s *Server) SetCredentials(accessKeyID, secretAccessKey, sessionToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.creds = credentials{accessKeyID, secretAccessKey, sessionToken}
+}
+
+// AddNode adds a node, or replaces the one with its ID for sessions to come.
+func (s *Server) AddNode(n Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[n.ID] = n
+}
+
+// Sessions returns all sessions ever started, oldest first.
+func (s *Server) Sessions() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sessions)
+}
+
+// ActiveSessions returns how many sessions have not ended: what lingers in the
+// account.
+func (s *Server) ActiveSessions() int {
+	n := 0
+	for _, session := range s.Sessions() {
+		if !session.Ended() {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Server) session(id string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, session := range slices.Backward(s.sessions) {
+		if session.id == id {
+			return session
+		}
+	}
+	return nil
+}
+
+func (s *Server) openSockets() []*socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.sockets))
+}
+
+// Close ends everything and returns when no goroutine of the Server is left.
+// Sessions do not end by it as they do for a client: their sockets are reset.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.http.Close()
+	for _, session := range s.Sessions() {
+		session.agent.stop()
+	}
+	s.resetConns()
+	s.wg.Wait()
+}
+
+// resetConns resets every open connection, data channels and others.
+func (s *Server) resetConns() {
+	for _, k := range s.openSockets() {
+		k.cut(CutReset)
+	}
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.reset()
+	}
+}
+
+func (s *Server) logf(format string, args ...any) {
+	if s.cfg.Logf != nil {
+		s.cfg.Logf(format, args...)
+	}
+}
+
+// listener hands out counted connections, and none while the server is
+// offline.
+type listener struct {
+	net.Listener
+	srv *Server
+	tls *tls.Config
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: nc, tcp: nc.(*net.TCPConn), srv: l.srv}
+		if l.tls != nil {
+			c.Conn = tls.Server(nc, l.tls)
+		}
+		l.srv.mu.Lock()
+		l.srv.conns[c] = struct{}{}
+		l.srv.mu.Unlock()
+		// Looked at after the connection is on the list: whoever sets offline
+		// first and then resets the list misses none.
+		if l.srv.faults.offline.Load() {
+			c.reset()
+			continue
+		}
+		return c, nil
+	}
+}
+
+// conn is a network connection of the server. Once it carries a data channel,
+// what is read and written goes by way of the socket, which counts it.
+type conn struct {
+	net.Conn // TLS, or tcp itself
+	tcp      *net.TCPConn
+	srv      *Server
+	socket   atomic.Pointer[socket]
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if k := c.socket.Load(); k != nil {
+		return k.read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if k := c.socket.Load(); k != nil {
+		k.write(p, 0)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *conn) Close() error {
+	c.srv.mu.Lock()
+	delete(c.srv.conns, c)
+	c.srv.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// reset closes the connection with a TCP reset.
+func (c *conn) reset() {
+	c.tcp.SetLinger(0)
+	c.srv.mu.Lock()
+	delete(c.srv.conns, c)
+	c.srv.mu.Unlock()
+	c.tcp.Close()
+}

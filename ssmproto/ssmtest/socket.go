@@ -1,0 +1,460 @@
+package ssmtest
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+const (
+	// dataLimit and ackLimit are how many bytes may wait for a client to read
+	// before whoever wants to send more data, or acknowledgements, must wait.
+	// The second is larger, so that acknowledgements do not wait for data.
+	dataLimit = 256 << 10
+	ackLimit  = 2 << 20
+
+	// bufferSize is how much is read from the network at a time.
+	bufferSize = 64 << 10
+
+	// openTimeout is how long a client may take for its first message.
+	openTimeout = 30 * time.Second
+
+	// lingerTime is how long a closed connection waits for its client's end.
+	lingerTime = 2 * time.Second
+)
+
+// socket is one data channel. Its handler's goroutine reads; another writes
+// what has been queued, as many frames at once as there are. Gorilla does the
+// upgrade and the reading; server frames are not masked, so writing them is a
+// head and a copy.
+type socket struct {
+	srv     *Server
+	link    int
+	conn    *conn
+	ws      *websocket.Conn
+	session *Session
+	up      *pipe // to the agent
+	down    *pipe // to the client
+
+	// The reader's alone: the message being read, and those for the agent,
+	// each after its length, until nothing is left to read without waiting.
+	message, batch []byte
+
+	cutAfter int64 // bytes; < 0: never
+	cutHow   Cut
+	used     atomic.Int64 // bytes, both ways
+
+	hole    atomic.Bool   // swallows everything
+	over    atomic.Bool   // nothing more is queued or goes to the agent
+	written chan struct{} // closed when writeLoop has ended
+
+	mu      sync.Mutex
+	more    sync.Cond // there is something to write, or the end
+	room    sync.Cond // the queue has been taken, or is no longer
+	out     []byte    // whole frames
+	aborted bool      // over, and what is queued is not written
+}
+
+var upgrader = websocket.Upgrader{
+	ReadBufferSize: bufferSize,
+	CheckOrigin:    func(*http.Request) bool { return true },
+}
+
+// serveDataChannel answers the WebSocket upgrade and reads the data channel to
+// its end.
+func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	link := s.links
+	s.links++
+	creds := s.creds
+	s.mu.Unlock()
+	if !s.cfg.NoSignatureCheck {
+		if err := creds.verify(r, nil, s.cfg.Region, "ssmmessages", time.Now()); err != nil {
+			s.logf("link %d: %v", link, err)
+			http.Error(w, "Forbidden", http.StatusForbidden)
+			return
+		}
+	}
+	if f := s.faults.onUpgrade.Load(); f != nil && *f != nil {
+		if status := (*f)(link); status != 0 {
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+	}
+	session := s.session(r.PathValue("session"))
+	if session == nil || r.URL.Query().Get("role") != "publish_subscribe" {
+		http.NotFound(w, r)
+		return
+	}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the client has been told
+	}
+	k := &socket{
+		srv: s, link: link, ws: ws, session: session,
+		conn:     ws.NetConn().(*conn),
+		cutAfter: -1,
+		message:  make([]byte, 0, bufferSize),
+		written:  make(chan struct{}),
+	}
+	k.more.L, k.room.L = &k.mu, &k.mu
+	k.up = newPipe(s, k.toAgent, uint64(link)<<1)
+	k.down = newPipe(s, k.toNetwork, uint64(link)<<1|1)
+	if f := s.faults.cutEach.Load(); f != nil && *f != nil {
+		k.cutAfter, k.cutHow = (*f)(link)
+	}
+	ws.SetPingHandler(func(data string) error {
+		k.flushUp()
+		k.up.push(parcel{kind: ping, data: []byte(data)})
+		return nil
+	})
+	ws.SetCloseHandler(func(code int, _ string) error {
+		if code == websocket.CloseNoStatusReceived {
+			code = websocket.CloseNormalClosure
+		}
+		k.write(appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
+		return nil
+	})
+	ws.SetReadLimit(ssmproto.MaxFrame * 64) // larger ones than a client should send are the agent's matter
+
+	s.mu.Lock()
+	s.sockets[k] = true
+	k.up.setPath(s.paths.up)
+	k.down.setPath(s.paths.down)
+	closing := s.closed
+	s.mu.Unlock()
+	k.conn.socket.Store(k)
+	s.wg.Go(k.writeLoop)
+	if closing || s.faults.offline.Load() {
+		k.cut(CutReset)
+	} else if k.cutAfter == 0 {
+		k.cut(k.cutHow)
+	}
+	k.readLoop()
+
+	s.mu.Lock()
+	delete(s.sockets, k)
+	s.mu.Unlock()
+	session.detach(k)
+	k.end(false)
+	k.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+	<-k.written
+	k.conn.Close()
+	s.logf("%s: link %d closed", session.id, link)
+}
+
+// readLoop reads until the client or a fault ends the connection.
+func (k *socket) readLoop() {
+	k.conn.SetReadDeadline(time.Now().Add(openTimeout))
+	var m openMessage
+	kind, data, err := k.ws.ReadMessage()
+	if err != nil {
+		return
+	}
+	if kind == websocket.TextMessage {
+		err = json.Unmarshal(data, &m)
+	} else {
+		err = errors.New("the first message is not text")
+	}
+	if err == nil {
+		k.conn.SetReadDeadline(time.Time{})
+		err = k.session.attach(k, m)
+	}
+	if err != nil {
+		k.srv.logf("%s: link %d refused: %v", k.session.id, k.link, err)
+		k.sayGoodbye(websocket.ClosePolicyViolation, err.Error())
+		io.Copy(io.Discard, k.ws.NetConn())
+		return
+	}
+	k.srv.logf("%s: link %d open", k.session.id, k.link)
+	for k.readMessage() == nil {
+	}
+	// What the client sent before it left still arrives, in its time.
+	k.flushUp()
+	k.up.drain()
+}
+
+// readMessage reads a message and appends it to the batch. (Not into the batch
+// itself: reading on may flush it.)
+func (k *socket) readMessage() error {
+	kind, r, err := k.ws.NextReader()
+	if err != nil {
+		return err
+	}
+	b := k.message[:0]
+	for err == nil {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, bufferSize)
+		}
+		var n int
+		n, err = r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+	}
+	k.message = b
+	if err != io.EOF {
+		return err
+	}
+	if kind == websocket.BinaryMessage {
+		k.batch = appendMessage(k.batch, b)
+	}
+	return nil
+}
+
+// read is the connection's Read, called for more when all that was there has
+// been parsed, which is the moment to pass it on.
+func (k *socket) read(p []byte) (int, error) {
+	k.flushUp()
+	for {
+		n, err := k.conn.Conn.Read(p)
+		if n > 0 && !k.hole.Load() && !k.over.Load() {
+			allowed, cut := k.spend(n)
+			if cut {
+				k.cut(k.cutHow)
+			}
+			if allowed > 0 {
+				return allowed, nil
+			}
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// flushUp passes the batch on to the agent, or to what the path makes of it.
+func (k *socket) flushUp() {
+	if len(k.batch) == 0 || k.hole.Load() || k.over.Load() {
+		k.batch = k.batch[:0]
+		return
+	}
+	if !k.up.slow.Load() {
+		k.session.agent.deliver(&k.batch)
+		return
+	}
+	for m := range messages(k.batch) {
+		k.up.push(parcel{kind: frame, data: m})
+	}
+	k.batch = k.batch[:0]
+}
+
+// appendMessage appends a message to a batch.
+func appendMessage(batch, message []byte) []byte {
+	batch = binary.BigEndian.AppendUint32(batch, uint32(len(message)))
+	return append(batch, message...)
+}
+
+// messages yields what a batch holds.
+func messages(batch []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(batch) > 0 {
+			n := 4 + int(binary.BigEndian.Uint32(batch))
+			if !yield(batch[4:n]) {
+				return
+			}
+			batch = batch[n:]
+		}
+	}
+}
+
+// toAgent is the end of the way up.
+func (k *socket) toAgent(p parcel) {
+	switch {
+	case k.hole.Load() || k.over.Load():
+	case p.kind == ping:
+		k.down.push(parcel{kind: service, data: appendControl(nil, websocket.PongMessage, p.data)})
+	default:
+		one := appendMessage(nil, p.data)
+		k.session.agent.deliver(&one)
+	}
+}
+
+// toNetwork is the end of the way down.
+func (k *socket) toNetwork(p parcel) {
+	if p.kind == farewell {
+		k.sayGoodbye(websocket.CloseNormalClosure, "Bye")
+		return
+	}
+	k.write(p.data, p.limit)
+}
+
+// write queues whole frames for the client and, with a limit, waits while more
+// than that many bytes are queued.
+func (k *socket) write(frames []byte, limit int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for limit > 0 && len(k.out) > limit && !k.over.Load() && !k.hole.Load() {
+		k.room.Wait()
+	}
+	if k.over.Load() || k.hole.Load() {
+		return
+	}
+	k.out = append(k.out, frames...)
+	k.more.Signal()
+}
+
+// writeLoop writes what is queued, all at once.
+func (k *socket) writeLoop() {
+	defer close(k.written)
+	var buf []byte
+	for {
+		k.mu.Lock()
+		for len(k.out) == 0 && !k.over.Load() {
+			k.more.Wait()
+		}
+		if k.aborted {
+			k.mu.Unlock()
+			return
+		}
+		if len(k.out) == 0 {
+			k.mu.Unlock()
+			k.conn.SetReadDeadline(time.Now().Add(lingerTime))
+			k.conn.tcp.CloseWrite()
+			return
+		}
+		buf, k.out = k.out, buf[:0]
+		k.room.Broadcast()
+		last := k.over.Load()
+		k.mu.Unlock()
+		if k.hole.Load() {
+			continue
+		}
+		n, cut := len(buf), false
+		if !last { // the farewell of a cut is not cut again
+			n, cut = k.spend(n)
+			if cut && k.cutHow == CutBye {
+				n = frameEnd(buf, n)
+			}
+		}
+		if _, err := k.conn.Conn.Write(buf[:n]); err != nil {
+			k.end(true)
+			return
+		}
+		if cut {
+			k.cut(k.cutHow)
+		}
+	}
+}
+
+// spend counts n bytes against the connection's life and returns how many of
+// them it has left, and whether it is over with them.
+func (k *socket) spend(n int) (allowed int, cut bool) {
+	used := k.used.Add(int64(n))
+	if k.cutAfter < 0 || used < k.cutAfter {
+		return n, false
+	}
+	return int(max(0, int64(n)-(used-k.cutAfter))), true
+}
+
+// cut ends the connection in one of three ways, from the client's side of view
+// at once. The agent learns of it.
+func (k *socket) cut(how Cut) {
+	if k.hole.Load() && how != CutReset {
+		return // nothing gets through
+	}
+	switch how {
+	case CutBye:
+		k.mu.Lock()
+		k.out = k.out[:0]
+		k.mu.Unlock()
+		k.sayGoodbye(websocket.CloseNormalClosure, "Bye")
+		k.conn.SetDeadline(time.Now().Add(lingerTime))
+	case CutAbnormal:
+		k.end(true)
+		k.conn.SetDeadline(time.Now().Add(lingerTime))
+		k.conn.tcp.CloseWrite()
+	case CutReset:
+		k.end(true)
+		k.conn.reset()
+	}
+	k.session.detach(k)
+}
+
+// sayGoodbye queues a close frame behind what is queued and ends the sending
+// side after it. What still comes from the client is swallowed.
+func (k *socket) sayGoodbye(code int, text string) {
+	if k.hole.Load() {
+		return // not even the end gets through
+	}
+	if len(text) > 120 { // a control frame's payload has a limit of 125 bytes
+		text = text[:120]
+	}
+	k.write(appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text)), 0)
+	k.end(false)
+}
+
+// end marks the socket as over: nothing is queued or passed on any more. What
+// is queued is written, unless abort.
+func (k *socket) end(abort bool) {
+	k.mu.Lock()
+	k.over.Store(true)
+	k.aborted = k.aborted || abort
+	k.more.Broadcast()
+	k.room.Broadcast()
+	k.mu.Unlock()
+	k.up.close()
+	k.down.close()
+}
+
+// swallow makes the socket a black hole.
+func (k *socket) swallow() {
+	k.mu.Lock()
+	k.hole.Store(true)
+	k.room.Broadcast()
+	k.mu.Unlock()
+}
+
+// appendFrame appends m as a WebSocket frame.
+func appendFrame(b []byte, m *ssmproto.Message) []byte {
+	n := ssmproto.HeadLen + len(m.Payload)
+	if m.Short {
+		n -= 4
+	}
+	switch { // RFC 6455, section 5.2
+	case n < 126:
+		b = append(b, 0x80|websocket.BinaryMessage, byte(n))
+	case n < 1<<16:
+		b = append(b, 0x80|websocket.BinaryMessage, 126, byte(n>>8), byte(n))
+	default:
+		b = append(b, 0x80|websocket.BinaryMessage, 127)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return m.Append(b)
+}
+
+// appendControl appends a control frame; data is less than 126 bytes long.
+func appendControl(b []byte, opcode int, data []byte) []byte {
+	b = append(b, 0x80|byte(opcode), byte(len(data)))
+	return append(b, data...)
+}
+
+// frameLen is the length of the server frame at the start of b.
+func frameLen(b []byte) int {
+	switch n := int(b[1]); n {
+	case 126:
+		return 4 + int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return 10 + int(binary.BigEndian.Uint64(b[2:]))
+	default:
+		return 2 + n
+	}
+}
+
+// frameEnd is where the frame ends that byte n of the frames in b is in.
+func frameEnd(b []byte, n int) int {
+	end := 0
+	for end < n {
+		end += frameLen(b[end:])
+	}
+	return end
+}
