@@ -113,6 +113,9 @@ func newConn(session Session, cfg *Config) *Conn {
 	if c.cfg.ResumeTimeout == 0 {
 		c.cfg.ResumeTimeout = DefaultResumeTimeout
 	}
+	if c.cfg.pingAfter == 0 {
+		c.cfg.pingAfter = pingAfter
+	}
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, _ = http.DefaultTransport.(*http.Transport)
 	}

@@ -18,10 +18,11 @@ import (
 )
 
 // When a link is quiet for pingAfter we ask whether anybody is there, and when
-// it was quiet for deadAfter it is given up: a dead peer is known within 30 s.
+// it was quiet for deadFactor times that it is given up: a dead peer is known
+// within 30 s.
 const (
-	pingAfter = 8 * time.Second
-	deadAfter = 24 * time.Second
+	pingAfter  = 8 * time.Second
+	deadFactor = 3
 )
 
 // link is one WebSocket. One goroutine may read and one may write.
@@ -33,13 +34,14 @@ type link struct {
 	// first is called once, by the reader, when there is a sign of life.
 	first func()
 
-	heard  atomic.Int64 // time of the last sign of life, ns since born
-	born   time.Time
-	paused atomic.Bool // the reader waits for room: silence means nothing
-	ping   atomic.Bool // the writer is to send a ping
-	pong   atomic.Pointer[string]
-	dead   atomic.Bool
-	watch  *time.Timer
+	heard    atomic.Int64 // time of the last sign of life, ns since born
+	born     time.Time
+	paused   atomic.Bool // the reader waits for room: silence means nothing
+	ping     atomic.Bool // the writer is to send a ping
+	pong     atomic.Pointer[string]
+	dead     atomic.Bool
+	watch    *time.Timer
+	patience time.Duration // how long silence may last before a ping
 }
 
 // hello is the first message on every link, as text.
@@ -51,8 +53,9 @@ type hello struct {
 	ClientVersion        string
 }
 
-// dialLink opens a WebSocket with what g grants and introduces us.
-func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, wake func()) (*link, error) {
+// dialLink opens a WebSocket with what g grants and introduces us. When it has
+// been quiet for patience, it is asked for a sign of life.
+func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, patience time.Duration, wake func()) (*link, error) {
 	u, err := url.Parse(g.URL)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil, fmt.Errorf("stream URL %q is not a WebSocket's", g.URL)
@@ -88,7 +91,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, wake fun
 		}
 		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}
-	l := &link{ws: ws, net: batch, wake: wake, born: time.Now()}
+	l := &link{ws: ws, net: batch, wake: wake, born: time.Now(), patience: patience}
 	ws.SetReadLimit(MaxFrame)
 	ws.SetPongHandler(func(string) error { l.alive(); return nil })
 	ws.SetPingHandler(func(data string) error {
@@ -109,7 +112,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, wake fun
 		return nil, fmt.Errorf("data channel: %w", err)
 	}
 	batch.gather = true
-	l.watch = time.AfterFunc(pingAfter, l.check)
+	l.watch = time.AfterFunc(patience, l.check)
 	return l, nil
 }
 
@@ -128,18 +131,17 @@ func (l *link) check() {
 		l.heard.Store(int64(time.Since(l.born)))
 	}
 	quiet := time.Since(l.born) - time.Duration(l.heard.Load())
-	if quiet >= deadAfter {
+	switch limit := deadFactor * l.patience; {
+	case quiet >= limit:
 		l.dead.Store(true)
 		l.net.Close()
-		return
-	}
-	if quiet >= pingAfter {
+	case quiet >= l.patience:
 		l.ping.Store(true)
 		l.wake()
-		l.watch.Reset(min(pingAfter, deadAfter-quiet))
-		return
+		l.watch.Reset(min(l.patience, limit-quiet))
+	default:
+		l.watch.Reset(l.patience - quiet)
 	}
-	l.watch.Reset(pingAfter - quiet)
 }
 
 // read returns the next binary frame, valid until the next call.
@@ -171,7 +173,7 @@ func (l *link) read() ([]byte, error) {
 // ended says why the link is over.
 func (l *link) ended(err error) error {
 	if l.dead.Load() {
-		return fmt.Errorf("%w for %v", ErrDeadPeer, deadAfter)
+		return fmt.Errorf("%w for %v", ErrDeadPeer, deadFactor*l.patience)
 	}
 	return fmt.Errorf("data channel: %w", err)
 }

@@ -54,6 +54,8 @@ type Config struct {
 
 	// Log gets what happens, without a payload, token or key. nil: nothing.
 	Log *slog.Logger
+
+	pingAfter time.Duration // tests have no patience; 0 means pingAfter
 }
 
 // Outage describes a time without a link.

@@ -151,7 +151,7 @@ func (c *Conn) serve(g Grant, o *outage) error {
 		ClientID:             c.id,
 		ClientVersion:        c.cfg.ClientVersion,
 	}
-	l, err := dialLink(ctx, g, h, c.cfg.Transport, c.wakeWriter)
+	l, err := dialLink(ctx, g, h, c.cfg.Transport, c.cfg.pingAfter, c.wakeWriter)
 	if err != nil {
 		return err
 	}

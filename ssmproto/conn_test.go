@@ -1,0 +1,605 @@
+package ssmproto_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/nettest"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// rig is a service with one node, and a TCP port that the node's agent dials.
+type rig struct {
+	*ssmtest.Server
+	accepted chan net.Conn
+	listener net.Listener
+	stop     func()
+}
+
+const node = "i-0123456789abcdef0"
+
+// newRig starts a rig that ends with the test, which must leave nothing behind.
+func newRig(t testing.TB, cfg ssmtest.Config) *rig {
+	t.Helper()
+	checkLeaks(t)
+	r := startRig(t, cfg)
+	t.Cleanup(r.stop)
+	return r
+}
+
+func startRig(t testing.TB, cfg ssmtest.Config) *rig {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Server: ssmtest.NewServer(cfg), accepted: make(chan net.Conn, 16), listener: l}
+	r.AddNode(ssmtest.Node{ID: node, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, l.Addr().String())
+	}})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r.accepted <- c
+		}
+	}()
+	r.stop = sync.OnceFunc(func() {
+		l.Close()
+		<-done
+		r.Close()
+		for {
+			select {
+			case c := <-r.accepted:
+				c.Close()
+			default:
+				return
+			}
+		}
+	})
+	return r
+}
+
+// checkLeaks fails the test if it leaves goroutines.
+func checkLeaks(t testing.TB) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		var n int
+		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			if n = runtime.NumGoroutine(); n <= before {
+				return
+			}
+		}
+		buf := make([]byte, 1<<20)
+		t.Errorf("%d goroutines before, %d after:\n%s", before, n, buf[:runtime.Stack(buf, true)])
+	})
+}
+
+func (r *rig) dial(t testing.TB, cfg *ssmproto.Config) *ssmproto.Conn {
+	t.Helper()
+	c, err := r.tryDial(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (r *rig) tryDial(t testing.TB, cfg *ssmproto.Config) (*ssmproto.Conn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if cfg == nil {
+		cfg = &ssmproto.Config{}
+	}
+	cfg.Transport = r.Transport()
+	c, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), cfg)
+	if err == nil {
+		t.Cleanup(func() { c.Close() })
+	}
+	return c, err
+}
+
+// far returns the far side's end of the stream that was dialled last.
+func (r *rig) far(t testing.TB) net.Conn {
+	t.Helper()
+	select {
+	case c := <-r.accepted:
+		t.Cleanup(func() { c.Close() })
+		return c
+	case <-time.After(10 * time.Second):
+		t.Fatal("the agent did not dial its port")
+		return nil
+	}
+}
+
+func (r *rig) wantNoSessions(t testing.TB) {
+	t.Helper()
+	if n := r.ActiveSessions(); n != 0 {
+		t.Errorf("%d sessions linger in the account", n)
+	}
+}
+
+// random returns n bytes that are different for each seed.
+func random(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b)
+	return b
+}
+
+// exchange sends up and down at the same time and checks both.
+func exchange(near, far net.Conn, up, down []byte) error {
+	errs := make(chan error, 4)
+	go func() { errs <- send("up", near, up) }()
+	go func() { errs <- send("down", far, down) }()
+	go func() { errs <- expect("up", far, up) }()
+	go func() { errs <- expect("down", near, down) }()
+	return errors.Join(<-errs, <-errs, <-errs, <-errs)
+}
+
+func send(what string, c net.Conn, data []byte) error {
+	if n, err := c.Write(data); err != nil {
+		return fmt.Errorf("%s: written %d of %d bytes: %w", what, n, len(data), err)
+	}
+	return nil
+}
+
+func expect(what string, c net.Conn, want []byte) error {
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(c, got)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: read %d of %d bytes: %w", what, n, len(want), err)
+	case sha256.Sum256(got) != sha256.Sum256(want):
+		return fmt.Errorf("%s: the bytes differ", what)
+	}
+	return nil
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStreamCarriesEveryByteAsItIs(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	if near.SessionType() != ssmproto.PortSession {
+		t.Errorf("session type %q", near.SessionType())
+	}
+	far := r.far(t)
+	go io.Copy(far, far)
+	for b := range 256 {
+		one := []byte{byte(b)}
+		if n, err := near.Write(nil); n != 0 || err != nil {
+			t.Fatalf("empty write: %d, %v", n, err)
+		}
+		if n, err := near.Read(nil); n != 0 || err != nil {
+			t.Fatalf("empty read: %d, %v", n, err)
+		}
+		check(t, send("echo", near, one))
+		check(t, expect("echo", near, one))
+	}
+	near.Close()
+	r.wantNoSessions(t)
+}
+
+func TestBulkBothWays(t *testing.T) {
+	for _, tls := range []bool{false, true} {
+		r := newRig(t, ssmtest.Config{TLS: tls, Agent: ssmtest.Agent{NoSleep: true}})
+		near := r.dial(t, nil)
+		check(t, exchange(near, r.far(t), random(8<<20, 1), random(8<<20, 2)))
+		near.Close()
+		r.wantNoSessions(t)
+	}
+}
+
+// TestCuts is what today's clients fail: the socket is cut again and again, at
+// any byte, in the handshake too, while both sides send. The agent keeps its
+// pace, because it repeats only ten lost messages a second.
+func TestCuts(t *testing.T) {
+	checkLeaks(t)
+	runs := 50
+	if testing.Short() {
+		runs = 5
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 10)
+	var links atomic.Int64
+	for run := range runs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			n, err := cutRun(t, run)
+			if err != nil {
+				t.Errorf("run %d: %v", run, err)
+			}
+			links.Add(int64(n))
+			<-slots
+		})
+	}
+	wg.Wait()
+	if n := int(links.Load()); n < 10*runs {
+		t.Errorf("%d links in %d runs: that tests little", n, runs)
+	} else {
+		t.Logf("%d runs, %d links", runs, n)
+	}
+}
+
+// cutRun moves 8 MiB each way over one session and returns how many links it
+// took.
+func cutRun(t testing.TB, run int) (links int, err error) {
+	r := startRig(t, ssmtest.Config{TLS: run%5 == 0})
+	defer r.stop()
+	var mu sync.Mutex
+	rng := rand.New(rand.NewPCG(uint64(run), 7))
+	r.CutEach(func(link int) (int64, ssmtest.Cut) {
+		mu.Lock()
+		defer mu.Unlock()
+		how := ssmtest.Cut(rng.IntN(3))
+		if run%2 == 0 && link < 3 {
+			return rng.Int64N(2000), how // in the handshake
+		}
+		return rng.Int64N(2 << 20), how
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	near, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), &ssmproto.Config{Transport: r.Transport()})
+	if err != nil {
+		return 0, err
+	}
+	defer near.Close()
+	far := <-r.accepted
+	defer far.Close()
+	if err := exchange(near, far, random(8<<20, uint64(run)), random(8<<20, uint64(run)+100)); err != nil {
+		return 0, err
+	}
+	links = r.Sessions()[0].Links()
+	near.Close()
+	if n := r.ActiveSessions(); n != 0 {
+		err = fmt.Errorf("%d sessions linger in the account", n)
+	}
+	return links, err
+}
+
+func TestLossDuplicatesAndReordering(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	bad := ssmtest.Path{Drop: 0.02, Duplicate: 0.02, Reorder: 0.05, Delay: time.Millisecond}
+	r.SetPath(bad, bad)
+	near := r.dial(t, nil)
+	far := r.far(t)
+	up := random(8<<20, 1)
+	// The agent mends one loss in 100 ms at best, so little comes down.
+	check(t, exchange(near, far, up, random(256<<10, 2)))
+	near.Close()
+	r.wantNoSessions(t)
+}
+
+func TestDeadPeerIsReplaced(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	cfg := &ssmproto.Config{}
+	cfg.SetPingAfter(50 * time.Millisecond)
+	near := r.dial(t, cfg)
+	far := r.far(t)
+	check(t, send("up", near, []byte("before")))
+	check(t, expect("up", far, []byte("before")))
+	r.BlackHole()
+	check(t, exchange(near, far, random(100_000, 1), random(100_000, 2)))
+	if r.Sessions()[0].Links() != 2 {
+		t.Errorf("%d links", r.Sessions()[0].Links())
+	}
+}
+
+// TestQuietPeerIsNotDead: an idle session is kept, and so is one whose reader
+// dawdles, although then no answer to a ping can be seen.
+func TestQuietPeerIsNotDead(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	cfg := &ssmproto.Config{}
+	cfg.SetPingAfter(20 * time.Millisecond)
+	near := r.dial(t, cfg)
+	far := r.far(t)
+	time.Sleep(200 * time.Millisecond) // ten pings' worth of silence
+	data := random(8<<20, 3)
+	go far.Write(data)
+	waitFor(t, "a full buffer", func() bool { return near.Buffered() > 700<<10 })
+	time.Sleep(200 * time.Millisecond)
+	if n := near.Buffered(); n > 10<<20 {
+		t.Errorf("%d bytes buffered", n)
+	}
+	check(t, expect("down", near, data))
+	if links := r.Sessions()[0].Links(); links != 1 {
+		t.Errorf("%d links, want the first still", links)
+	}
+}
+
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s after 10 s", what)
+		}
+	}
+}
+
+func TestFarSideEnds(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	want := random(3<<20, 4)
+	go func() {
+		far.Write(want)
+		far.Close()
+	}()
+	waitFor(t, "end of the session", r.Sessions()[0].Ended)
+	got, err := io.ReadAll(near)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes, then %v", len(got), len(want), err)
+	}
+	if _, err := near.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("write after the end: %v", err)
+	}
+	near.Close()
+	if n := r.Calls("TerminateSession"); n != 0 {
+		t.Errorf("a session that was over was terminated %d times", n)
+	}
+}
+
+func TestNothingListensOnThePort(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	r.listener.Close()
+	near, err := r.tryDial(t, nil)
+	if err == nil {
+		send := []byte("hello")
+		near.Write(send)
+		_, err = near.Read(send)
+	}
+	if !errors.Is(err, ssmproto.ErrNotConnected) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestServiceEndsTheSession(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	r.far(t)
+	r.Sessions()[0].End("Your administrator says good night")
+	_, err := io.ReadAll(near)
+	var closed *ssmproto.ClosedError
+	if !errors.As(err, &closed) || !strings.Contains(closed.Reason, "good night") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSessionExpiresDuringAnOutage(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	r.far(t)
+	r.Offline(true)
+	r.ExpireSessions()
+	r.Offline(false)
+	if _, err := io.ReadAll(near); !errors.Is(err, ssmproto.ErrSessionEnded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestResumeTimeout(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	var mu sync.Mutex
+	var told int
+	near := r.dial(t, &ssmproto.Config{
+		ResumeTimeout: 300 * time.Millisecond,
+		OnOutage: func(o ssmproto.Outage) {
+			mu.Lock()
+			defer mu.Unlock()
+			told++
+			if o.Over || o.Err == nil {
+				t.Errorf("outage %+v", o)
+			}
+		},
+	})
+	r.far(t)
+	r.Offline(true)
+	_, err := io.ReadAll(near)
+	var resume *ssmproto.ResumeError
+	if !errors.As(err, &resume) || resume.After < 300*time.Millisecond {
+		t.Errorf("got %v", err)
+	}
+	r.Offline(false) // or the session could not be terminated
+	if err := near.Close(); err != nil {
+		t.Error(err)
+	}
+	r.wantNoSessions(t)
+	mu.Lock()
+	defer mu.Unlock()
+	if told == 0 {
+		t.Error("nobody was told of the outage")
+	}
+}
+
+func TestOutageIsOvercome(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	over := make(chan ssmproto.Outage, 1)
+	near := r.dial(t, &ssmproto.Config{OnOutage: func(o ssmproto.Outage) {
+		if o.Over {
+			over <- o
+		}
+	}})
+	far := r.far(t)
+	r.Offline(true)
+	go func() {
+		time.Sleep(400 * time.Millisecond)
+		r.Offline(false)
+	}()
+	check(t, exchange(near, far, random(1<<20, 1), random(1<<20, 2)))
+	if o := <-over; o.Lasted < 300*time.Millisecond {
+		t.Errorf("told of %v", o.Lasted)
+	}
+}
+
+func TestRefusedUpgrade(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	r.OnUpgrade(func(int) int { return 403 })
+	_, err := r.tryDial(t, nil)
+	var refused *ssmproto.UpgradeError
+	if !errors.As(err, &refused) || refused.Status != 403 {
+		t.Errorf("got %v", err)
+	}
+	r.wantNoSessions(t)
+}
+
+func TestRefusedUpgradeOnResume(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	// Once may be bad luck with a token; again and again is an answer.
+	r.OnUpgrade(func(link int) int {
+		if link == 1 || link > 2 {
+			return 403
+		}
+		return 0
+	})
+	r.Cut(ssmtest.CutReset)
+	check(t, exchange(near, far, []byte("still"), []byte("here")))
+	r.Cut(ssmtest.CutReset)
+	_, err := io.ReadAll(near)
+	var refused *ssmproto.UpgradeError
+	if !errors.As(err, &refused) {
+		t.Errorf("got %v", err)
+	}
+	near.Close()
+	r.wantNoSessions(t)
+}
+
+func TestDialGivesUp(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	r.StallAgent(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), nil)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	r.StallAgent(false)
+	r.wantNoSessions(t)
+}
+
+func TestCloseIsQuickWhateverHappens(t *testing.T) {
+	faults := map[string]func(*rig){
+		"nothing":         func(*rig) {},
+		"a black hole":    func(r *rig) { r.BlackHole() },
+		"a stalled agent": func(r *rig) { r.StallAgent(true) },
+		"agents gone":     func(r *rig) { r.KillAgents() },
+		"a cut":           func(r *rig) { r.Cut(ssmtest.CutBye) },
+		"no network":      func(r *rig) { r.Offline(true) },
+		"an expiry":       func(r *rig) { r.ExpireSessions() },
+		"a throttled API ": func(r *rig) {
+			r.OnAPI(func(string) *ssmtest.APIError { return &ssmtest.APIError{Status: 400, Code: "ThrottlingException"} })
+		},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, ssmtest.Config{})
+			near := r.dial(t, nil)
+			far := r.far(t)
+			check(t, send("up", near, []byte("x")))
+			check(t, expect("up", far, []byte("x")))
+			fault(r)
+			writing := make(chan error, 1)
+			go func() {
+				_, err := near.Write(random(32<<20, 1)) // more than fits anywhere
+				writing <- err
+			}()
+			start := time.Now()
+			near.Close()
+			if d := time.Since(start); d > 2*time.Second {
+				t.Errorf("Close took %v", d)
+			}
+			if err := <-writing; err == nil {
+				t.Error("Write succeeded")
+			}
+			if _, err := near.Read(make([]byte, 1)); err == nil {
+				t.Error("Read succeeded")
+			}
+		})
+	}
+}
+
+// TestCloseDelivers: what Write has taken arrives, as with TCP.
+func TestCloseDelivers(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	r.SetPath(ssmtest.Path{Delay: 20 * time.Millisecond}, ssmtest.Path{Delay: 20 * time.Millisecond})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	want := random(20_000, 9)
+	check(t, send("up", near, want))
+	near.Close()
+	got, err := io.ReadAll(far)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
+	}
+	r.wantNoSessions(t)
+}
+
+// TestAgentWithoutHandshake: very old agents start to talk at once.
+func TestAgentWithoutHandshake(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoHandshake: true}})
+	go func() {
+		if c, ok := <-r.accepted; ok {
+			c.Write([]byte("$ "))
+			r.accepted <- c
+		}
+	}()
+	near := r.dial(t, nil)
+	if near.SessionType() != ssmproto.ShellSession {
+		t.Errorf("session type %q", near.SessionType())
+	}
+	check(t, expect("prompt", near, []byte("$ ")))
+}
+
+func TestDeadlines(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	r.far(t)
+	near.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+	r.StallAgent(true)
+	near.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, err := near.Write(random(32<<20, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("write: %d, %v", n, err)
+	}
+	r.StallAgent(false)
+}
+
+// TestNetConn runs the standard conformance test of net.Conn.
+func TestNetConn(t *testing.T) {
+	nettest.TestConn(t, func() (near, far net.Conn, stop func(), err error) {
+		r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+		c, err := r.tryDial(t, nil)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		far = r.far(t)
+		return c, far, func() { c.Close(); far.Close() }, nil
+	})
+}
