@@ -26,9 +26,6 @@ const (
 
 // runCommand runs o.Command in env and returns its status. See Run for signals.
 func runCommand(ctx context.Context, o Options, env []string) (status int, err error) {
-	if len(o.Command) == 0 {
-		return 127, errors.New("demo: the command is empty")
-	}
 	name := o.Command[0]
 	path, err := lookPath(name, getenv(env, "PATH"))
 	if err != nil {

@@ -7,12 +7,21 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // nodes are the demo's instances. There are two so that one can be a jump host.
 var nodes = []string{"i-0demo", "i-0demo2"}
+
+const (
+	// endTimeout is how long the end of sessions may take in all, and
+	// endGrace how long clients have to read of it.
+	endTimeout = time.Second
+	endGrace   = 200 * time.Millisecond
+)
 
 // login is the user name in the ssh config. The servers accept any.
 const login = "demo"
@@ -21,7 +30,7 @@ const login = "demo"
 // to nowhere and waits.
 type Options struct {
 	// Command is run in the demo's environment, and the demo ends when it
-	// does. Nil prints lines to paste instead and waits for the context.
+	// does. Empty prints lines to paste instead and waits for the context.
 	Command []string
 
 	// Executable is the ssmpipe that ssh starts as its ProxyCommand. Empty
@@ -69,7 +78,7 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 			}
 		}
 	}()
-	if o.Command == nil {
+	if len(o.Command) == 0 {
 		if o.Stdout != nil {
 			if _, err := io.WriteString(o.Stdout, d.dir.instructions()); err != nil {
 				return 1, fmt.Errorf("demo: print how to reach it: %w", err)
@@ -138,17 +147,47 @@ func start(o Options) (_ *demo, err error) {
 	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
 }
 
-// close ends everything that start has started, in reverse.
+// close ends everything that start has started.
 func (d *demo) close() error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(d.sshds)+1)
+	for i, s := range d.sshds {
+		wg.Go(func() { errs[i] = s.Close() })
+	}
+	wg.Wait()
 	if d.service != nil {
+		d.endSessions()
 		d.service.Close()
 	}
-	var errs []error
-	for _, s := range d.sshds {
-		errs = append(errs, s.Close())
-	}
 	if d.dir != nil {
-		errs = append(errs, d.dir.remove())
+		errs[len(d.sshds)] = d.dir.remove()
 	}
 	return errors.Join(errs...)
+}
+
+// endSessions ends the sessions that are left, as those of other terminals, so
+// that their ssmpipe learns of it. It takes a service that is gone for one that
+// cannot be reached just now, and tries again for minutes.
+func (d *demo) endSessions() {
+	var left []*ssmtest.Session
+	for _, s := range d.service.Sessions() {
+		if !s.Ended() {
+			s.End("the demo has ended")
+			left = append(left, s)
+		}
+	}
+	if left == nil {
+		return
+	}
+	timeout := time.After(endTimeout)
+	for _, s := range left {
+		select {
+		case <-s.Done():
+		case <-timeout:
+			return
+		}
+	}
+	// The word is on its way. A reset, which the service's Close is, would
+	// take it back from a client that has not read it yet.
+	time.Sleep(endGrace)
 }

@@ -203,7 +203,7 @@ func TestRunReturnsTheCommandsStatus(t *testing.T) {
 		{[]string{"/no/such/command"}, 127, "no such command"},
 		{[]string{plain}, 126, "permission denied"},
 		{[]string{os.TempDir()}, 126, "cannot be run"},
-		{[]string{}, 127, "empty"},
+		{[]string{""}, 127, "no such command"},
 	} {
 		status, err := Run(t.Context(), Options{Command: c.command})
 		if status != c.status || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
@@ -242,7 +242,7 @@ func TestRunWithoutACommandPrintsAndWaits(t *testing.T) {
 	}
 	ended := make(chan result, 1)
 	go func() {
-		status, err := Run(ctx, Options{Stdout: w})
+		status, err := Run(ctx, Options{Command: []string{}, Stdout: w})
 		w.Close()
 		ended <- result{status, err}
 	}()

@@ -76,9 +76,6 @@ func proxyMain(addr string) int {
 func runMain(command []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if len(command) == 0 {
-		command = nil
-	}
 	status, err := Run(ctx, Options{Command: command, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

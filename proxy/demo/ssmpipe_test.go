@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // runDemo runs one command of a shell in a demo with the real ssmpipe.
@@ -63,5 +65,39 @@ func TestDemoRunsTheOtherTools(t *testing.T) {
 	}
 	if banner, _ := os.ReadFile(filepath.Join(work, "banner")); string(banner) != "SSH-2.0-ssmpipe_demo\r\n" {
 		t.Errorf("ssmpipe proxy gave %q", banner)
+	}
+}
+
+func TestTheDemosEndEndsSessionsOfOtherTerminals(t *testing.T) {
+	if ssmpipe == "" {
+		t.Skip("the module has no command yet")
+	}
+	need(t, "ssh")
+	checkGoroutines(t)
+	checkEmpty(t, plainTemp(t))
+	d, err := start(Options{Executable: ssmpipe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []*exec.Cmd
+	var words []*bytes.Buffer
+	for _, args := range [][]string{{"i-0demo", "echo $$; sleep 300"}, {"-J", "i-0demo", "i-0demo2", "echo $$; sleep 300"}} {
+		cmd := exec.Command("ssh", append([]string{"-F", d.dir.file("ssh_config")}, args...)...)
+		stderr := new(bytes.Buffer)
+		startAndReadPID(t, cmd, stderr)
+		clients, words = append(clients, cmd), append(words, stderr)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
+	}
+	closed := time.Now()
+	for i, cmd := range clients {
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.ExitCode(); status != 255 || strings.Contains(words[i].String(), "trying again") {
+			t.Errorf("%v: status %d, stderr %q", cmd.Args, status, words[i])
+		}
+	}
+	if took := time.Since(closed); took > 2*time.Second {
+		t.Errorf("the clients took %v to end", took)
 	}
 }

@@ -223,12 +223,17 @@ func TestSessionEnds(t *testing.T) {
 		}, ""},
 		{"on TerminateSession's flag", Agent{}, func(c *raw, _ func() net.Conn) {
 			c.answer()
-			c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x02")
+			eventually(c.t, "it ends once the port is dialled", func() bool {
+				c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x02")
+				return c.session().Ended()
+			})
 		}, ""},
-		{"on DisconnectToPort's flag", Agent{}, func(c *raw, far func() net.Conn) {
+		{"on DisconnectToPort's flag", Agent{}, func(c *raw, _ func() net.Conn) {
 			c.answer()
-			far()
-			c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x01")
+			eventually(c.t, "it ends once the port is dialled", func() bool {
+				c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x01")
+				return c.session().Ended()
+			})
 		}, ""},
 		{"when the handshake is not answered", slow, func(*raw, func() net.Conn) {}, ""},
 		{"when the handshake is refused", Agent{}, func(c *raw, _ func() net.Conn) {

@@ -144,7 +144,9 @@ func (c *raw) open(answer map[string]string) error {
 	}
 	c.t.Cleanup(func() { ws.Close() })
 	c.ws = ws
-	return ws.WriteJSON(openMessage{"1.0", newID().String(), answer["TokenValue"], c.clientID, "1.2.896.0"})
+	// Errors are a fault's: the test sees them when it reads.
+	ws.WriteJSON(openMessage{"1.0", newID().String(), answer["TokenValue"], c.clientID, "1.2.896.0"})
+	return nil
 }
 
 // dial upgrades, signed or not. The error of a refusal names the status.

@@ -42,11 +42,11 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 			s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
 			start(t, s) // in its handshake
 			c, port := connect(t, s, far)
-			test.do(s, c)
 			go port.Write(make([]byte, 64<<20))
 			for range 10 {
 				c.output("x")
 			}
+			test.do(s, c)
 			s.Close()
 			s.Close()
 			c.ws.Close()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -119,14 +120,16 @@ func TestCutEachCutsAfterSoManyBytes(t *testing.T) {
 			s.CutEach(func(link int) (int64, Cut) { return limits[link], how })
 			c := start(t, s)
 			for range limits[1:] {
-				go func() { // something both ways
+				var sending sync.WaitGroup
+				sending.Go(func() { // something both ways
 					for n := range 20 {
 						c.send(int64(n), ssmproto.Size, strings.Repeat("x", 100))
 					}
-				}()
+				})
 				if err := c.end(); !how.check(err) && !errors.Is(err, syscall.EPIPE) {
 					t.Errorf("the client sees %v", err)
 				}
+				sending.Wait()
 				c.resume()
 			}
 			if n := c.session().Links(); n > 4 {
@@ -152,8 +155,7 @@ func TestABlackHoleSwallowsWhatIsOpenAndNothingElse(t *testing.T) {
 	}
 	s.Cut(CutAbnormal) // does not get through either
 	c.resume()
-	if m := c.recvData(); string(m.Payload) != "gone" {
-		t.Errorf("got %q", m.Payload)
+	for string(c.recvData().Payload) != "gone" { // "hello" may come again
 	}
 	c.next--
 	c.output("again")
@@ -460,7 +462,7 @@ func TestTokensServeOneConnectionOfOneClient(t *testing.T) {
 	if n := c.session().Links(); n != 2 {
 		t.Errorf("%d links", n)
 	}
-	c.handshake() // on the second socket: the request comes again
+	c.answer() // and the handshake goes on on it
 }
 
 func TestAStalledAgentIsSilentButTheServiceIsNot(t *testing.T) {

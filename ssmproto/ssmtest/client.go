@@ -1,0 +1,154 @@
+package ssmtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// Client is an ssmproto.Session on one of the Server's nodes, for tests of
+// what is built on ssmproto alone. It calls the Server's API over HTTP, so
+// that the faults of the API are felt.
+type Client struct {
+	srv    *Server
+	node   string
+	port   string
+	id     string
+	client *http.Client
+}
+
+var _ ssmproto.Session = (*Client)(nil)
+
+// NewClient returns a session, not yet opened, that ssh's document brings to a
+// port of a node.
+func (s *Server) NewClient(nodeID, port string) *Client {
+	return &Client{srv: s, node: nodeID, port: port, client: &http.Client{Transport: s.Transport()}}
+}
+
+// Transport returns what trusts the Server's certificate.
+func (s *Server) Transport() *http.Transport {
+	t := &http.Transport{DisableKeepAlives: true}
+	if pem := s.CertPEM(); pem != nil {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		t.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	return t
+}
+
+// Open implements ssmproto.Session.
+func (c *Client) Open(ctx context.Context) (ssmproto.Grant, error) {
+	return c.grant(ctx, "StartSession", apiRequest{
+		Target:       c.node,
+		DocumentName: "AWS-StartSSHSession",
+		Parameters:   map[string][]string{"portNumber": {c.port}},
+	})
+}
+
+// Resume implements ssmproto.Session.
+func (c *Client) Resume(ctx context.Context) (ssmproto.Grant, error) {
+	return c.grant(ctx, "ResumeSession", apiRequest{SessionId: c.id})
+}
+
+// Terminate implements ssmproto.Session.
+func (c *Client) Terminate(ctx context.Context) error {
+	_, err := c.call(ctx, "TerminateSession", apiRequest{SessionId: c.id})
+	return err
+}
+
+func (c *Client) grant(ctx context.Context, operation string, r apiRequest) (g ssmproto.Grant, err error) {
+	res, err := c.call(ctx, operation, r)
+	if err != nil {
+		return g, err
+	}
+	if res.TokenValue == nil || *res.TokenValue == "" {
+		return g, fmt.Errorf("%w: it timed out", ssmproto.ErrSessionEnded)
+	}
+	c.id = res.SessionId
+	// The signature covers host, path and query, and no scheme.
+	req, err := http.NewRequest(http.MethodGet, "http"+strings.TrimPrefix(res.StreamUrl, "ws"), nil)
+	if err != nil {
+		return g, err
+	}
+	c.srv.credentials().sign(req, nil, c.srv.cfg.Region, "ssmmessages", time.Now())
+	return ssmproto.Grant{URL: res.StreamUrl, Token: *res.TokenValue, Header: req.Header}, nil
+}
+
+func (c *Client) call(ctx context.Context, operation string, r apiRequest) (*apiResponse, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.srv.URL()+"/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("X-Amz-Target", "AmazonSSM."+operation)
+	c.srv.credentials().sign(req, body, c.srv.cfg.Region, "ssm", time.Now())
+	res, err := c.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		refusal := &APIError{Status: res.StatusCode, Code: res.Header.Get("X-Amzn-Errortype")}
+		json.Unmarshal(answer, refusal) // the message, if there is one
+		if refusal.Code == "DoesNotExistException" {
+			return nil, fmt.Errorf("%w: %w", ssmproto.ErrSessionEnded, refusal)
+		}
+		return nil, refusal
+	}
+	var response apiResponse
+	return &response, json.Unmarshal(answer, &response)
+}
+
+// credentials returns those that are good now.
+func (s *Server) credentials() credentials {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.creds
+}
+
+// sign adds Signature Version 4 to r's headers.
+func (c credentials) sign(r *http.Request, body []byte, region, service string, now time.Time) {
+	amzDate := now.UTC().Format(sigTimeFormat)
+	r.Header.Set("X-Amz-Date", amzDate)
+	signed := []string{"host", "x-amz-date"}
+	if c.token != "" {
+		r.Header.Set("X-Amz-Security-Token", c.token)
+		signed = append(signed, "x-amz-security-token")
+	}
+	if r.Host == "" {
+		r.Host = r.URL.Host
+	}
+	scope := strings.Join([]string{amzDate[:8], region, service, "aws4_request"}, "/")
+	r.Header.Set("Authorization", fmt.Sprintf("%s Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+		sigAlgorithm, c.accessKeyID, scope, strings.Join(signed, ";"), c.signature(r, signed, scope, amzDate, sha256.Sum256(body))))
+}
+
+// signature is what both signing and checking come to.
+func (c credentials) signature(r *http.Request, signedHeaders []string, scope, amzDate string, bodyHash [sha256.Size]byte) string {
+	request := sha256.Sum256([]byte(canonicalRequest(r, signedHeaders, bodyHash)))
+	key := []byte("AWS4" + c.secret)
+	for part := range strings.SplitSeq(scope, "/") {
+		key = sign(key, part)
+	}
+	return hex.EncodeToString(sign(key, strings.Join([]string{
+		sigAlgorithm, amzDate, scope, hex.EncodeToString(request[:]),
+	}, "\n")))
+}
