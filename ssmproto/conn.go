@@ -46,14 +46,15 @@ type Conn struct {
 	s          *stream
 	hs         handshake
 	link       *link
-	linked     bool  // link is up
-	over       bool  // the service has ended the session
-	leaving    error // why it did, while a gap keeps us from ending
-	refusal    error // why we refused the handshake
-	cause      error // why the last link ended
-	err        error // why there is no more to come
-	stalled    bool  // the reader waits for room
-	lingering  int   // callers that wait for the last acknowledgement
+	linked     bool          // link is up
+	over       bool          // the service has ended the session
+	leaving    error         // why it did, while a gap keeps us from ending
+	refusal    error         // why we refused the handshake
+	cause      error         // why the last link ended
+	err        error         // why there is no more to come
+	stalled    bool          // the reader waits for room
+	answered   time.Duration // when the agent last had nothing to answer, or answered
+	lingering  int           // callers that wait for the last acknowledgement
 	readUntil  deadline
 	writeUntil deadline
 }
@@ -195,6 +196,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		}
 		if len(p) == n {
 			return n, nil
+		}
+		if c.s.out.idle() {
+			c.answered = c.now()
 		}
 		if k := c.s.out.write(p[n:]); k > 0 {
 			n += k
@@ -415,11 +419,12 @@ func (c *Conn) channelClosed(payload []byte) {
 func (c *Conn) received(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before := c.s.in.total
-	if err := c.s.receive(frame, c.now()); err != nil {
+	before, now := c.s.in.total, c.now()
+	if err := c.s.receive(frame, now); err != nil {
 		c.log.Debug("frame ignored", "err", err)
 		return
 	}
+	c.answered = now
 	if c.s.in.total > before {
 		c.readable.Signal()
 		if c.hs.agentVersion == "" {
@@ -438,6 +443,17 @@ func (c *Conn) received(frame []byte) {
 		c.drained.Broadcast()
 	}
 	c.wakeWriter()
+}
+
+// checkAgent ends the Conn if the agent has not answered for too long. The link
+// can be fine all the while: it ends at the service. c.mu is held.
+func (c *Conn) checkAgent(now time.Duration) {
+	if c.stalled || c.s.out.idle() {
+		c.answered = now
+	}
+	if limit := c.cfg.ResumeTimeout; limit > 0 && now-c.answered > limit {
+		c.failLocked(fmt.Errorf("%w (for %v)", ErrAgentSilent, limit))
+	}
 }
 
 // waitForRoom blocks the reader while Read does not keep up, so that memory

@@ -224,7 +224,7 @@ func TestCuts(t *testing.T) {
 		runs = 5
 	}
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 10)
+	slots := make(chan struct{}, 20)
 	var links atomic.Int64
 	for run := range runs {
 		slots <- struct{}{}
@@ -433,6 +433,21 @@ func TestResumeTimeout(t *testing.T) {
 	if told == 0 {
 		t.Error("nobody was told of the outage")
 	}
+}
+
+func TestAgentIsGone(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 500 * time.Millisecond})
+	far := r.far(t)
+	time.Sleep(600 * time.Millisecond) // with nothing to answer, silence is fine
+	check(t, exchange(near, far, []byte("up"), []byte("down")))
+	r.KillAgents()
+	check(t, send("up", near, []byte("anybody there?")))
+	if _, err := io.ReadAll(near); !errors.Is(err, ssmproto.ErrAgentSilent) {
+		t.Errorf("got %v", err)
+	}
+	near.Close()
+	r.wantNoSessions(t)
 }
 
 func TestOutageIsOvercome(t *testing.T) {

@@ -19,6 +19,10 @@ var (
 	// ErrGap says that the channel was closed while messages were missing.
 	ErrGap = errors.New("the channel was closed before all data had arrived")
 
+	// ErrAgentSilent says that the service is there, but the agent has not
+	// acknowledged anything for as long as an outage may last.
+	ErrAgentSilent = errors.New("the agent does not answer")
+
 	// ErrDeadPeer says that a link was given up because nothing came over it
 	// any more, not even answers to pings.
 	ErrDeadPeer = errors.New("nothing heard on the data channel")

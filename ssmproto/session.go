@@ -37,7 +37,8 @@ type Config struct {
 	Transport *http.Transport
 
 	// ResumeTimeout is for how long the Conn tries to overcome one outage
-	// before it fails. 0 means DefaultResumeTimeout, less than 0 no limit.
+	// before it fails, be it of the link or of the agent, which then has not
+	// acknowledged anything. 0 means DefaultResumeTimeout, less than 0 no limit.
 	ResumeTimeout time.Duration
 
 	// DataKey gets a 64-byte data key from KMS for a session that is to be

@@ -185,6 +185,7 @@ func (c *Conn) attach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link, c.linked = l, true
+	c.answered = c.now()
 	c.s.out.relink()
 }
 
@@ -231,6 +232,7 @@ func (c *Conn) writeLoop(l *link) error {
 		} else {
 			c.s.out.tick(now)
 		}
+		c.checkAgent(now)
 		for len(ends) < batchFrames {
 			frame := c.s.poll(now)
 			if frame == nil {

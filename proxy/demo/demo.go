@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,18 +17,13 @@ import (
 // nodes are the demo's instances. There are two so that one can be a jump host.
 var nodes = []string{"i-0demo", "i-0demo2"}
 
-const (
-	// endTimeout is how long the end of sessions may take in all, and
-	// endGrace how long clients have to read of it.
-	endTimeout = time.Second
-	endGrace   = 200 * time.Millisecond
-)
+// endGrace is how long clients have to read that their session has ended.
+const endGrace = 500 * time.Millisecond
 
 // login is the user name in the ssh config. The servers accept any.
 const login = "demo"
 
-// Options say what Run does. The zero value prints how to reach the instances
-// to nowhere and waits.
+// Options say what Run does. The zero value waits, and prints nothing.
 type Options struct {
 	// Command is run in the demo's environment, and the demo ends when it
 	// does. Empty prints lines to paste instead and waits for the context.
@@ -147,47 +143,35 @@ func start(o Options) (_ *demo, err error) {
 	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
 }
 
-// close ends everything that start has started.
+// close ends everything that start has started. Sessions that are left, as
+// those of other terminals, are ended before the service is: their ssmpipe
+// would take a service that is gone for one that cannot be reached just now,
+// and try again for minutes.
 func (d *demo) close() error {
+	var left []*ssmtest.Session
+	if d.service != nil {
+		left = slices.DeleteFunc(d.service.Sessions(), (*ssmtest.Session).Ended)
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(d.sshds)+1)
 	for i, s := range d.sshds {
 		wg.Go(func() { errs[i] = s.Close() })
 	}
 	wg.Wait()
+	for _, s := range left {
+		s.End("the demo has ended")
+	}
+	if len(left) > 0 {
+		// The service's Close is a reset, which would take the word back
+		// from clients that have not read it yet. Nothing tells when they
+		// have.
+		time.Sleep(endGrace)
+	}
 	if d.service != nil {
-		d.endSessions()
 		d.service.Close()
 	}
 	if d.dir != nil {
 		errs[len(d.sshds)] = d.dir.remove()
 	}
 	return errors.Join(errs...)
-}
-
-// endSessions ends the sessions that are left, as those of other terminals, so
-// that their ssmpipe learns of it. It takes a service that is gone for one that
-// cannot be reached just now, and tries again for minutes.
-func (d *demo) endSessions() {
-	var left []*ssmtest.Session
-	for _, s := range d.service.Sessions() {
-		if !s.Ended() {
-			s.End("the demo has ended")
-			left = append(left, s)
-		}
-	}
-	if left == nil {
-		return
-	}
-	timeout := time.After(endTimeout)
-	for _, s := range left {
-		select {
-		case <-s.Done():
-		case <-timeout:
-			return
-		}
-	}
-	// The word is on its way. A reset, which the service's Close is, would
-	// take it back from a client that has not read it yet.
-	time.Sleep(endGrace)
 }

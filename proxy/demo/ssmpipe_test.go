@@ -92,7 +92,9 @@ func TestTheDemosEndEndsSessionsOfOtherTerminals(t *testing.T) {
 	}
 	closed := time.Now()
 	for i, cmd := range clients {
+		stop := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		stop.Stop()
 		if status := cmd.ProcessState.ExitCode(); status != 255 || strings.Contains(words[i].String(), "trying again") {
 			t.Errorf("%v: status %d, stderr %q", cmd.Args, status, words[i])
 		}

@@ -185,7 +185,7 @@ func (p *pipe) waitForRoom() {
 	for !p.closed {
 		backlog := time.Duration(0)
 		if p.path.Rate > 0 && p.path.Queue == 0 {
-			backlog = time.Until(p.free) - rateBacklog
+			backlog = time.Until(p.free.Add(-rateBacklog))
 		}
 		switch {
 		case p.bytes > pipeLimit:

@@ -359,8 +359,8 @@ func (k *socket) spend(n int) (allowed int, cut bool) {
 // cut ends the connection in one of three ways, from the client's side of view
 // at once. The agent learns of it.
 func (k *socket) cut(how Cut) {
-	if k.hole.Load() && how != CutReset {
-		return // nothing gets through
+	if how != CutReset && (k.hole.Load() || k.over.Load()) {
+		return // nothing gets through, or the end is under way
 	}
 	switch how {
 	case CutBye:
