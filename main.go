@@ -177,10 +177,13 @@ func demoCommand() *cli.Command {
 				Stdout:     os.Stdout,
 				Stderr:     os.Stderr,
 			})
-			if err == nil && status != 0 {
-				err = cli.Exit("", status)
+			switch {
+			case status == 0:
+				return err
+			case err == nil:
+				return cli.Exit("", status) // the command has said what it had to
 			}
-			return err
+			return cli.Exit(err, status)
 		},
 	}
 }

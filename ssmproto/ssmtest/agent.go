@@ -3,7 +3,6 @@ package ssmtest
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"net"
 	"slices"
 	"sync"
@@ -63,11 +62,6 @@ func (a Agent) withDefaults() Agent {
 }
 
 const (
-	// completeAfter is the agent's time between HandshakeResponse and
-	// HandshakeComplete, in which it takes data, acknowledges it and throws it
-	// away.
-	completeAfter = 3 * time.Millisecond
-
 	// flushTime is how long it waits at the end for acknowledgements.
 	flushTime = 2 * time.Second
 
@@ -159,7 +153,9 @@ func (a *agent) start() {
 	a.session.srv.wg.Go(a.outbox.resendLoop)
 }
 
-// pause tells the agent that the client's socket is gone.
+// pause tells the agent that the client's socket is gone, as pause_publication
+// does. Only start ends it: what the client sends can only come on a new
+// socket, and what is still in the inbox came before.
 func (a *agent) pause() { a.outbox.setPaused(true) }
 
 // stop ends the agent without a word. It does not wait.
@@ -246,55 +242,6 @@ func (a *agent) running() bool {
 	return a.session.srv.faults.stall.pass(a.ctx.Done()) && a.ctx.Err() == nil
 }
 
-// The handshake's messages, as the agent writes them.
-type (
-	handshakeRequest struct {
-		AgentVersion           string
-		RequestedClientActions []clientAction
-	}
-	clientAction struct {
-		ActionType       string
-		ActionParameters any
-	}
-	sessionTypeParameters struct {
-		SessionType string
-		Properties  map[string]string
-	}
-	handshakeResponse struct {
-		ClientVersion          string
-		ProcessedClientActions []struct {
-			ActionType   string
-			ActionStatus int
-			Error        string
-		}
-	}
-	handshakeComplete struct {
-		HandshakeTimeToComplete time.Duration
-		CustomerMessage         string
-	}
-)
-
-func (a *agent) requestHandshake() {
-	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{
-		AgentVersion: a.cfg.Version,
-		RequestedClientActions: []clientAction{{
-			ActionType:       "SessionType",
-			ActionParameters: sessionTypeParameters{a.sessionType, a.properties},
-		}},
-	})
-}
-
-// handshakeStep is what is to do when the handshake's timer has run out.
-func (a *agent) handshakeStep() {
-	if !a.answered {
-		a.session.srv.logf("%s: handshake timed out", a.session.id)
-		a.session.End("")
-		return
-	}
-	a.outbox.sendJSON(ssmproto.HandshakeComplete, handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)})
-	a.dial()
-}
-
 // dial connects to the port without holding up the rest.
 func (a *agent) dial() {
 	a.phase = dialing
@@ -348,9 +295,6 @@ func (a *agent) handleInbox() {
 	a.inbox = nil
 	a.room.Broadcast()
 	a.inMu.Unlock()
-	if len(batch) > 0 {
-		a.outbox.setPaused(false) // any message starts the agent again
-	}
 	for m := range messages(batch) {
 		if a.ctx.Err() != nil {
 			return
@@ -429,25 +373,6 @@ func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
 			a.session.End("")
 		}
 	}
-}
-
-func (a *agent) handshakeAnswered(payload []byte) {
-	if a.phase != handshaking || a.answered {
-		a.deaf = true // a fault of the real one's
-		return
-	}
-	var r handshakeResponse
-	err := json.Unmarshal(payload, &r)
-	ok := err == nil && len(r.ProcessedClientActions) == 1 &&
-		r.ProcessedClientActions[0].ActionType == "SessionType" &&
-		r.ProcessedClientActions[0].ActionStatus == 1
-	if !ok {
-		a.session.srv.logf("%s: handshake refused: %s", a.session.id, payload)
-		a.session.End("")
-		return
-	}
-	a.answered = true
-	a.timer.Reset(completeAfter)
 }
 
 // acknowledge makes the acknowledgement of m, to be sent once the data before it

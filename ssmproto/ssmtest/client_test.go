@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -63,13 +65,13 @@ func call(s *Server, operation string, request any) (map[string]string, error) {
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	sum := sha256.Sum256(body)
 	signFor(s, r, hex.EncodeToString(sum[:]), "ssm", time.Now())
-	return do(r)
+	return do(s, r)
 }
 
 // do sends r and returns the members of the answer that are strings, or its
 // error.
-func do(r *http.Request) (map[string]string, error) {
-	transport := &http.Transport{DisableKeepAlives: true}
+func do(s *Server, r *http.Request) (map[string]string, error) {
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: trusting(s)}
 	response, err := transport.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -87,6 +89,13 @@ func do(r *http.Request) (map[string]string, error) {
 		return nil, &APIError{response.StatusCode, code, answer["message"]}
 	}
 	return answer, nil
+}
+
+// trusting trusts the server's certificate, if it has one.
+func trusting(s *Server) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.CertPEM())
+	return &tls.Config{RootCAs: pool}
 }
 
 // signFor signs r with AWS's own signer and the server's credentials.
@@ -160,7 +169,7 @@ func dial(s *Server, url string, signed bool) (*websocket.Conn, error) {
 		signFor(s, r, emptyHash, "ssmmessages", time.Now())
 		header = r.Header
 	}
-	dialer := websocket.Dialer{ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
+	dialer := websocket.Dialer{TLSClientConfig: trusting(s), ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
 	ws, response, err := dialer.Dial(url, header)
 	if err != nil && response != nil {
 		return nil, fmt.Errorf("%w: %d", err, response.StatusCode)

@@ -21,7 +21,7 @@ func Example() {
 		return -1, 0
 	})
 
-	cmd := exec.Command("true") // the client under test
+	cmd := exec.Command(os.Args[0], "-test.run=^$") // instead of a client
 	cmd.Env = append(os.Environ(), s.Env()...)
 	if err := cmd.Run(); err != nil {
 		fmt.Println(err)

@@ -1,8 +1,6 @@
 package ssmtest
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"slices"
@@ -45,47 +43,31 @@ var cuts = map[string]Cut{"bye": CutBye, "abnormal": CutAbnormal, "reset": CutRe
 
 func TestACutSessionIsResumedAndItsNumbersGoOn(t *testing.T) {
 	for name, how := range cuts {
-		t.Run(name, func(t *testing.T) {
-			s, far := newServer(t, Config{})
-			c, port := connect(t, s, far)
-			c.output("before ")
-			read(t, port, 7)
-			s.Cut(how)
-			if err := c.end(); !how.check(err) {
-				t.Errorf("the client sees %v", err)
-			}
-			c.resume()
-			port.Write([]byte("down"))
-			if m := c.recvData(); m.Sequence != 3 || string(m.Payload) != "down" {
-				t.Errorf("after the cut comes %d %q", m.Sequence, m.Payload)
-			}
-			c.output("after")
-			if got := read(t, port, 5); got != "after" {
-				t.Errorf("the port got %q", got)
-			}
-			if session := c.session(); session.Links() != 2 || session.Resumes() != 1 || s.Calls("ResumeSession") != 1 {
-				t.Errorf("%d links, %d resumes", session.Links(), session.Resumes())
-			}
-		})
+		t.Run(name, func(t *testing.T) { cutAndResume(t, Config{}, how) })
+		t.Run(name+" over TLS", func(t *testing.T) { cutAndResume(t, Config{TLS: true}, how) })
 	}
 }
 
-func TestCutsOverTLS(t *testing.T) {
-	s := NewServer(Config{TLS: true})
-	defer s.Close()
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(s.CertPEM()) {
-		t.Fatal("not a certificate")
+func cutAndResume(t *testing.T, cfg Config, how Cut) {
+	s, far := newServer(t, cfg)
+	c, port := connect(t, s, far)
+	c.output("before ")
+	read(t, port, 7)
+	s.Cut(how)
+	if err := c.end(); !how.check(err) {
+		t.Errorf("the client sees %v", err)
 	}
-	for _, host := range []string{"127.0.0.1", "localhost"} {
-		for name, how := range cuts {
-			ws, _, err := (&websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool}}).Dial(
-				strings.Replace(strings.Replace(s.URL(), "http", "ws", 1), "127.0.0.1", host, 1)+"/v1/data-channel/none", nil)
-			if err != websocket.ErrBadHandshake { // 403: but TLS is fine
-				t.Fatalf("%s, %s: %v, %v", host, name, ws, err)
-			}
-			_ = how
-		}
+	c.resume()
+	port.Write([]byte("down"))
+	if m := c.recvData(); m.Sequence != 3 || string(m.Payload) != "down" {
+		t.Errorf("after the cut comes %d %q", m.Sequence, m.Payload)
+	}
+	c.output("after")
+	if got := read(t, port, 5); got != "after" {
+		t.Errorf("the port got %q", got)
+	}
+	if session := c.session(); session.Links() != 2 || session.Resumes() != 1 || s.Calls("ResumeSession") != 1 {
+		t.Errorf("%d links, %d resumes", session.Links(), session.Resumes())
 	}
 }
 
@@ -189,164 +171,6 @@ func TestOfflineResetsAndRefusesUntilItIsOver(t *testing.T) {
 	if n := c.recvAck(); n != 1 {
 		t.Errorf("acknowledged %d", n)
 	}
-}
-
-func TestPathDelaysPingsAndMessages(t *testing.T) {
-	const delay = 30 * time.Millisecond
-	s, far := newServer(t, Config{})
-	c, _ := connect(t, s, far)
-	s.SetPath(Path{Delay: delay}, Path{Delay: delay, Jitter: delay})
-	began := time.Now()
-	c.output("x")
-	c.recvAck()
-	if took := time.Since(began); took < 2*delay || took > 8*delay {
-		t.Errorf("an acknowledgement took %v", took)
-	}
-	s.SetPath(Path{}, Path{})
-	began = time.Now()
-	for range 10 {
-		c.output("x")
-		c.recvAck()
-	}
-	if took := time.Since(began); took > 10*delay {
-		t.Errorf("without delay, ten took %v", took)
-	}
-}
-
-func TestPathRateHoldsTheSenderBack(t *testing.T) {
-	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
-	c, port := connect(t, s, far)
-	const rate, size = 1 << 20, 256 << 10
-	s.SetPath(Path{}, Path{Rate: rate})
-	began := time.Now()
-	go port.Write(make([]byte, size))
-	seen := make(map[int64]bool)
-	for got := 0; got < size; {
-		if m := c.recvData(); !seen[m.Sequence] {
-			seen[m.Sequence] = true
-			got += len(m.Payload)
-		}
-	}
-	if took := time.Since(began); took < 220*time.Millisecond || took > 800*time.Millisecond {
-		t.Errorf("%d bytes took %v at %d a second", size, took, rate)
-	}
-}
-
-func TestPathQueueDropsItsTail(t *testing.T) {
-	s, far := newServer(t, Config{})
-	c, _ := connect(t, s, far)
-	s.SetPath(Path{Rate: 10 << 20, Queue: 10 << 10}, Path{})
-	payload := strings.Repeat("x", 1024)
-	for range 100 {
-		c.output(payload)
-	}
-	// A hundred came at once; the queue held nine.
-	var acks []int64
-	for {
-		m, err := c.tryRecv(300 * time.Millisecond)
-		if err != nil {
-			break
-		}
-		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
-			acks = append(acks, n)
-		}
-	}
-	if len(acks) < 5 || len(acks) > 90 || !slices.IsSorted(acks) {
-		t.Errorf("acknowledged %v", acks)
-	}
-}
-
-func TestPathDiceFallOnMessages(t *testing.T) {
-	gather := func(t *testing.T, up Path) (acks []int64) {
-		s, far := newServer(t, Config{})
-		c, _ := connect(t, s, far)
-		s.SetPath(up, Path{})
-		for range 100 {
-			c.output("x")
-		}
-		for deadline := time.Now().Add(300 * time.Millisecond); ; {
-			m, err := c.tryRecv(time.Until(deadline))
-			if err != nil {
-				return acks
-			}
-			if n, err := ssmproto.ParseAck(m.Payload); err == nil {
-				acks = append(acks, n)
-			}
-		}
-	}
-	t.Run("none", func(t *testing.T) {
-		if acks := gather(t, Path{Delay: time.Millisecond}); len(acks) != 100 || !slices.IsSorted(acks) {
-			t.Errorf("acknowledged %v", acks)
-		}
-	})
-	t.Run("drop all", func(t *testing.T) {
-		if acks := gather(t, Path{Drop: 1}); len(acks) != 0 {
-			t.Errorf("acknowledged %v", acks)
-		}
-	})
-	t.Run("drop some", func(t *testing.T) {
-		if acks := gather(t, Path{Drop: 0.3}); len(acks) < 40 || len(acks) > 95 || !slices.IsSorted(acks) {
-			t.Errorf("acknowledged %v", acks)
-		}
-	})
-	t.Run("duplicate", func(t *testing.T) {
-		if acks := gather(t, Path{Duplicate: 1}); len(acks) != 200 || !slices.IsSorted(acks) {
-			t.Errorf("acknowledged %v", acks)
-		}
-	})
-	t.Run("reorder all", func(t *testing.T) { // nothing is held for ever
-		if acks := gather(t, Path{Reorder: 1}); len(acks) != 100 {
-			t.Errorf("acknowledged %v", acks)
-		}
-	})
-	t.Run("reorder some", func(t *testing.T) {
-		acks := gather(t, Path{Reorder: 0.2, Seed: 7})
-		if len(acks) != 100 || slices.IsSorted(acks) {
-			t.Errorf("acknowledged %v", acks)
-		}
-		for i, n := range acks { // one passed at most, and by no more than four
-			if d := int(n) - i - 1; d < -5 || d > 5 {
-				t.Errorf("%d comes at place %d", n, i+1)
-			}
-		}
-	})
-}
-
-func TestChannelClosedComesLastThroughTheWorstPath(t *testing.T) {
-	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
-	c, port := connect(t, s, far)
-	s.SetPath(Path{}, Path{Delay: 10 * time.Millisecond, Duplicate: 0.3, Reorder: 0.5, Jitter: 5 * time.Millisecond})
-	port.Write(make([]byte, 64<<10))
-	port.Close()
-	got, seen := 0, make(map[int64]bool)
-	for {
-		m := c.recv()
-		if m.Type == ssmproto.ChannelClosed {
-			break
-		}
-		if m.Type == ssmproto.OutputStreamData {
-			c.ack(m)
-			if !seen[m.Sequence] {
-				got += len(m.Payload)
-			}
-			seen[m.Sequence] = true
-		}
-	}
-	if got != 64<<10 {
-		t.Errorf("got %d bytes before it", got)
-	}
-	if err := c.end(); !CutBye.check(err) {
-		t.Errorf("then %v", err)
-	}
-}
-
-func TestWhatAClientSentBeforeItLeftArrives(t *testing.T) {
-	s, far := newServer(t, Config{})
-	c, _ := connect(t, s, far)
-	s.SetPath(Path{Delay: 50 * time.Millisecond}, Path{})
-	c.send(1, ssmproto.FlagPayload, "\x00\x00\x00\x02")
-	c.ws.Close()
-	c.ended()
 }
 
 func TestOnAPIAnswersInTheServicesPlace(t *testing.T) {

@@ -79,11 +79,11 @@ type Server struct {
 	creds    credentials
 	closed   bool
 	nodes    map[string]Node
-	sessions []*Session         // oldest first
-	conns    map[*conn]struct{} // every open network connection
-	sockets  map[*socket]bool   // those that are data channels
-	links    int                // upgrades asked for so far
-	calls    map[string]int     // by operation
+	sessions []*Session           // oldest first
+	conns    map[*conn]struct{}   // every open network connection
+	sockets  map[*socket]struct{} // those that are data channels
+	links    int                  // upgrades asked for so far
+	calls    map[string]int       // by operation
 	paths    struct{ up, down Path }
 }
 
@@ -105,7 +105,7 @@ func NewServer(cfg Config) *Server {
 		creds:   credentials{cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken},
 		nodes:   make(map[string]Node),
 		conns:   make(map[*conn]struct{}),
-		sockets: make(map[*socket]bool),
+		sockets: make(map[*socket]struct{}),
 		calls:   make(map[string]int),
 	}
 	var tlsConfig *tls.Config

@@ -109,7 +109,7 @@ func TestUnsignedRequestsAreRefused(t *testing.T) {
 	s, _ := newServer(t, Config{SessionToken: "a session token"})
 	r, _ := http.NewRequest("POST", s.URL(), strings.NewReader("{}"))
 	r.Header.Set("X-Amz-Target", "AmazonSSM.StartSession")
-	_, err := do(r)
+	_, err := do(s, r)
 	if e := (*APIError)(nil); !errors.As(err, &e) || e.Status != 400 || e.Code != "MissingAuthenticationTokenException" {
 		t.Errorf("an unsigned call: %v", err)
 	}

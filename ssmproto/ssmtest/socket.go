@@ -1,11 +1,9 @@
 package ssmtest
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
-	"iter"
 	"net/http"
 	"slices"
 	"sync"
@@ -129,7 +127,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 	ws.SetReadLimit(ssmproto.MaxFrame * 64) // larger ones than a client should send are the agent's matter
 
 	s.mu.Lock()
-	s.sockets[k] = true
+	s.sockets[k] = struct{}{}
 	k.up.setPath(s.paths.up)
 	k.down.setPath(s.paths.down)
 	closing := s.closed
@@ -173,7 +171,7 @@ func (k *socket) readLoop() {
 	}
 	if err != nil {
 		k.srv.logf("%s: link %d refused: %v", k.session.id, k.link, err)
-		k.sayGoodbye(websocket.ClosePolicyViolation, err.Error())
+		k.farewell(websocket.ClosePolicyViolation, err.Error())
 		io.Copy(io.Discard, k.ws.NetConn())
 		return
 	}
@@ -248,25 +246,6 @@ func (k *socket) flushUp() {
 	k.batch = k.batch[:0]
 }
 
-// appendMessage appends a message to a batch.
-func appendMessage(batch, message []byte) []byte {
-	batch = binary.BigEndian.AppendUint32(batch, uint32(len(message)))
-	return append(batch, message...)
-}
-
-// messages yields what a batch holds.
-func messages(batch []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(batch) > 0 {
-			n := 4 + int(binary.BigEndian.Uint32(batch))
-			if !yield(batch[4:n]) {
-				return
-			}
-			batch = batch[n:]
-		}
-	}
-}
-
 // toAgent is the end of the way up.
 func (k *socket) toAgent(p parcel) {
 	switch {
@@ -282,7 +261,7 @@ func (k *socket) toAgent(p parcel) {
 // toNetwork is the end of the way down.
 func (k *socket) toNetwork(p parcel) {
 	if p.kind == farewell {
-		k.sayGoodbye(websocket.CloseNormalClosure, "Bye")
+		k.farewell(websocket.CloseNormalClosure, "Bye")
 		return
 	}
 	k.write(p.data, p.limit)
@@ -365,9 +344,11 @@ func (k *socket) cut(how Cut) {
 	switch how {
 	case CutBye:
 		k.mu.Lock()
-		k.out = k.out[:0]
+		if !k.over.Load() {
+			k.out = k.out[:0]
+			k.sayGoodbye(websocket.CloseNormalClosure, "Bye")
+		}
 		k.mu.Unlock()
-		k.sayGoodbye(websocket.CloseNormalClosure, "Bye")
 		k.conn.SetDeadline(time.Now().Add(lingerTime))
 	case CutAbnormal:
 		k.end(true)
@@ -380,28 +361,40 @@ func (k *socket) cut(how Cut) {
 	k.session.detach(k)
 }
 
-// sayGoodbye queues a close frame behind what is queued and ends the sending
-// side after it. What still comes from the client is swallowed.
-func (k *socket) sayGoodbye(code int, text string) {
-	if k.hole.Load() {
-		return // not even the end gets through
+// farewell ends the socket from the server's side, behind all that is queued.
+func (k *socket) farewell(code int, text string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.hole.Load() { // not even the end gets out of one
+		k.sayGoodbye(code, text)
 	}
-	if len(text) > 120 { // a control frame's payload has a limit of 125 bytes
-		text = text[:120]
-	}
-	k.write(appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text)), 0)
-	k.end(false)
 }
 
-// end marks the socket as over: nothing is queued or passed on any more. What
-// is queued is written, unless abort.
+// sayGoodbye queues a close frame and is the end of sending after it, k.mu held.
+// What still comes from the client is swallowed.
+func (k *socket) sayGoodbye(code int, text string) {
+	if k.over.Load() {
+		return
+	}
+	text = text[:min(len(text), 120)] // a control frame carries 125 bytes at most
+	k.out = append(k.out, appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text))...)
+	k.finish()
+}
+
+// end ends the socket: nothing is queued or passed on any more. What is queued
+// is written, unless abort.
 func (k *socket) end(abort bool) {
 	k.mu.Lock()
-	k.over.Store(true)
+	defer k.mu.Unlock()
 	k.aborted = k.aborted || abort
+	k.finish()
+}
+
+// finish is the socket's end, k.mu held; the writer finds it.
+func (k *socket) finish() {
+	k.over.Store(true)
 	k.more.Broadcast()
 	k.room.Broadcast()
-	k.mu.Unlock()
 	k.up.close()
 	k.down.close()
 }
@@ -412,49 +405,4 @@ func (k *socket) swallow() {
 	k.hole.Store(true)
 	k.room.Broadcast()
 	k.mu.Unlock()
-}
-
-// appendFrame appends m as a WebSocket frame.
-func appendFrame(b []byte, m *ssmproto.Message) []byte {
-	n := ssmproto.HeadLen + len(m.Payload)
-	if m.Short {
-		n -= 4
-	}
-	switch { // RFC 6455, section 5.2
-	case n < 126:
-		b = append(b, 0x80|websocket.BinaryMessage, byte(n))
-	case n < 1<<16:
-		b = append(b, 0x80|websocket.BinaryMessage, 126, byte(n>>8), byte(n))
-	default:
-		b = append(b, 0x80|websocket.BinaryMessage, 127)
-		b = binary.BigEndian.AppendUint64(b, uint64(n))
-	}
-	return m.Append(b)
-}
-
-// appendControl appends a control frame; data is less than 126 bytes long.
-func appendControl(b []byte, opcode int, data []byte) []byte {
-	b = append(b, 0x80|byte(opcode), byte(len(data)))
-	return append(b, data...)
-}
-
-// frameLen is the length of the server frame at the start of b.
-func frameLen(b []byte) int {
-	switch n := int(b[1]); n {
-	case 126:
-		return 4 + int(binary.BigEndian.Uint16(b[2:]))
-	case 127:
-		return 10 + int(binary.BigEndian.Uint64(b[2:]))
-	default:
-		return 2 + n
-	}
-}
-
-// frameEnd is where the frame ends that byte n of the frames in b is in.
-func frameEnd(b []byte, n int) int {
-	end := 0
-	for end < n {
-		end += frameLen(b[end:])
-	}
-	return end
 }

@@ -122,9 +122,9 @@ func replay(t *testing.T, lines []line, name string) {
 			s.Cut(CutReset)
 			for _, later := range lines[i:] {
 				if m := later.message; m.Type == ssmproto.OutputStreamData && m.Sequence == written+1 {
+					at := c.session().BytesDown() + int64(len(m.Payload))
 					port.Write(m.Payload)
 					written++
-					at := c.session().BytesDown() + int64(len(m.Payload))
 					eventually(t, "the agent reads once more", func() bool { return c.session().BytesDown() == at })
 					break
 				}

@@ -1,0 +1,421 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// bare is ssmpipe without ssh, in front of a TCP server of the test's own.
+type bare struct {
+	*ssmtest.Server
+	env      []string
+	accepted chan net.Conn
+	listener net.Listener
+}
+
+func newBare(t testing.TB, cfg ssmtest.Config) *bare {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bare{accepted: make(chan net.Conn, 16), listener: l}
+	b.Server = service(t, cfg, l.Addr().String())
+	b.env = environ(t, b.Server)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b.accepted <- c
+		}
+	}()
+	t.Cleanup(func() { l.Close() })
+	return b
+}
+
+func (b *bare) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(ssmpipe, append([]string{"proxy"}, args...)...)
+	cmd.Env = b.env
+	return cmd
+}
+
+// process is an ssmpipe with pipes to it, as ssh holds them.
+type process struct {
+	*exec.Cmd
+	stdin  *os.File
+	stdout *os.File
+	stderr bytes.Buffer
+	ended  chan struct{}
+}
+
+func (b *bare) start(t testing.TB, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: b.command(args...), ended: make(chan struct{})}
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdin, p.stdout = inW, outR
+	p.Cmd.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = inR, outW, &p.stderr
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	inR.Close()
+	outW.Close()
+	go func() {
+		p.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		inW.Close()
+		outR.Close()
+		p.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+func (b *bare) far(t testing.TB) net.Conn {
+	t.Helper()
+	select {
+	case c := <-b.accepted:
+		t.Cleanup(func() { c.Close() })
+		return c
+	case <-time.After(20 * time.Second):
+		t.Fatal("the port was not dialled")
+		return nil
+	}
+}
+
+// wantEnd waits for the process to end within d, with a status, a text on
+// stderr (one line, or none if it is empty), and no session left.
+func (p *process) wantEnd(t testing.TB, b *bare, d time.Duration, status int, text string) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(d + 3*time.Second): // starting and noticing takes time on a busy machine
+		t.Fatalf("still running after %v; stderr %q", d, p.stderr.String())
+	}
+	if got := p.ProcessState.ExitCode(); got != status {
+		t.Errorf("status %d, want %d; stderr %q", got, status, p.stderr.String())
+	}
+	stderr := p.stderr.String()
+	switch {
+	case text == "" && stderr != "":
+		t.Errorf("stderr %q, want silence", stderr)
+	case text != "" && (strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, text) || !strings.HasPrefix(stderr, "ssmpipe: ")):
+		t.Errorf("stderr %q, want one line with %q", stderr, text)
+	}
+	if n := b.ActiveSessions(); n != 0 {
+		t.Errorf("%d sessions linger in the account", n)
+	}
+}
+
+func TestRemoteEnd(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, fast)
+	p := b.start(t, node1)
+	far := b.far(t)
+	want := random(2<<20, 1)
+	go func() {
+		far.Write(want)
+		far.Close()
+	}()
+	got, err := io.ReadAll(p.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "stdout", got, want)
+	p.wantEnd(t, b, 2*time.Second, 0, "")
+}
+
+// TestStdinEnd: what was read is delivered although nothing more comes, and
+// the answer is still read.
+func TestStdinEnd(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	slow := ssmtest.Path{Delay: 50 * time.Millisecond}
+	b.SetPath(slow, slow)
+	p := b.start(t, node1)
+	far := b.far(t)
+	want := random(300_000, 1)
+	go func() {
+		p.stdin.Write(want)
+		p.stdin.Close()
+	}()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(far, got); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "up", got, want)
+	far.Write([]byte("thank you"))
+	far.Close()
+	answer, _ := io.ReadAll(p.stdout)
+	if string(answer) != "thank you" {
+		t.Errorf("stdout %q", answer)
+	}
+	p.wantEnd(t, b, 2*time.Second, 0, "")
+}
+
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, fault := range []string{"nothing", "black hole", "offline"} {
+			t.Run(fmt.Sprint(sig, fault), func(t *testing.T) {
+				b := newBare(t, ssmtest.Config{})
+				p := b.start(t, node1)
+				b.far(t)
+				switch fault {
+				case "black hole":
+					b.BlackHole()
+				case "offline":
+					b.Offline(true)
+				}
+				start := time.Now()
+				p.Process.Signal(sig)
+				<-p.ended
+				if d := time.Since(start); d > 2500*time.Millisecond {
+					t.Errorf("took %v", d)
+				}
+				if fault == "offline" { // nobody can be told
+					b.Offline(false)
+					b.Sessions()[0].End("")
+				}
+				p.wantEnd(t, b, 0, 1, "")
+			})
+		}
+	}
+}
+
+// TestSignalWhileStarting: a session that nobody waits for any more is ended.
+func TestSignalWhileStarting(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	b.OnAPI(func(operation string) *ssmtest.APIError {
+		if operation == "StartSession" {
+			close(asked)
+			<-answer
+		}
+		return nil
+	})
+	p := b.start(t, node1)
+	<-asked
+	p.Process.Signal(syscall.SIGTERM)
+	time.AfterFunc(200*time.Millisecond, func() { close(answer) })
+	p.wantEnd(t, b, 2*time.Second, 1, "")
+	if n := len(b.Sessions()); n != 1 {
+		t.Errorf("%d sessions were started", n)
+	}
+}
+
+// TestStdoutCloses: whoever read it has gone, which is noticed at once, not
+// when there is something to write.
+func TestStdoutCloses(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	p := b.start(t, node1)
+	b.far(t)
+	p.stdout.Close()
+	p.wantEnd(t, b, 2*time.Second, 1, "")
+}
+
+// TestParentIsKilled: both ends of the pipes are gone.
+func TestParentIsKilled(t *testing.T) {
+	t.Parallel()
+	r := newSSHRig(t, ssmtest.Config{})
+	cmd := r.command(t, "ssh", node1, "cat")
+	stdin, _ := cmd.StdinPipe()
+	defer stdin.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "session", func() bool { return len(r.Sessions()) == 1 && r.Sessions()[0].BytesDown() > 2000 })
+	children, _ := exec.Command("pgrep", "-P", fmt.Sprint(cmd.Process.Pid)).Output()
+	cmd.Process.Kill()
+	cmd.Wait()
+	waitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
+	child := strings.TrimSpace(string(children))
+	waitFor(t, "end of ssmpipe", func() bool { _, err := os.Stat("/proc/" + child); return os.IsNotExist(err) || child == "" })
+}
+
+func TestPortIsClosed(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	b.listener.Close()
+	p := b.start(t, node1, "2222")
+	p.stdin.Write([]byte("SSH-2.0-test\r\n"))
+	p.wantEnd(t, b, 2*time.Second, 1, "port 2222")
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	refuse := func(operation, code, message string, times int) func(b *bare) {
+		return func(b *bare) {
+			b.OnAPI(func(op string) *ssmtest.APIError {
+				if op == operation && b.Calls(op) <= times {
+					return &ssmtest.APIError{Status: 400, Code: code, Message: message}
+				}
+				return nil
+			})
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		fault func(*bare)
+		args  []string
+		text  string
+	}{
+		{"AccessDenied", refuse("StartSession", "AccessDeniedException", "User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession", 99),
+			nil, "AccessDeniedException: User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession; ask for the IAM permission"},
+		{"unknown node", func(*bare) {}, []string{"i-0000"}, "i-0000: TargetNotConnected: i-0000 is not connected; check that it runs"},
+		{"control characters", refuse("StartSession", "Evil", "a\nb\x1b[31m", 99), nil, "Evil: a b [31m"},
+		{"upgrade refused", func(b *bare) { b.OnUpgrade(func(int) int { return 403 }) }, nil, "ssmmessages:OpenDataChannel"},
+		{"wrong key", func(b *bare) { b.SetCredentials("AKIDOTHER", "other", "") }, nil, "check the credentials"},
+		{"no such profile", func(*bare) {}, []string{"--profile", "nobody", node1}, "nobody"},
+		{"no network", func(b *bare) { b.Offline(true) }, []string{"--connect-timeout", "1s", node1}, "check the network"},
+		{"agent silent", func(b *bare) { b.StallAgent(true) }, []string{"--connect-timeout", "500ms", node1}, "handshake with the agent"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBare(t, ssmtest.Config{})
+			tt.fault(b)
+			if tt.args == nil {
+				tt.args = []string{node1}
+			}
+			p := b.start(t, tt.args...)
+			out, _ := io.ReadAll(p.stdout)
+			if len(out) > 0 {
+				t.Errorf("stdout %q", out)
+			}
+			p.wantEnd(t, b, 10*time.Second, 1, tt.text)
+		})
+	}
+	t.Run("throttled twice", func(t *testing.T) {
+		t.Parallel()
+		b := newBare(t, ssmtest.Config{})
+		refuse("StartSession", "ThrottlingException", "Rate exceeded", 2)(b)
+		p := b.start(t, node1)
+		far := b.far(t)
+		far.Write([]byte("hello"))
+		far.Close()
+		if out, _ := io.ReadAll(p.stdout); string(out) != "hello" {
+			t.Errorf("stdout %q", out)
+		}
+		p.wantEnd(t, b, 2*time.Second, 0, "")
+		if n := b.Calls("StartSession"); n != 3 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+func TestSessionEndsForGood(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault func(*bare)
+		args  []string
+		text  string
+	}{
+		"ended with a reason": {func(b *bare) { b.Sessions()[0].End("Ended by an administrator") }, nil, "Ended by an administrator"},
+		"idle timeout":        {func(b *bare) { b.ExpireSessions() }, nil, "ServerAliveInterval"},
+		"expired while cut off": {func(b *bare) {
+			b.Offline(true)
+			b.ExpireSessions()
+			b.Offline(false)
+		}, nil, "the session has ended"},
+		"resume refused": {func(b *bare) {
+			b.OnAPI(func(op string) *ssmtest.APIError {
+				return &ssmtest.APIError{Status: 400, Code: "AccessDeniedException", Message: "not authorized to perform: ssm:" + op}
+			})
+			b.Cut(ssmtest.CutBye)
+			time.AfterFunc(time.Second, func() { b.OnAPI(nil); b.Sessions()[0].End("") })
+		}, nil, "ssm:ResumeSession"},
+		"agent gone": {func(b *bare) { b.KillAgents() }, []string{"--resume-timeout", "1s"}, "the agent does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBare(t, ssmtest.Config{})
+			p := b.start(t, append(tt.args, node1)...)
+			far := b.far(t)
+			far.Write([]byte("hello"))
+			got := make([]byte, 5)
+			if _, err := io.ReadFull(p.stdout, got); err != nil {
+				t.Fatal(err)
+			}
+			tt.fault(b)
+			p.stdin.Write([]byte("anybody?"))
+			if rest, _ := io.ReadAll(p.stdout); len(rest) > 0 {
+				t.Errorf("stdout %q", rest)
+			}
+			<-p.ended
+			if name == "resume refused" {
+				waitFor(t, "clean-up", func() bool { return b.ActiveSessions() == 0 })
+			}
+			p.wantEnd(t, b, 10*time.Second, 1, tt.text)
+		})
+	}
+}
+
+// TestNotices: a long outage is told in one line when it lasts and one when it
+// is over, on stderr, and stdout carries the stream alone.
+func TestNotices(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	p := b.start(t, node1)
+	far := b.far(t)
+	far.Write([]byte("before "))
+	got := make([]byte, 7)
+	io.ReadFull(p.stdout, got)
+	b.Offline(true)
+	time.AfterFunc(5*time.Second, func() { b.Offline(false) })
+	far.Write([]byte("after"))
+	rest := make([]byte, 5)
+	if _, err := io.ReadFull(p.stdout, rest); err != nil || string(got)+string(rest) != "before after" {
+		t.Fatalf("%q %q %v", got, rest, err)
+	}
+	far.Close()
+	<-p.ended
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "connection lost") || !strings.Contains(lines[1], "connected again") {
+		t.Errorf("stderr %q", p.stderr.String())
+	}
+}
+
+// TestVerboseKeepsSecrets: -vv tells much, but no token and no key.
+func TestVerboseKeepsSecrets(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{SessionToken: "the-session-token"})
+	p := b.start(t, "-vv", node1)
+	far := b.far(t)
+	far.Close()
+	<-p.ended
+	text := p.stderr.String()
+	if !strings.Contains(text, "handshake complete") {
+		t.Errorf("stderr %q", text)
+	}
+	for _, env := range b.Env() {
+		name, value, _ := strings.Cut(env, "=")
+		if (strings.Contains(name, "SECRET") || strings.Contains(name, "TOKEN")) && value != "" && strings.Contains(text, value) {
+			t.Errorf("%s is in the log", name)
+		}
+	}
+	if strings.Contains(text, "Signature=") || strings.Contains(text, "TokenValue") {
+		t.Errorf("stderr %q", text)
+	}
+}

@@ -1,0 +1,294 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// ssmpipe is the binary under test, built by TestMain.
+var ssmpipe string
+
+func TestMain(m *testing.M) {
+	// These tests wait for the agent's pace, not for a processor.
+	flag.Set("test.parallel", "12")
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "ssmpipe-test")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ssmpipe = filepath.Join(dir, "ssmpipe")
+	args := []string{"build", "-o", ssmpipe}
+	if raceEnabled() {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "github.com/ssmpipe/ssmpipe")...).CombinedOutput(); err != nil {
+		log.Fatalf("go build: %v\n%s", err, out)
+	}
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// raceEnabled tells whether this test looks for races; then the binary does too.
+func raceEnabled() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "-race" && s.Value == "true"
+	})
+}
+
+// need returns a tool's path. Where it is missing the test is skipped, but not
+// in CI.
+func need(t testing.TB, tool string) string {
+	t.Helper()
+	path, err := exec.LookPath(tool)
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + tool)
+	}
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is missing", tool)
+		}
+		t.Skipf("%s is missing", tool)
+	}
+	return path
+}
+
+const (
+	node1 = "i-0123456789abcdef0"
+	node2 = "i-0fedcba9876543210"
+)
+
+// service starts a Session Manager with two nodes whose port is at address.
+func service(t testing.TB, cfg ssmtest.Config, address string) *ssmtest.Server {
+	srv := ssmtest.NewServer(cfg)
+	t.Cleanup(func() {
+		srv.Close()
+		for _, s := range srv.Sessions() {
+			if !s.Ended() {
+				t.Errorf("session %s lingers in the account", s.ID())
+			}
+		}
+	})
+	for _, id := range []string{node1, node2} {
+		srv.AddNode(ssmtest.Node{ID: id, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}})
+	}
+	return srv
+}
+
+// environ is what processes get that use srv.
+func environ(t testing.TB, srv *ssmtest.Server) []string {
+	env := append(os.Environ(), srv.Env()...)
+	if pem := srv.CertPEM(); pem != nil {
+		bundle := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(bundle, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, "AWS_CA_BUNDLE="+bundle)
+	}
+	return env
+}
+
+// sshRig is a real sshd behind a service, and an ssh configuration for it.
+type sshRig struct {
+	*ssmtest.Server
+	dir    string // its home, and sshd's
+	config string
+	port   string // sshd's, on loopback
+	env    []string
+}
+
+// fast is for transfers that are too large for the agent's pace.
+var fast = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
+
+func newSSHRig(t testing.TB, cfg ssmtest.Config) *sshRig {
+	t.Helper()
+	r := &sshRig{dir: t.TempDir()}
+	r.port = startSSHD(t, r.dir)
+	r.Server = service(t, cfg, "127.0.0.1:"+r.port)
+	r.env = environ(t, r.Server)
+	r.config = filepath.Join(r.dir, "config")
+	writeFile(t, r.config, fmt.Sprintf(`
+Host i-* mi-*
+    ProxyCommand %s proxy --region us-east-1 %%h %%p
+Host *
+    User %s
+    IdentityFile %s/id
+    IdentitiesOnly yes
+    StrictHostKeyChecking no
+    UserKnownHostsFile %s/known_hosts
+    LogLevel ERROR
+    ControlPath none
+`, ssmpipe, userName(), r.dir, r.dir))
+	return r
+}
+
+func userName() string {
+	if u := os.Getenv("USER"); u != "" {
+		return u
+	}
+	out, _ := exec.Command("id", "-un").Output()
+	return strings.TrimSpace(string(out))
+}
+
+func writeFile(t testing.TB, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startSSHD runs a real sshd on loopback that takes the key in dir, and
+// returns its port.
+func startSSHD(t testing.TB, dir string) (port string) {
+	t.Helper()
+	sshd, keygen := need(t, "sshd"), need(t, "ssh-keygen")
+	need(t, "ssh")
+	for _, key := range []string{"host", "id"} {
+		if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	if os.Getuid() == 0 {
+		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which Debian makes at boot
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	l.Close()
+	writeFile(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
+ListenAddress 127.0.0.1:%s
+HostKey %s/host
+AuthorizedKeysFile %s/id.pub
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PasswordAuthentication no
+MaxStartups 100
+MaxSessions 100
+PrintMotd no
+PrintLastLog no
+SetEnv HOME=%s
+Subsystem sftp internal-sftp
+`, port, dir, dir, dir)) // a home of its own: no start-up file of the user's has a say
+	var logged bytes.Buffer
+	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd.Stderr = &logged
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("sshd: %s", &logged)
+		}
+	})
+	waitFor(t, "sshd", func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return port
+}
+
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("no %s after 20 s\n%s", what, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+// command prepares an OpenSSH tool with the rig's configuration.
+func (r *sshRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(need(t, tool), append([]string{"-F", r.config}, args...)...)
+	cmd.Env = r.env
+	cmd.Dir = r.dir
+	return cmd
+}
+
+// result is what a finished command has left.
+type result struct {
+	stdout []byte
+	stderr string
+	status int
+}
+
+func run(t testing.TB, cmd *exec.Cmd, stdin io.Reader) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	return finish(t, cmd, cmd.Run(), &stdout, &stderr)
+}
+
+func finish(t testing.TB, cmd *exec.Cmd, err error, stdout, stderr *bytes.Buffer) result {
+	t.Helper()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return result{stdout.Bytes(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// succeed runs a command that must succeed in silence on stderr.
+func succeed(t testing.TB, cmd *exec.Cmd, stdin io.Reader) []byte {
+	t.Helper()
+	r := run(t, cmd, stdin)
+	if r.status != 0 || r.stderr != "" {
+		t.Errorf("%s: status %d, stderr %q", cmd, r.status, r.stderr)
+	}
+	return r.stdout
+}
+
+// random returns n bytes that are different for each seed.
+func random(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b)
+	return b
+}
+
+func equal(t testing.TB, what string, got, want []byte) {
+	t.Helper()
+	if sha256.Sum256(got) != sha256.Sum256(want) {
+		t.Errorf("%s: %d bytes are not the %d that were sent", what, len(got), len(want))
+	}
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Error(err)
+	}
+	return b
+}
