@@ -14,6 +14,10 @@ import (
 	"time"
 )
 
+// proxiedName is in the certificate for tests of clients behind a proxy, which
+// are never sent there for a name of the loopback's.
+const proxiedName = "ssmtest.invalid"
+
 // selfSigned makes a certificate for the loopback's names and returns it ready
 // to serve with, and as PEM.
 func selfSigned() (*tls.Config, []byte) {
@@ -31,7 +35,7 @@ func selfSigned() (*tls.Config, []byte) {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		DNSNames:              []string{"localhost"},
+		DNSNames:              []string{"localhost", proxiedName},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

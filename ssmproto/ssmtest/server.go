@@ -32,8 +32,9 @@ type Config struct {
 	// there and signed; without one it must not.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
-	// TLS serves https and wss with a self-signed certificate for 127.0.0.1 and
-	// localhost; see [Server.CertPEM].
+	// TLS serves https and wss with a self-signed certificate for 127.0.0.1,
+	// localhost, and ssmtest.invalid, a name that only a proxy can lead to the
+	// Server; see [Server.CertPEM].
 	TLS bool
 
 	// NoSignatureCheck lets in clients that do not sign the WebSocket upgrade.
