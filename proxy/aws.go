@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/smithy-go/logging"
 )
 
 // ErrNoRegion says that neither a flag nor the environment nor the profile
@@ -21,6 +23,10 @@ var ErrNoRegion = errors.New("no region")
 func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
+		// The SDK would write its warnings to stderr.
+		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			o.Log.Debug(fmt.Sprintf(format, v...))
+		})),
 		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
 			a.TokenProvider = func() (string, error) { return askCode(aws.ToString(a.SerialNumber)) }
 		}),

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,6 +34,7 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_CONFIG_FILE", name)
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	o.Log = slog.New(slog.DiscardHandler)
 	cfg, err := loadConfig(context.Background(), &o)
 	if err != nil {
 		t.Fatal(err)

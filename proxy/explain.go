@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -35,21 +36,27 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// cause shortens the SDK's account of a call to what the service said.
+// cause shortens the SDK's account of a call to what the service said, or to
+// what kept the call from reaching it.
 func cause(err error) string {
-	var api smithy.APIError
-	var op *smithy.OperationError
+	var (
+		creds  *credentialsError
+		resume *ssmproto.ResumeError
+		api    smithy.APIError
+		send   *smithyhttp.RequestSendError
+		op     *smithy.OperationError
+	)
 	switch {
+	case errors.As(err, &creds):
+		return "no credentials: " + cause(creds.error)
+	case errors.As(err, &resume):
+		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), cause(resume.Err))
+	case errors.As(err, &api) && api.ErrorMessage() != "":
+		return api.ErrorCode() + ": " + api.ErrorMessage()
 	case errors.As(err, &api):
-		text := api.ErrorCode()
-		if api.ErrorMessage() != "" {
-			text += ": " + api.ErrorMessage()
-		}
-		var resume *ssmproto.ResumeError
-		if errors.As(err, &resume) {
-			text = fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), text)
-		}
-		return text
+		return api.ErrorCode()
+	case errors.As(err, &send):
+		return send.Err.Error()
 	case errors.As(err, &op):
 		return op.Operation() + ": " + op.Err.Error()
 	}
