@@ -14,10 +14,16 @@ const (
 	// an earlier one counts as lost: RFC 9002 section 6.1.1.
 	reorderSlack = 3
 
-	// Bounds of what Write may leave unsent: enough to fill a batch, little
-	// enough that what is written next does not wait behind it.
-	minBacklog = 4 * MaxPayload
-	maxBacklog = 64 << 10
+	// What Write may leave unsent: what goes out in backlogTime, so that the
+	// writer of frames never waits for the writer of the stream, and what is
+	// written next does not wait long. The upper bound is a full batch.
+	backlogTime = 4 * time.Millisecond
+	minBacklog  = 2 * MaxPayload
+	maxBacklog  = 64 << 10
+
+	// paceTime is for how long frames may go out together before they are
+	// spread: timers that are much finer than this cost more than they give.
+	paceTime = time.Millisecond
 )
 
 // sender is the outgoing half of a stream: sequence numbers, what is in
@@ -47,6 +53,8 @@ type sender struct {
 	topAcked int64 // highest order that is known to have arrived
 	timerAt  time.Duration
 	backoff  uint
+	paceAt   time.Duration // when the next message may go out; it may lag behind by paceTime
+	paced    bool          // the last poll held something back for that reason alone
 
 	held      bool // the agent said that it is away (pause_publication)
 	dataAcked bool // stream data was acknowledged: the agent has dialled its port
@@ -90,7 +98,11 @@ func (s *sender) at(seq int64) *packet { return &s.ring[seq&int64(len(s.ring)-1)
 
 // room returns how many stream bytes write would take now.
 func (s *sender) room() int {
-	limit := min(max(s.window.size/2, minBacklog), maxBacklog)
+	limit := maxBacklog
+	if s.rtt.smoothed > 0 {
+		perSecond := float64(s.window.size) / s.rtt.smoothed.Seconds()
+		limit = int(min(max(perSecond*backlogTime.Seconds(), minBacklog), maxBacklog))
+	}
 	return max(limit-s.backlog, 0)
 }
 
@@ -149,10 +161,11 @@ func (s *sender) grow() {
 // poll returns the next frame to write, or nil if there is none now. The frame
 // is valid until the next call on s.
 func (s *sender) poll(now time.Duration) []byte {
+	s.paced = false
 	if s.lost > 0 {
 		for ; s.resend < s.next; s.resend++ {
 			if p := s.at(s.resend); p.state == lost {
-				if !s.allowed(p) {
+				if !s.allowed(p, now) {
 					return nil
 				}
 				s.lost--
@@ -166,7 +179,7 @@ func (s *sender) poll(now time.Duration) []byte {
 		return nil
 	}
 	p := s.at(s.next)
-	if !s.allowed(p) {
+	if !s.allowed(p, now) {
 		return nil
 	}
 	s.backlog -= len(p.frame) - HeadLen
@@ -177,7 +190,7 @@ func (s *sender) poll(now time.Duration) []byte {
 
 // allowed says whether p may go on the wire now. One message always may, so
 // that there is something whose acknowledgement moves things on.
-func (s *sender) allowed(p *packet) bool {
+func (s *sender) allowed(p *packet, now time.Duration) bool {
 	if p.payload != Output || s.inFlight == 0 {
 		return true
 	}
@@ -186,6 +199,10 @@ func (s *sender) allowed(p *packet) bool {
 	}
 	if s.inFlight+len(p.frame) > s.window.size {
 		s.window.limited = true
+		return false
+	}
+	if now < s.paceAt {
+		s.paced = true
 		return false
 	}
 	return true
@@ -200,6 +217,10 @@ func (s *sender) transmit(p *packet, now time.Duration) []byte {
 	p.state = inFlight
 	p.sentAt = now
 	s.inFlight += len(p.frame)
+	if s.rtt.smoothed > 0 {
+		spacing := time.Duration(float64(len(p.frame)) / s.window.rate(s.rtt.smoothed) * float64(time.Second))
+		s.paceAt = max(s.paceAt, now-paceTime) + spacing
+	}
 	if s.timerAt == 0 {
 		s.timerAt = now + s.timeout()
 	}
@@ -308,8 +329,13 @@ func (s *sender) timeout() time.Duration {
 	return min(s.rtt.timeout()<<s.backoff, maxRTO)
 }
 
-// deadline returns when tick is due, or 0 if nothing is waited for.
-func (s *sender) deadline() time.Duration { return s.timerAt }
+// deadline returns when tick and poll are due, or 0 if nothing is waited for.
+func (s *sender) deadline() time.Duration {
+	if s.paced && (s.timerAt == 0 || s.paceAt < s.timerAt) {
+		return s.paceAt
+	}
+	return s.timerAt
+}
 
 // tick fires the retransmission timer if it is due: all that is in flight
 // counts as lost and is sent again, slowly at first (RFC 6298 section 5).

@@ -4,15 +4,18 @@ import "time"
 
 const (
 	minWindow     = 4 * (HeadLen + MaxPayload)
-	initialWindow = 16 * (HeadLen + MaxPayload)
+	initialWindow = 10 * (HeadLen + MaxPayload) // RFC 6928
 
 	// maxWindow bounds the memory that unacknowledged messages take. It fills
 	// 100 Mbit/s at a round-trip time of 320 ms.
 	maxWindow = 4 << 20
 
-	// queueTarget is the delay that our own messages may add on the path. A
-	// keystroke waits behind it, so it is well below what a hand notices.
-	queueTarget = 25 * time.Millisecond
+	// The delay that our own messages may add on the path: a keystroke waits
+	// behind it. It is a share of the path's own round-trip time, which nobody
+	// will notice, within bounds: below the first the noise of a busy machine
+	// would look like a queue, the second is well below what a hand notices.
+	minQueueTarget = 2 * time.Millisecond
+	maxQueueTarget = 20 * time.Millisecond
 
 	// baseLife is for how long the smallest round-trip time is believed; paths
 	// change. Two generations are kept so that it never has to start from none.
@@ -22,7 +25,7 @@ const (
 // window is the congestion window, in bytes of frames: how much may be
 // unacknowledged. It follows the delay, as LEDBAT (RFC 6817) does: the
 // round-trip time beyond the smallest one seen is the queue that we build, and
-// the window is moved so that this stays near queueTarget. Loss alone says
+// the window is moved so that this stays near a target. Loss alone says
 // little here (below the channel is TCP), so only loss with a queue, or a lot
 // of it, shrinks the window.
 type window struct {
@@ -50,7 +53,7 @@ func (w *window) acked(n int, d, now time.Duration) {
 	if d > 0 {
 		w.measure(d, now)
 	}
-	if w.slowStart && w.limited && w.roundMin > 0 && w.queue() < queueTarget/2 {
+	if w.slowStart && w.limited && w.roundMin > 0 && w.queue() < w.target()/2 {
 		w.grow(n)
 	}
 	if now >= w.round {
@@ -95,27 +98,45 @@ func (w *window) measure(d, now time.Duration) {
 	}
 }
 
+// target is the queue that is aimed at: enough that the path does not run dry,
+// which on a slow one takes two messages.
+func (w *window) target() time.Duration {
+	message := w.base * (HeadLen + MaxPayload) / time.Duration(w.size)
+	return min(max(w.base/2, minQueueTarget), maxQueueTarget) + 2*message
+}
+
+// rate is how fast to send, in bytes of frames per second: a little faster than
+// acknowledgements can come, so that the window is what limits, and not so fast
+// that a window in one burst overruns a small queue.
+func (w *window) rate(rtt time.Duration) float64 {
+	gain := 1.25
+	if w.slowStart {
+		gain = 2
+	}
+	return gain * float64(w.size) / rtt.Seconds()
+}
+
 // queue is the delay beyond the path's own, by the best sample of this round:
 // a single late acknowledgement is not a queue.
 func (w *window) queue() time.Duration { return w.roundMin - w.base }
 
 func (w *window) endRound(now time.Duration) {
 	if w.roundMin > 0 {
-		q := w.queue()
-		heavyLoss := w.roundSent >= 8 && w.roundLost*8 > w.roundSent
+		q, target := w.queue(), w.target()
+		heavyLoss := w.roundLost >= 3 && w.roundLost*16 > w.roundSent
 		switch {
-		case heavyLoss, w.roundLost > 0 && q > queueTarget:
+		case heavyLoss, w.roundLost > 0 && q > target:
 			w.slowStart = false
 			w.size = w.size * 7 / 10
-		case q > queueTarget:
+		case q > target:
 			w.slowStart = false
 			// What stands in the queue is size*q/(base+q); take the excess
 			// over the target out, at most a half at once.
-			excess := int(float64(w.size) * float64(q-queueTarget) / float64(w.base+q))
+			excess := int(float64(w.size) * float64(q-target) / float64(w.base+q))
 			w.size -= min(excess, w.size/2)
 		case !w.slowStart && w.limited:
 			// Up to an eighth a round far from the target, less near it.
-			step := int(float64(w.size) / 8 * float64(queueTarget-q) / float64(queueTarget))
+			step := int(float64(w.size) / 8 * float64(target-q) / float64(target))
 			w.grow(max(step, HeadLen+MaxPayload))
 		}
 	}

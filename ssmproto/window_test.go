@@ -1,0 +1,153 @@
+package ssmproto
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// emulated is a path in virtual time: a bottleneck with a queue on the way up,
+// and a way back that has room for all acknowledgements.
+type emulated struct {
+	name  string
+	rate  func(now time.Duration) float64 // bytes per second of frames
+	rtt   time.Duration
+	queue int // bytes before messages are dropped
+	loss  float64
+
+	goodput float64       // wanted share of what the rate can carry
+	delay   time.Duration // wanted bound of the added delay, 95th percentile
+}
+
+func mbit(r float64) func(time.Duration) float64 {
+	return func(time.Duration) float64 { return r * 1e6 / 8 }
+}
+
+var paths = []emulated{
+	{"100 Mbit/s, 20 ms", mbit(100), 20 * time.Millisecond, 1 << 20, 0, 0.95, 40 * time.Millisecond},
+	{"8 Mbit/s, 50 ms", mbit(8), 50 * time.Millisecond, 1 << 20, 0, 0.95, 100 * time.Millisecond},
+	{"500 kbit/s, 80 ms", mbit(0.5), 80 * time.Millisecond, 256 << 10, 0, 0.90, 250 * time.Millisecond},
+	{"8 Mbit/s, 50 ms, 2 % loss", mbit(8), 50 * time.Millisecond, 1 << 20, 0.02, 0.80, 250 * time.Millisecond},
+	{"8 and 2 Mbit/s in turn, 50 ms", func(now time.Duration) float64 {
+		if now/(2500*time.Millisecond)%2 == 1 {
+			return 2e6 / 8
+		}
+		return 8e6 / 8
+	}, 50 * time.Millisecond, 1 << 20, 0, 0.85, 500 * time.Millisecond},
+	{"8 Mbit/s, 50 ms, 20 KB queue", mbit(8), 50 * time.Millisecond, 20 << 10, 0, 0.75, 200 * time.Millisecond},
+	{"20 Mbit/s, 200 ms", mbit(20), 200 * time.Millisecond, 1 << 20, 0, 0.80, 250 * time.Millisecond},
+}
+
+// TestPaths measures bulk upload, and single bytes written beside it, over
+// emulated paths for 10 s of virtual time.
+func TestPaths(t *testing.T) {
+	for _, p := range paths {
+		goodput, delays, again := p.run(10*time.Second, 1)
+		slices.Sort(delays)
+		p50, p95, worst := delays[len(delays)/2], delays[len(delays)*95/100], delays[len(delays)-1]
+		t.Logf("%-32s goodput %5.1f %%, added delay %v, 95th percentile %v, worst %v; %.1f %% sent again", p.name, 100*goodput,
+			p50.Round(time.Millisecond), p95.Round(time.Millisecond), worst.Round(time.Millisecond), 100*again)
+		if goodput < p.goodput || p95 > p.delay {
+			t.Errorf("%s: goodput %.3f, want %.2f; delay %v, want %v", p.name, goodput, p.goodput, p95, p.delay)
+		}
+	}
+}
+
+type pathEvent struct {
+	at    time.Duration
+	frame []byte // arrives at the agent, or
+	ack   int64  // its acknowledgement at the sender
+}
+
+type pathEvents []pathEvent
+
+func (q pathEvents) Len() int           { return len(q) }
+func (q pathEvents) Less(i, j int) bool { return q[i].at < q[j].at }
+func (q pathEvents) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *pathEvents) Push(x any)        { *q = append(*q, x.(pathEvent)) }
+func (q *pathEvents) Pop() any {
+	old := *q
+	x := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return x
+}
+
+func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, delays []time.Duration, again float64) {
+	const wire = HeadLen + MaxPayload + 8 // with the WebSocket's head
+	rng := rand.New(rand.NewPCG(seed, 3))
+	s := newSender(InputStreamData, time.UnixMilli(1), [32]byte{1})
+	s.rtt.sample(p.rtt) // of the handshake
+	r := newReceiver(func(PayloadType, []byte) {})
+	var (
+		events    pathEvents
+		now       = time.Duration(1)
+		busyUntil time.Duration // the bottleneck's
+		written   int64
+		probes    []struct{ pos, at int64 }
+		nextProbe = 100 * time.Millisecond
+		waiting   time.Duration // a probe that found no room yet
+		bulk      = make([]byte, MaxPayload)
+		sink      = make([]byte, readLimit)
+		carried   float64
+		sent      int
+	)
+	for now < length {
+		if waiting == 0 && now >= nextProbe {
+			waiting = now
+			nextProbe += 100 * time.Millisecond
+		}
+		// Writers take their turns: bulk in pieces of a message, the probe first.
+		for s.room() > 0 {
+			if waiting > 0 {
+				s.write(bulk[:1])
+				written++
+				probes = append(probes, struct{ pos, at int64 }{written, int64(waiting)})
+				waiting = 0
+				continue
+			}
+			written += int64(s.write(bulk))
+		}
+		s.tick(now)
+		for f := s.poll(now); f != nil; f = s.poll(now) {
+			sent++
+			size := float64(len(f) + 8)
+			queued := max(busyUntil-now, 0).Seconds() * p.rate(now)
+			if queued+size > float64(p.queue) || rng.Float64() < p.loss {
+				continue
+			}
+			busyUntil = max(busyUntil, now) + time.Duration(size/p.rate(now)*1e9)
+			heap.Push(&events, pathEvent{at: busyUntil + p.rtt/2, frame: slices.Clone(f)})
+		}
+		next := nextProbe
+		if d := s.deadline(); d > 0 {
+			next = min(next, d)
+		}
+		if len(events) > 0 {
+			next = min(next, events[0].at)
+		}
+		carried += p.rate(now) * (max(next, now) - now).Seconds()
+		now = max(next, now+1)
+		for len(events) > 0 && events[0].at <= now {
+			e := heap.Pop(&events).(pathEvent)
+			if e.frame == nil {
+				s.ack(e.ack, now)
+				continue
+			}
+			m, err := Parse(e.frame)
+			if err != nil {
+				panic(err)
+			}
+			if r.accept(&m) {
+				heap.Push(&events, pathEvent{at: e.at + p.rtt/2, ack: m.Sequence})
+			}
+			r.read(sink)
+			for len(probes) > 0 && probes[0].pos <= r.total {
+				delays = append(delays, e.at-time.Duration(probes[0].at)-p.rtt/2)
+				probes = probes[1:]
+			}
+		}
+	}
+	return float64(r.total) / (carried * MaxPayload / wire), delays, 1 - float64(s.next)/float64(sent)
+}

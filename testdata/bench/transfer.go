@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+const mb = 1e6
+
+// transfer measures bulk transfers by the real binary.
+func (b *bench) transfer() error {
+	if err := b.transferPipes(); err != nil {
+		return err
+	}
+	if b.ctx.Err() == nil {
+		if err := b.transferSSH(); err != nil {
+			note("ssh: %v", err)
+			if !errors.Is(err, errSkip) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// result is what one transfer gave.
+type result struct {
+	rate   float64 // MB/s
+	cpu    float64 // s per 100 MB, the whole process's life
+	peak   float64 // MiB
+	growth float64 // MiB after the first 64 MiB
+}
+
+// transferPipes runs `ssmpipe proxy` with pipes, and netcat, between this
+// process and a far end that is this process, too.
+func (b *bench) transferPipes() error {
+	far, err := newFarEnd()
+	if err != nil {
+		return err
+	}
+	defer far.Close()
+	fast, err := b.startService(serviceConfig{Target: far.addr})
+	if err != nil {
+		return err
+	}
+	defer fast.kill()
+	real, err := b.startService(serviceConfig{Target: far.addr, Sleep: true})
+	if err != nil {
+		return err
+	}
+	defer real.kill()
+	ssmpipe := func(s *service) func() (*process, error) {
+		return func() (*process, error) { return b.spawn(s.env, b.ssmpipe, proxyArgs...) }
+	}
+	netcat := func() (*process, error) { return b.spawn(nil, b.self, "role-netcat", far.addr) }
+
+	type transfer struct {
+		name   string
+		up     bool
+		size   int64
+		client func() (*process, error)
+		runs   int
+	}
+	const up, down = true, false
+	runs := pick(b, 1, 3)
+	slow := int64(pick(b, 4, 16)) << 20
+	list := []transfer{
+		{"ssmpipe, up", up, b.size, ssmpipe(fast), runs},
+		{"plain TCP, up", up, b.size, netcat, runs},
+		{"ssmpipe, down", down, b.size, ssmpipe(fast), runs},
+		{"plain TCP, down", down, b.size, netcat, runs},
+		{"ssmpipe, down, the agent's sleep on", down, slow, ssmpipe(real), 1},
+	}
+	if b.long {
+		list = append(list,
+			transfer{"ssmpipe, up, 2 GiB", up, 2 << 30, ssmpipe(fast), 1},
+			transfer{"ssmpipe, down, 2 GiB", down, 2 << 30, ssmpipe(fast), 1})
+	}
+	newTable("Transfer through pipes, over TLS", "", "MiB", "MB/s", "client CPU s per 100 MB", "peak RSS MiB", "growth after 64 MiB")
+	for _, t := range list {
+		progress("%s, %d MiB", t.name, t.size>>20)
+		var rates, cpus, peaks, growths []float64
+		for range t.runs {
+			r, err := b.pipeOnce(far, t.client, t.up, t.size)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			rates, cpus = append(rates, r.rate), append(cpus, r.cpu)
+			peaks, growths = append(peaks, r.peak), append(growths, r.growth)
+		}
+		tableRow(t.name, t.size>>20, middle(rates), middle(cpus), middle(peaks), middle(growths))
+	}
+	note("Medians of %d. The clock runs from the first byte given to the last received; all bytes are compared. CPU is the client process's, user and system, start-up included. RSS is VmHWM. Plain TCP is a netcat in Go, whose copying the kernel does.", runs)
+	return nil
+}
+
+func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, size int64) (r result, err error) {
+	p, err := client()
+	if err != nil {
+		return r, err
+	}
+	defer p.kill()
+	conn, err := far.next(b.ctx)
+	if err != nil {
+		return r, err
+	}
+	defer conn.Close()
+	// A byte each way says that the connection stands.
+	if _, err := conn.Write([]byte{'r'}); err != nil {
+		return r, err
+	}
+	if _, err := io.ReadFull(p.out, make([]byte, 1)); err != nil {
+		return r, fmt.Errorf("before the transfer: %w", errors.Join(err, p.finish(b.ctx)))
+	}
+	from, to := io.Writer(conn), io.Reader(p.out)
+	if up {
+		from, to = p.in, conn
+	}
+	begun := time.Now()
+	sent := make(chan error, 1)
+	go func() { sent <- send(from, size) }()
+	first := min(size, 64<<20)
+	err = receive(to, 0, first)
+	settled := p.peak.Load()
+	if err == nil {
+		err = receive(to, first, size)
+	}
+	took := time.Since(begun)
+	if err != nil {
+		p.kill()
+		conn.Close()
+		return r, errors.Join(err, <-sent)
+	}
+	if err := <-sent; err != nil {
+		return r, err
+	}
+	conn.Close() // which is how a session ends
+	if err := p.finish(b.ctx); err != nil {
+		return r, err
+	}
+	r.rate = float64(size) / mb / took.Seconds()
+	r.cpu = p.cpu().Seconds() / (float64(size) / (100 * mb))
+	r.peak, r.growth = math.NaN(), math.NaN()
+	if peak := p.peak.Load(); peak > 0 {
+		r.peak = float64(peak) / (1 << 20)
+		if size > first {
+			r.growth = float64(peak-settled) / (1 << 20)
+		}
+	}
+	return r, nil
+}
