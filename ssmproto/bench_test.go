@@ -48,19 +48,21 @@ func BenchmarkAckDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkSend is a message from Write to its acknowledgement, with 64 in
+// BenchmarkSend is a message from Write to its acknowledgement, with ten in
 // flight.
 func BenchmarkSend(b *testing.B) {
 	s := newSender(InputStreamData, time.Now(), [32]byte{})
+	s.rtt.sample(time.Millisecond)
 	payload := make([]byte, MaxPayload)
 	now := time.Duration(1)
 	b.SetBytes(MaxPayload)
 	b.ReportAllocs()
 	for b.Loop() {
-		now += 20 * time.Microsecond
-		s.write(payload)
-		s.poll(now)
-		if s.next-s.una > 10 {
+		now += 100 * time.Microsecond
+		if s.write(payload) != len(payload) || s.poll(now) == nil {
+			b.Fatal("held back")
+		}
+		if s.next-s.una == 10 {
 			s.ack(s.una, now)
 		}
 	}

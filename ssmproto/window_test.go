@@ -120,7 +120,10 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 			busyUntil = max(busyUntil, now) + time.Duration(size/p.rate(now)*1e9)
 			heap.Push(&events, pathEvent{at: busyUntil + p.rtt/2, frame: slices.Clone(f)})
 		}
-		next := nextProbe
+		next := length
+		if waiting == 0 {
+			next = nextProbe
+		}
 		if d := s.deadline(); d > 0 {
 			next = min(next, d)
 		}

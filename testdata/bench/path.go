@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// slowPath is a TCP proxy that makes loopback a longer way. It delays all
+// bytes both ways, and it delays connecting, as TCP's handshake would: the
+// client believes that it is connected at once, so what it sends first leaves
+// one round trip later, and the far side hears of the connection then.
+//
+// With a rate, what waits at the bottleneck is bounded by queue bytes, beyond
+// which it pushes back; it drops nothing.
+type slowPath struct {
+	net.Listener
+	ctx    context.Context
+	cancel context.CancelFunc
+	target string
+	delay  time.Duration // one way
+	rate   int           // bytes per second, each way; 0 is unlimited
+	queue  int           // bytes
+	wg     sync.WaitGroup
+}
+
+func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int) (*slowPath, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &slowPath{Listener: l, target: target, delay: delay, rate: rate, queue: queue}
+	s.ctx, s.cancel = context.WithCancel(b.ctx)
+	context.AfterFunc(s.ctx, func() { l.Close() })
+	s.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.wg.Go(func() { s.serve(c) })
+		}
+	})
+	return s, nil
+}
+
+// close ends all connections and returns when nothing is left.
+func (s *slowPath) close() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+func (s *slowPath) addr() string { return s.Addr().String() }
+
+func (s *slowPath) serve(near net.Conn) {
+	defer near.Close()
+	if s.rate > 0 {
+		// The system's buffers are no part of the queue.
+		near.(*net.TCPConn).SetReadBuffer(16 << 10)
+		near.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	connected := time.Now().Add(2 * s.delay) // as far as the client's bytes are concerned
+	up := make(chan parcel, 1<<12)
+	s.wg.Go(func() { s.read(near, up, connected) })
+	defer func() {
+		near.Close()
+		for range up { // lets read end
+		}
+	}()
+	if !s.sleepUntil(connected.Add(s.delay)) {
+		return
+	}
+	far, err := net.Dial("tcp", s.target)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	defer context.AfterFunc(s.ctx, func() { near.Close(); far.Close() })()
+	down := make(chan parcel, 1<<12)
+	s.wg.Go(func() { s.read(far, down, time.Time{}) })
+	var ways sync.WaitGroup
+	ways.Go(func() { s.write(far, near, up) })
+	ways.Go(func() { s.write(near, far, down) })
+	ways.Wait()
+}
+
+// parcel is bytes under way, or the end if there are none.
+type parcel struct {
+	data  []byte
+	due   time.Time
+	reset bool // an end that is an error
+}
+
+// read puts what comes from c on its way, not before a time.
+func (s *slowPath) read(c net.Conn, way chan<- parcel, earliest time.Time) {
+	defer close(way)
+	var free time.Time // when the bottleneck has passed all that it has
+	size := chunk
+	if s.rate > 0 {
+		size = 1448
+	}
+	for {
+		buf := make([]byte, size)
+		n, err := c.Read(buf)
+		due := time.Now()
+		if due.Before(earliest) {
+			due = earliest
+		}
+		if s.rate > 0 && n > 0 {
+			if free.Before(due) {
+				free = due
+			}
+			free = free.Add(time.Duration(float64(n) / float64(s.rate) * 1e9))
+			due = free
+		}
+		due = due.Add(s.delay)
+		if n > 0 {
+			way <- parcel{data: buf[:n], due: due}
+		}
+		if err != nil {
+			way <- parcel{due: due, reset: !errors.Is(err, io.EOF)}
+			return
+		}
+		if s.rate > 0 {
+			full := time.Duration(float64(s.queue) / float64(s.rate) * 1e9)
+			s.sleepUntil(free.Add(-full))
+		}
+	}
+}
+
+// write lets what is under way arrive in its time. An end goes on to the other
+// side as what it was.
+func (s *slowPath) write(to, from net.Conn, way <-chan parcel) {
+	defer func() {
+		for range way { // nobody waits in read
+		}
+	}()
+	for p := range way {
+		if !s.sleepUntil(p.due) {
+			return
+		}
+		switch {
+		case p.reset:
+			to.(*net.TCPConn).SetLinger(0)
+			to.Close()
+			from.Close()
+			return
+		case p.data == nil:
+			to.(*net.TCPConn).CloseWrite()
+			return
+		}
+		if _, err := to.Write(p.data); err != nil {
+			from.Close()
+			return
+		}
+	}
+}
+
+func (s *slowPath) sleepUntil(t time.Time) bool {
+	d := time.Until(t)
+	if d <= 0 {
+		return s.ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
