@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -59,17 +58,20 @@ func run(ctx context.Context, args []string) int {
 	return statusFailed
 }
 
-// say writes one line to stderr. A terminal is in raw mode under ssh, so the
-// line brings its own carriage return there.
+// say writes one line to stderr.
 func say(text string) {
-	if text == "" {
-		return
+	if text != "" {
+		fmt.Fprint(os.Stderr, "ssmpipe: "+text+lineEnd())
 	}
-	end := "\n"
+}
+
+// lineEnd ends a line on stderr. A terminal is in raw mode under ssh, so the
+// line brings its own carriage return there.
+func lineEnd() string {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		end = "\r\n"
+		return "\r\n"
 	}
-	fmt.Fprint(os.Stderr, "ssmpipe: "+text+end)
+	return "\n"
 }
 
 func usage(format string, args ...any) error {
@@ -191,14 +193,13 @@ func demoCommand() *cli.Command {
 // logger writes to stderr: with -v what happens to the connection, with -vv
 // everything. Payloads, tokens and keys are in neither.
 func logger(verbose int) *slog.Logger {
-	if verbose == 0 {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	switch verbose {
+	case 0:
+		return nil
+	case 1:
+		return proxy.NewLogger(os.Stderr, lineEnd(), slog.LevelInfo)
 	}
-	level := slog.LevelInfo
-	if verbose > 1 {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return proxy.NewLogger(os.Stderr, lineEnd(), slog.LevelDebug)
 }
 
 // version is what the build knows: a tag, or the commit.

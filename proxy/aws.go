@@ -44,9 +44,11 @@ func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
 	if cfg.Region == "" {
 		return cfg, ErrNoRegion
 	}
-	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+	creds, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
 		return cfg, &credentialsError{err}
 	}
+	o.Log.Debug("credentials ready", "source", creds.Source)
 	return cfg, nil
 }
 

@@ -105,6 +105,30 @@ func TestCredentialProcessAndRegion(t *testing.T) {
 	}
 }
 
+// TestExpectedEndpoint: what is dialled early is where the service will send us.
+func TestExpectedEndpoint(t *testing.T) {
+	for _, tt := range []struct{ profile, env, value, want string }{
+		{"plain", "", "", "wss://ssmmessages.eu-central-1.amazonaws.com"},
+		{"fips", "", "", "wss://ssmmessages-fips.us-gov-west-1.amazonaws.com"},
+		{"dual", "", "", "wss://ssmmessages.eu-west-1.api.aws"},
+		{"china", "", "", "wss://ssmmessages.cn-north-1.api.amazonwebservices.com.cn"},
+		{"plain", "AWS_ENDPOINT_URL_SSMMESSAGES", "https://vpce.example", "wss://vpce.example"},
+		{"plain", "AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:99", "ws://127.0.0.1:99"},
+		{"plain", "AWS_ENDPOINT_URL", "https://local.example:99", "wss://local.example:99"},
+	} {
+		t.Run(tt.profile+tt.env, func(t *testing.T) {
+			cfg := testConfig(t, profiles, Options{Profile: tt.profile})
+			if tt.env != "" {
+				t.Setenv(tt.env, tt.value)
+				cfg, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)})
+			}
+			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestPresignedURL: a URL that is signed already gets no second signature.
 func TestPresignedURL(t *testing.T) {
 	s := newSession(testConfig(t, profiles, Options{Profile: "plain"}), ssm.StartSessionInput{})

@@ -94,12 +94,14 @@ func (o *Options) dial(ctx context.Context) (*ssmproto.Conn, error) {
 		start.Reason = &o.Reason
 	}
 	s := newSession(cfg, start)
+	s.log = o.Log
 	resumeTimeout := o.ResumeTimeout
 	if resumeTimeout == 0 {
 		resumeTimeout = -1
 	}
 	return ssmproto.Dial(ctx, s, &ssmproto.Config{
 		Transport:     transport(&cfg),
+		Endpoint:      s.expectedEndpoint(),
 		ResumeTimeout: resumeTimeout,
 		DataKey:       s.dataKey,
 		OnOutage:      o.tellOutage(),

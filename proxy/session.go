@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,6 +27,7 @@ type session struct {
 	cfg   aws.Config
 	api   *ssm.Client
 	start ssm.StartSessionInput
+	log   *slog.Logger
 
 	id   string
 	url  string        // of the data channel, as the service gave it last
@@ -33,7 +35,7 @@ type session struct {
 }
 
 func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
-	return &session{cfg: cfg, api: ssm.NewFromConfig(cfg), start: start}
+	return &session{cfg: cfg, api: ssm.NewFromConfig(cfg), start: start, log: slog.New(slog.DiscardHandler)}
 }
 
 // startGrace is for how long the answer to StartSession is waited for once
@@ -46,6 +48,7 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })
 	defer stop()
+	s.log.Debug("StartSession sent", "target", *s.start.Target, "document", *s.start.DocumentName, "region", s.cfg.Region)
 	out, err := s.api.StartSession(call, &s.start)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -54,6 +57,7 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 		return ssmproto.Grant{}, err
 	}
 	s.id = aws.ToString(out.SessionId)
+	s.log.Info("session started", "id", s.id)
 	g, err := s.grant(ctx, out.StreamUrl, out.TokenValue, out.ResultMetadata)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -89,6 +93,7 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 
 // Terminate implements ssmproto.Session.
 func (s *session) Terminate(ctx context.Context) error {
+	s.log.Info("terminating the session")
 	_, err := s.api.TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.id})
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "DoesNotExistException" {
@@ -165,37 +170,75 @@ func (s *session) dataChannelURL(given string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if override := os.Getenv("AWS_ENDPOINT_URL_SSMMESSAGES"); override != "" && os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") != "true" {
-		o, err := url.Parse(override)
-		if err != nil || o.Host == "" {
-			return "", fmt.Errorf("AWS_ENDPOINT_URL_SSMMESSAGES %q is not a URL", override)
-		}
-		u.Host = o.Host
-		u.Scheme = "wss"
-		if o.Scheme == "http" || o.Scheme == "ws" {
-			u.Scheme = "ws"
-		}
-		return u.String(), nil
-	}
-	// Only the service's plain regional name is rewritten.
-	for _, suffix := range []string{".amazonaws.com", ".amazonaws.com.cn"} {
-		if u.Host == "ssmmessages."+s.cfg.Region+suffix {
-			u.Host = s.regionalHost(suffix)
-			break
+	override, err := dataChannelOverride()
+	switch {
+	case err != nil:
+		return "", err
+	case override != nil:
+		u.Scheme, u.Host = override.Scheme, override.Host
+	case u.Host == "ssmmessages."+s.cfg.Region+".amazonaws.com", u.Host == "ssmmessages."+s.cfg.Region+".amazonaws.com.cn":
+		// Only the plain regional name is replaced.
+		if ours, err := s.regionalEndpoint(); err == nil {
+			u.Host = ours.Host
 		}
 	}
 	return u.String(), nil
 }
 
-func (s *session) regionalHost(suffix string) string {
+// expectedEndpoint returns where the data channel will probably be.
+func (s *session) expectedEndpoint() string {
+	if override, err := dataChannelOverride(); err == nil && override != nil {
+		return override.String()
+	}
+	// An API that is somewhere else has its data channels there too: that
+	// holds for what people run on their own machines.
+	if base := aws.ToString(s.api.Options().BaseEndpoint); base != "" {
+		return "ws" + strings.TrimPrefix(base, "http")
+	}
+	u, err := s.regionalEndpoint()
+	if err != nil {
+		return ""
+	}
+	return u.String()
+}
+
+func dataChannelOverride() (*url.URL, error) {
+	override := os.Getenv("AWS_ENDPOINT_URL_SSMMESSAGES")
+	if override == "" || os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") == "true" {
+		return nil, nil
+	}
+	u, err := url.Parse(override)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("AWS_ENDPOINT_URL_SSMMESSAGES %q is not a URL", override)
+	}
+	scheme := "wss"
+	if u.Scheme == "http" || u.Scheme == "ws" {
+		scheme = "ws"
+	}
+	return &url.URL{Scheme: scheme, Host: u.Host}, nil
+}
+
+// regionalEndpoint derives the data channel's host from the API's, which the
+// SDK knows for every partition and setting: ssm.R.amazonaws.com becomes
+// ssmmessages.R.amazonaws.com, ssm-fips.R.api.aws ssmmessages-fips.R.api.aws.
+func (s *session) regionalEndpoint() (*url.URL, error) {
 	o := s.api.Options().EndpointOptions
-	name := "ssmmessages"
+	api, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), ssm.EndpointParameters{
+		Region:       &s.cfg.Region,
+		UseFIPS:      aws.Bool(o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return nil, err
+	}
+	name, rest, _ := strings.Cut(api.URI.Host, ".")
+	messages := "ssmmessages"
 	if o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled {
-		name += "-fips"
+		// Not after the API's name: in GovCloud that has no -fips.
+		messages += "-fips"
 	}
-	if o.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled {
-		suffix = strings.Replace(suffix, ".amazonaws.com.cn", ".api.amazonwebservices.com.cn", 1)
-		suffix = strings.Replace(suffix, ".amazonaws.com", ".api.aws", 1)
+	if name != "ssm" && name != "ssm-fips" {
+		return nil, fmt.Errorf("endpoint %s is of no known form", api.URI.Host)
 	}
-	return name + "." + s.cfg.Region + suffix
+	return &url.URL{Scheme: "wss", Host: messages + "." + rest}, nil
 }

@@ -64,13 +64,15 @@ type Conn struct {
 // Conn.
 func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	c := newConn(session, cfg)
+	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport)
 	grant, err := session.Open(ctx)
 	if err != nil {
 		c.cancel()
+		early.drop()
 		return nil, err
 	}
 	c.wg.Add(1)
-	go c.supervise(grant)
+	go c.supervise(grant, early)
 	select {
 	case <-c.opened:
 		return c, nil
@@ -427,6 +429,9 @@ func (c *Conn) received(frame []byte) {
 	c.answered = now
 	if c.s.in.total > before {
 		c.readable.Signal()
+		if before == 0 {
+			c.log.Debug("first bytes from the port")
+		}
 		if c.hs.agentVersion == "" {
 			// Data before any handshake: an agent too old for one, so a shell.
 			c.hs.sessionType = ShellSession

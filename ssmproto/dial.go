@@ -27,6 +27,61 @@ func dialNet(ctx context.Context, u *url.URL, t *http.Transport) (net.Conn, erro
 	return startTLS(ctx, conn, u.Hostname(), t.TLSClientConfig)
 }
 
+// headStart is a connection that is opened before it is known to be wanted: the
+// host of a data channel follows from the region, and on a resumption from the
+// channel before, so its set-up takes no time beyond the API call's.
+type headStart struct {
+	to     string // scheme and host
+	cancel context.CancelFunc
+	done   chan struct{} // closed once conn or err is set
+	conn   net.Conn
+	err    error
+}
+
+// startDial begins to dial address, of which only scheme and host count. The
+// caller calls drop in the end.
+func startDial(ctx context.Context, address string, t *http.Transport) *headStart {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	h := &headStart{to: u.Scheme + u.Host, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(h.done)
+		h.conn, h.err = dialNet(ctx, u, t)
+	}()
+	return h
+}
+
+// take returns the connection if it leads to u and was or is being opened.
+func (h *headStart) take(ctx context.Context, u *url.URL) net.Conn {
+	if h == nil || h.to != u.Scheme+u.Host {
+		return nil
+	}
+	select {
+	case <-h.done:
+	case <-ctx.Done():
+		return nil
+	}
+	conn := h.conn
+	h.conn = nil
+	return conn
+}
+
+// drop ends what was not taken, and returns when nothing is left of it.
+func (h *headStart) drop() {
+	if h == nil {
+		return
+	}
+	h.cancel()
+	<-h.done
+	if h.conn != nil {
+		h.conn.Close()
+		h.conn = nil
+	}
+}
+
 func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *http.Transport) (net.Conn, error) {
 	dial := t.DialContext
 	if dial == nil {

@@ -55,16 +55,19 @@ type hello struct {
 	ClientVersion        string
 }
 
-// dialLink opens a WebSocket with what g grants and introduces us. When it has
+// dialLink opens a WebSocket with what g grants and introduces us, on a
+// connection that early brings, if that leads to the right place. When it has
 // been quiet for patience, it is asked for a sign of life.
-func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, patience time.Duration, wake func()) (*link, error) {
+func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *headStart, patience time.Duration, wake func()) (*link, error) {
 	u, err := url.Parse(g.URL)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil, fmt.Errorf("stream URL %q is not a WebSocket's", g.URL)
 	}
-	conn, err := dialNet(ctx, u, t)
-	if err != nil {
-		return nil, fmt.Errorf("data channel: %w", err)
+	conn := early.take(ctx, u)
+	if conn == nil {
+		if conn, err = dialNet(ctx, u, t); err != nil {
+			return nil, fmt.Errorf("data channel: %w", err)
+		}
 	}
 	batch := &batchConn{Conn: conn}
 	plain := *u

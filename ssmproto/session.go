@@ -36,6 +36,12 @@ type Config struct {
 	// TLSClientConfig are used. nil means http.DefaultTransport's.
 	Transport *http.Transport
 
+	// Endpoint is where the data channel will probably be, as wss://HOST; ""
+	// if that is not known. It is connected to while the session is opened,
+	// which saves two round trips; if the grant names another host, nothing
+	// is lost.
+	Endpoint string
+
 	// ResumeTimeout is for how long the Conn tries to overcome one outage
 	// before it fails, be it of the link or of the agent, which then has not
 	// acknowledged anything. 0 means DefaultResumeTimeout, less than 0 no limit.

@@ -12,11 +12,12 @@ import (
 
 // supervise keeps the Conn on a link, one after the other, until it ends. It
 // is the only goroutine that a Conn has without a link.
-func (c *Conn) supervise(g Grant) {
+func (c *Conn) supervise(g Grant, early *headStart) {
 	defer c.wg.Done()
 	var o outage
 	for {
-		err := c.serve(g, &o)
+		err := c.serve(g, early, &o)
+		early.drop()
 		if c.ctx.Err() != nil {
 			return
 		}
@@ -25,7 +26,7 @@ func (c *Conn) supervise(g Grant) {
 			o = outage{began: time.Now(), asked: o.asked}
 		}
 		if err = c.failed(&o, err); err == nil {
-			g, err = c.resume(&o)
+			g, early, err = c.resume(g.URL, &o)
 		}
 		if err != nil {
 			c.fail(err)
@@ -87,27 +88,30 @@ func (c *Conn) failed(o *outage, err error) error {
 }
 
 // resume asks for another grant until it gets one or the outage ends the Conn.
-func (c *Conn) resume(o *outage) (Grant, error) {
+// While it asks, it connects to where the last link went.
+func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 	for {
 		select {
 		case <-time.After(o.wait()):
 		case <-c.ctx.Done():
-			return Grant{}, c.ctx.Err()
+			return Grant{}, nil, c.ctx.Err()
 		}
 		o.attempts++
 		o.asked = time.Now()
-		ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+		early := startDial(c.ctx, last, c.cfg.Transport)
+		ctx, cancel := context.WithTimeout(c.ctx, resumeTimeout)
 		g, err := c.session.Resume(ctx)
 		cancel()
 		if err == nil {
-			return g, nil
+			return g, early, nil
 		}
+		early.drop()
 		if c.ctx.Err() != nil {
-			return Grant{}, c.ctx.Err()
+			return Grant{}, nil, c.ctx.Err()
 		}
 		c.log.Info("resume failed", "err", err, "attempt", o.attempts)
 		if err := c.failed(o, err); err != nil {
-			return Grant{}, err
+			return Grant{}, nil, err
 		}
 	}
 }
@@ -136,12 +140,17 @@ func (c *Conn) endOutage(o *outage) {
 	*o = outage{asked: o.asked}
 }
 
-// dialTimeout bounds each single attempt to resume, and to open a WebSocket.
-const dialTimeout = 15 * time.Second
+// Bounds of each single attempt, to open a WebSocket and to call Resume. A call
+// that hangs because the network was away hangs on when it is back, so it is
+// better made again.
+const (
+	dialTimeout   = 15 * time.Second
+	resumeTimeout = 5 * time.Second
+)
 
 // serve runs one link until it ends. The reader is on this goroutine, the
 // writer on one of its own that ends before serve returns.
-func (c *Conn) serve(g Grant, o *outage) error {
+func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
 	defer cancel()
 	h := hello{
@@ -151,10 +160,11 @@ func (c *Conn) serve(g Grant, o *outage) error {
 		ClientID:             c.id,
 		ClientVersion:        c.cfg.ClientVersion,
 	}
-	l, err := dialLink(ctx, g, h, c.cfg.Transport, c.cfg.pingAfter, c.wakeWriter)
+	l, err := dialLink(ctx, g, h, c.cfg.Transport, early, c.cfg.pingAfter, c.wakeWriter)
 	if err != nil {
 		return err
 	}
+	c.log.Debug("data channel open", "address", l.net.RemoteAddr())
 	l.first = func() { c.endOutage(o) }
 	l.ping.Store(true) // the answer tells that somebody is there
 	c.attach(l)

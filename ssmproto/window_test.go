@@ -31,7 +31,7 @@ var paths = []emulated{
 	{"500 kbit/s, 80 ms", mbit(0.5), 80 * time.Millisecond, 256 << 10, 0, 0.90, 250 * time.Millisecond},
 	{"8 Mbit/s, 50 ms, 2 % loss", mbit(8), 50 * time.Millisecond, 1 << 20, 0.02, 0.80, 250 * time.Millisecond},
 	{"8 and 2 Mbit/s in turn, 50 ms", func(now time.Duration) float64 {
-		if now/(2500*time.Millisecond)%2 == 1 {
+		if now/(5*time.Second)%2 == 1 {
 			return 2e6 / 8
 		}
 		return 8e6 / 8
@@ -41,10 +41,10 @@ var paths = []emulated{
 }
 
 // TestPaths measures bulk upload, and single bytes written beside it, over
-// emulated paths for 10 s of virtual time.
+// emulated paths for 30 s of virtual time.
 func TestPaths(t *testing.T) {
 	for _, p := range paths {
-		goodput, delays, again := p.run(10*time.Second, 1)
+		goodput, delays, again := p.run(30*time.Second, 1)
 		slices.Sort(delays)
 		p50, p95, worst := delays[len(delays)/2], delays[len(delays)*95/100], delays[len(delays)-1]
 		t.Logf("%-32s goodput %5.1f %%, added delay %v, 95th percentile %v, worst %v; %.1f %% sent again", p.name, 100*goodput,

@@ -46,8 +46,6 @@ var sections = []struct {
 	{"transfer", (*bench).transfer},
 	{"start", (*bench).start},
 	{"paths", (*bench).paths},
-	{"resume", (*bench).resume},
-	{"interactive", (*bench).interactive},
 }
 
 func main() {

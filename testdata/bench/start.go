@@ -80,10 +80,10 @@ func (b *bench) start() error {
 	return nil
 }
 
+// greet ends the connection after the banner, and so the client.
 func greet(c net.Conn) {
 	defer c.Close()
 	io.WriteString(c, "SSH-2.0-bench\r\n")
-	io.Copy(io.Discard, c)
 }
 
 // started is what one start gave.
