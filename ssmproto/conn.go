@@ -191,10 +191,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 			return n, os.ErrDeadlineExceeded
 		}
 		if c.err != nil {
-			if c.err == io.EOF {
-				return n, io.ErrClosedPipe
-			}
-			return n, c.err
+			return n, c.writeError()
 		}
 		if len(p) == n {
 			return n, nil
@@ -209,6 +206,56 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		}
 		c.writable.Wait()
 	}
+}
+
+// ReadFrom copies r to the stream until r ends; io.Copy calls it. It reads only
+// what can be sent soon, so that nothing waits in a buffer of its own.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := make([]byte, maxBacklog)
+	for {
+		room, err := c.waitForSendRoom()
+		if err != nil {
+			return n, err
+		}
+		k, readErr := r.Read(buf[:room])
+		if _, err := c.Write(buf[:k]); err != nil {
+			return n, err
+		}
+		n += int64(k)
+		if readErr == io.EOF {
+			return n, nil
+		}
+		if readErr != nil {
+			return n, readErr
+		}
+	}
+}
+
+// waitForSendRoom returns how much Write would take now without blocking, once
+// that is not nothing.
+func (c *Conn) waitForSendRoom() (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if c.writeUntil.passed() {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if c.err != nil {
+			return 0, c.writeError()
+		}
+		if room := c.s.out.room(); room > 0 {
+			return min(room, maxBacklog), nil
+		}
+		c.writable.Wait()
+	}
+}
+
+// writeError is what a writer is told once the Conn has ended. c.mu is held.
+func (c *Conn) writeError() error {
+	if c.err == io.EOF {
+		return io.ErrClosedPipe
+	}
+	return c.err
 }
 
 func (c *Conn) wakeWriter() {

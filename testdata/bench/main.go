@@ -46,6 +46,8 @@ var sections = []struct {
 	{"transfer", (*bench).transfer},
 	{"start", (*bench).start},
 	{"paths", (*bench).paths},
+	{"resume", (*bench).resume},
+	{"interactive", (*bench).interactive},
 }
 
 func main() {
@@ -92,7 +94,7 @@ func run() error {
 	}
 	b.size = int64(*size) << 20
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	b.ctx = ctx
 	if err := b.prepare(); err != nil {

@@ -103,7 +103,7 @@ func (b *bench) pathRow(l link) error {
 		return err
 	}
 	payload := carried * ssmproto.MaxPayload / (ssmproto.MaxPayload + ssmproto.HeadLen)
-	need := float64(r.pos) * (ssmproto.MaxPayload + ssmproto.HeadLen + frameHead) / ssmproto.MaxPayload
+	need := float64(r.pos.Load()) * (ssmproto.MaxPayload + ssmproto.HeadLen + frameHead) / ssmproto.MaxPayload
 	beyond := float64(r.wire.Load()-wire)/need - 1
 	tableRow(append(append([]any{l.name, float64(arrived) / mb / took.Seconds(),
 		percent(float64(arrived) / payload), fmt.Sprintf("> %.0f %%", 100*l.share)},
@@ -154,7 +154,7 @@ func (b *bench) stallRow() error {
 	b.pause(4 * time.Second)
 	r.srv.StallAgent(true)
 	b.pause(stall)
-	before, pos := r.sink.count(), r.written()
+	before, pos := r.sink.count(), r.pos.Load()
 	resumed := time.Now()
 	r.srv.StallAgent(false)
 	if err := r.sink.waitFor(b.ctx, before, time.Minute); err != nil {

@@ -22,9 +22,8 @@ type rig struct {
 	srv  *ssmtest.Server
 	wg   sync.WaitGroup
 
-	// mu is for writing to near, of which pos bytes have been.
-	mu  sync.Mutex
-	pos int64
+	mu  sync.Mutex   // for writing to near
+	pos atomic.Int64 // bytes written
 }
 
 // newRig connects by a Conn without TLS, so that what is counted on the wire
@@ -46,7 +45,10 @@ func (b *bench) newRig(up, down ssmtest.Path) (r *rig, err error) {
 	transport := r.srv.Transport()
 	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		return &countedConn{c, &r.wire}, err
+		if err != nil {
+			return nil, err
+		}
+		return &countedConn{c, &r.wire}, nil
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
@@ -104,18 +106,13 @@ func (r *rig) write(n int, timed bool) error {
 	begun := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pos := r.pos.Load()
 	if timed {
-		r.sink.expect(probe{r.pos, begun})
+		r.sink.expect(probe{pos, begun})
 	}
-	k, err := r.near.Write(streamAt(r.pos, n))
-	r.pos += int64(k)
+	k, err := r.near.Write(streamAt(pos, n))
+	r.pos.Add(int64(k))
 	return err
-}
-
-func (r *rig) written() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.pos
 }
 
 // load writes without a pause until it is stopped; with probes, every 100 ms
@@ -184,7 +181,7 @@ func (r *rig) settle(b *bench, l *load) error {
 	if err != nil {
 		return err
 	}
-	return r.sink.waitFor(b.ctx, r.pos-1, time.Minute)
+	return r.sink.waitFor(b.ctx, r.pos.Load()-1, time.Minute)
 }
 
 // countedConn counts what is written.

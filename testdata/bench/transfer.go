@@ -29,7 +29,7 @@ func (b *bench) transfer() error {
 // result is what one transfer gave.
 type result struct {
 	rate   float64 // MB/s
-	cpu    float64 // s per 100 MB, the whole process's life
+	cpu    float64 // s per 100 MB
 	peak   float64 // MiB
 	growth float64 // MiB after the first 64 MiB
 }
@@ -93,7 +93,7 @@ func (b *bench) transferPipes() error {
 		}
 		tableRow(t.name, t.size>>20, middle(rates), middle(cpus), middle(peaks), middle(growths))
 	}
-	note("Medians of %d. The clock runs from the first byte given to the last received; all bytes are compared. CPU is the client process's, user and system, start-up included. RSS is VmHWM. Plain TCP is a netcat in Go, whose copying the kernel does.", runs)
+	note("Medians of %d. The clock runs from the first byte given to the last received; all bytes are compared. CPU is the client process's, user and system, in that time. RSS is VmHWM. Plain TCP is a netcat in Go, whose copying the kernel does.", runs)
 	return nil
 }
 
@@ -119,6 +119,7 @@ func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, 
 	if up {
 		from, to = p.in, conn
 	}
+	before := cpuSoFar(p.Process.Pid)
 	begun := time.Now()
 	sent := make(chan error, 1)
 	go func() { sent <- send(from, size) }()
@@ -128,7 +129,7 @@ func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, 
 	if err == nil {
 		err = receive(to, first, size)
 	}
-	took := time.Since(begun)
+	took, busy := time.Since(begun), cpuSoFar(p.Process.Pid)-before
 	if err != nil {
 		p.kill()
 		conn.Close()
@@ -142,7 +143,10 @@ func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, 
 		return r, err
 	}
 	r.rate = float64(size) / mb / took.Seconds()
-	r.cpu = p.cpu().Seconds() / (float64(size) / (100 * mb))
+	if before == 0 {
+		busy = p.cpu() // all that is known here, start and end included
+	}
+	r.cpu = busy.Seconds() / (float64(size) / (100 * mb))
 	r.peak, r.growth = math.NaN(), math.NaN()
 	if peak := p.peak.Load(); peak > 0 {
 		r.peak = float64(peak) / (1 << 20)

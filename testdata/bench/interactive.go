@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// interactive measures what a person sees: the echo of a typed key beside an
+// upload on the same ControlMaster connection, 8 Mbit/s and 50 ms away.
+func (b *bench) interactive() error {
+	daemon, err := b.startSSHD()
+	if err != nil {
+		return err
+	}
+	defer daemon.kill()
+	path := shaped(1_000_000, 50, 1_000_000)
+	srv, err := b.startService(serviceConfig{Target: daemon.addr, Up: path, Down: path})
+	if err != nil {
+		return err
+	}
+	defer srv.kill()
+	plain, err := b.newSlowPath(daemon.addr, path.Delay, path.Rate, path.Queue)
+	if err != nil {
+		return err
+	}
+	defer plain.close()
+	config, err := daemon.config(map[string]string{
+		node:    b.ssmpipe + " proxy --region " + region + " %h %p",
+		"plain": b.self + " role-netcat " + plain.addr(),
+	})
+	if err != nil {
+		return err
+	}
+	newTable("Interactive: the echo of a typed key, 8 Mbit/s, 50 ms, 1 MB queue",
+		"", "keys", "median", "95th percentile", "max", "wanted (95th)", "upload Mbit/s")
+	for _, host := range []struct{ name, label, wanted string }{
+		{node, "ssh through ssmpipe", "< 200 ms"},
+		{"plain", "ssh through plain TCP", "–"},
+	} {
+		if err := b.echoRows(srv.env, config, host.name, host.label, host.wanted); err != nil {
+			return fmt.Errorf("%s: %w", host.label, err)
+		}
+	}
+	note("From the key's being typed on the pty to its echo, every 200 ms; the path's round trip is in it. The upload is `ssh HOST 'cat > /dev/null'` on the same master. The way of plain TCP pushes back instead of dropping when its queue is full, and TCP's own control ends at its near side.")
+	return nil
+}
+
+func (b *bench) echoRows(env []string, config, host, label, wanted string) error {
+	progress("interactive: %s", label)
+	socket := filepath.Join(b.dir, "m"+host)
+	ssh := func(args ...string) []string { return append([]string{"-F", config, "-S", socket}, args...) }
+	master, err := b.spawn(env, "ssh", ssh("-M", "-N", host)...)
+	if err != nil {
+		return err
+	}
+	defer master.kill()
+	for end := time.Now().Add(30 * time.Second); ; b.pause(20 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		select {
+		case <-master.ended:
+			return fmt.Errorf("ssh -M: %w: %s", master.err, master.stderr.String())
+		default:
+		}
+		if b.ctx.Err() != nil || time.Now().After(end) {
+			return errors.New("ssh -M: no socket")
+		}
+	}
+	tty, err := b.openTTY(env, ssh("-tt", host, "echo ready; cat"))
+	if err != nil {
+		return err
+	}
+	defer tty.close()
+	keys := pick(b, 20, 50)
+	alone, err := b.typeKeys(tty, keys)
+	if err != nil {
+		return err
+	}
+	tableRow(label+", alone", keys, quantile(alone, 0.5), quantile(alone, 0.95), quantile(alone, 1), "–", "–")
+
+	upload, err := b.spawn(env, "ssh", ssh(host, "cat > /dev/null")...)
+	if err != nil {
+		return err
+	}
+	defer upload.kill()
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer upload.kill() // the writer ends with it
+	wg.Go(func() {
+		for {
+			n, err := upload.in.Write(streamAt(0, 16<<10))
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	})
+	b.pause(4 * time.Second) // until the buffers of ssh are full
+	keys = pick(b, 40, 150)
+	before, begun := sent.Load(), time.Now()
+	beside, err := b.typeKeys(tty, keys)
+	if err != nil {
+		return err
+	}
+	rate := float64(sent.Load()-before) * 8 / 1e6 / time.Since(begun).Seconds()
+	tableRow(label+", beside an upload", keys, quantile(beside, 0.5), quantile(beside, 0.95), quantile(beside, 1), wanted, rate)
+	return nil
+}
+
+// tty is a session on a terminal.
+type tty struct {
+	*os.File
+	cmd *exec.Cmd
+}
+
+// openTTY starts ssh and waits for its session, which says "ready". Before
+// that the local terminal would echo what is typed.
+func (b *bench) openTTY(env, args []string) (*tty, error) {
+	cmd := exec.CommandContext(b.ctx, "ssh", args...)
+	cmd.Env = env
+	f, err := pty.Start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	t := &tty{f, cmd}
+	f.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if line, err := firstLine(f); err != nil || !strings.HasSuffix(line, "ready") {
+		t.close()
+		return nil, fmt.Errorf("ssh -tt: %q %w", line, err)
+	}
+	return t, nil
+}
+
+func (t *tty) close() {
+	t.cmd.Process.Kill()
+	t.File.Close()
+	t.cmd.Wait()
+}
+
+// typeKeys types one key every 200 ms, or later if the echo of the one before
+// is, and returns how long each echo took.
+func (b *bench) typeKeys(t *tty, n int) (took []time.Duration, err error) {
+	buf := make([]byte, 256)
+	for i := range n {
+		key := byte('a' + i%26)
+		begun := time.Now()
+		if _, err := t.Write([]byte{key}); err != nil {
+			return nil, err
+		}
+		t.SetReadDeadline(begun.Add(30 * time.Second))
+		for seen := false; !seen; {
+			k, err := t.Read(buf)
+			if err != nil {
+				return nil, fmt.Errorf("no echo after %v: %w", time.Since(begun), err)
+			}
+			seen = strings.IndexByte(string(buf[:k]), key) >= 0
+		}
+		took = append(took, time.Since(begun))
+		b.pause(200*time.Millisecond - time.Since(begun))
+	}
+	return took, nil
+}
