@@ -42,3 +42,7 @@ func (r *rtt) timeout() time.Duration {
 	}
 	return min(max(r.smoothed+4*r.varied, minRTO), maxRTO)
 }
+
+// recent is the round-trip time to reckon rates with. One late sample, as of a
+// path or an agent that stood still, must not slow down what comes after it.
+func (r *rtt) recent() time.Duration { return min(r.smoothed, r.latest) }

@@ -99,8 +99,8 @@ func (s *sender) at(seq int64) *packet { return &s.ring[seq&int64(len(s.ring)-1)
 // room returns how many stream bytes write would take now.
 func (s *sender) room() int {
 	limit := maxBacklog
-	if s.rtt.smoothed > 0 {
-		perSecond := float64(s.window.size) / s.rtt.smoothed.Seconds()
+	if rtt := s.rtt.recent(); rtt > 0 {
+		perSecond := float64(s.window.size) / rtt.Seconds()
 		limit = int(min(max(perSecond*backlogTime.Seconds(), minBacklog), maxBacklog))
 	}
 	return max(limit-s.backlog, 0)
@@ -217,8 +217,8 @@ func (s *sender) transmit(p *packet, now time.Duration) []byte {
 	p.state = inFlight
 	p.sentAt = now
 	s.inFlight += len(p.frame)
-	if s.rtt.smoothed > 0 {
-		spacing := time.Duration(float64(len(p.frame)) / s.window.rate(s.rtt.smoothed) * float64(time.Second))
+	if rtt := s.rtt.recent(); rtt > 0 {
+		spacing := time.Duration(float64(len(p.frame)) / s.window.rate(rtt) * float64(time.Second))
 		s.paceAt = max(s.paceAt, now-paceTime) + spacing
 	}
 	if s.timerAt == 0 {
@@ -263,16 +263,17 @@ func (s *sender) ack(seq int64, now time.Duration) {
 	if p.state == acknowledged {
 		return
 	}
-	switch p.state {
-	case inFlight:
-		s.inFlight -= len(p.frame)
-	case lost:
-		s.lost--
-	}
+	// Neither what was sent twice nor what was given up says how long the way
+	// takes: the one is ambiguous, the other comes from a standstill.
 	var d time.Duration
-	if !p.again {
+	if !p.again && p.state == inFlight {
 		d = now - p.sentAt
 		s.rtt.sample(d)
+	}
+	if p.state == inFlight {
+		s.inFlight -= len(p.frame)
+	} else {
+		s.lost--
 	}
 	p.state = acknowledged
 	s.backoff = 0

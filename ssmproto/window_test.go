@@ -19,6 +19,9 @@ type emulated struct {
 
 	goodput float64       // wanted share of what the rate can carry
 	delay   time.Duration // wanted bound of the added delay, 95th percentile
+
+	stallAt, stallEnd time.Duration // the agent takes nothing in between
+	after             [8]int        // bytes that came in each half second after that
 }
 
 func mbit(r float64) func(time.Duration) float64 {
@@ -26,18 +29,18 @@ func mbit(r float64) func(time.Duration) float64 {
 }
 
 var paths = []emulated{
-	{"100 Mbit/s, 20 ms", mbit(100), 20 * time.Millisecond, 1 << 20, 0, 0.95, 40 * time.Millisecond},
-	{"8 Mbit/s, 50 ms", mbit(8), 50 * time.Millisecond, 1 << 20, 0, 0.95, 100 * time.Millisecond},
-	{"500 kbit/s, 80 ms", mbit(0.5), 80 * time.Millisecond, 256 << 10, 0, 0.90, 250 * time.Millisecond},
-	{"8 Mbit/s, 50 ms, 2 % loss", mbit(8), 50 * time.Millisecond, 1 << 20, 0.02, 0.80, 250 * time.Millisecond},
-	{"8 and 2 Mbit/s in turn, 50 ms", func(now time.Duration) float64 {
+	{name: "100 Mbit/s, 20 ms", rate: mbit(100), rtt: 20 * time.Millisecond, queue: 1 << 20, loss: 0, goodput: 0.95, delay: 40 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20, loss: 0, goodput: 0.95, delay: 100 * time.Millisecond},
+	{name: "500 kbit/s, 80 ms", rate: mbit(0.5), rtt: 80 * time.Millisecond, queue: 256 << 10, loss: 0, goodput: 0.90, delay: 250 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms, 2 % loss", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20, loss: 0.02, goodput: 0.80, delay: 250 * time.Millisecond},
+	{name: "8 and 2 Mbit/s in turn, 50 ms", rate: func(now time.Duration) float64 {
 		if now/(5*time.Second)%2 == 1 {
 			return 2e6 / 8
 		}
 		return 8e6 / 8
-	}, 50 * time.Millisecond, 1 << 20, 0, 0.85, 500 * time.Millisecond},
-	{"8 Mbit/s, 50 ms, 20 KB queue", mbit(8), 50 * time.Millisecond, 20 << 10, 0, 0.75, 200 * time.Millisecond},
-	{"20 Mbit/s, 200 ms", mbit(20), 200 * time.Millisecond, 1 << 20, 0, 0.80, 250 * time.Millisecond},
+	}, rtt: 50 * time.Millisecond, queue: 1 << 20, goodput: 0.85, delay: 500 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms, 20 KB queue", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 20 << 10, loss: 0, goodput: 0.75, delay: 200 * time.Millisecond},
+	{name: "20 Mbit/s, 200 ms", rate: mbit(20), rtt: 200 * time.Millisecond, queue: 1 << 20, loss: 0, goodput: 0.80, delay: 250 * time.Millisecond},
 }
 
 // TestPaths measures bulk upload, and single bytes written beside it, over
@@ -52,6 +55,22 @@ func TestPaths(t *testing.T) {
 		if goodput < p.goodput || p95 > p.delay {
 			t.Errorf("%s: goodput %.3f, want %.2f; delay %v, want %v", p.name, goodput, p.goodput, p95, p.delay)
 		}
+	}
+}
+
+// TestAgentStops: once the agent goes on, so does the stream, within a second.
+func TestAgentStops(t *testing.T) {
+	p := emulated{name: "agent stops", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20,
+		stallAt: 5 * time.Second, stallEnd: 15 * time.Second}
+	p.run(20*time.Second, 1)
+	half := 8e6 / 8 / 2 * MaxPayload / (HeadLen + MaxPayload + 8) // what a half second can carry
+	var shares []float64
+	for _, n := range p.after {
+		shares = append(shares, float64(n)/half)
+	}
+	t.Logf("share of the path's goodput in each half second: %.2f", shares)
+	if shares[2] < 0.9 {
+		t.Error("it is not back after a second")
 	}
 }
 
@@ -118,7 +137,11 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 				continue
 			}
 			busyUntil = max(busyUntil, now) + time.Duration(size/p.rate(now)*1e9)
-			heap.Push(&events, pathEvent{at: busyUntil + p.rtt/2, frame: slices.Clone(f)})
+			arrival := busyUntil + p.rtt/2
+			if arrival >= p.stallAt && arrival < p.stallEnd {
+				arrival = p.stallEnd // waits in the service
+			}
+			heap.Push(&events, pathEvent{at: arrival, frame: slices.Clone(f)})
 		}
 		next := length
 		if waiting == 0 {
@@ -146,6 +169,9 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 				heap.Push(&events, pathEvent{at: e.at + p.rtt/2, ack: m.Sequence})
 			}
 			r.read(sink)
+			if p.stallEnd > 0 && e.at > p.stallEnd && e.at <= p.stallEnd+4*time.Second {
+				p.after[int((e.at-p.stallEnd-1)/(500*time.Millisecond))] += len(m.Payload)
+			}
 			for len(probes) > 0 && probes[0].pos <= r.total {
 				delays = append(delays, e.at-time.Duration(probes[0].at)-p.rtt/2)
 				probes = probes[1:]
