@@ -38,25 +38,34 @@ type Conn struct {
 	ended  chan struct{} // closed once err is set
 
 	closing sync.Once
+	writing sync.Mutex // held by Write, so that what one writes stays together
 
 	mu         sync.Mutex
 	readable   sync.Cond // data to read, an end, or a deadline
 	writable   sync.Cond // room to write, an end, or a deadline
-	drained    sync.Cond // room for what the link brings, everything acknowledged, or an end
-	s          *stream
-	hs         handshake
-	link       *link
-	linked     bool          // link is up
-	over       bool          // the service has ended the session
-	leaving    error         // why it did, while a gap keeps us from ending
-	refusal    error         // why we refused the handshake
-	cause      error         // why the last link ended
-	err        error         // why there is no more to come
-	stalled    bool          // the reader waits for room
-	answered   time.Duration // when the agent last had nothing to answer, or answered
-	lingering  int           // callers that wait for the last acknowledgement
+	drained    sync.Cond // what the link's reader or Close wait for
 	readUntil  deadline
 	writeUntil deadline
+
+	s          *stream
+	hs         handshake
+	asked      bool  // the agent has asked for the handshake
+	challenged bool  // the agent has sent its encryption challenge
+	refusal    error // why we refused the handshake
+
+	link      *link
+	linked    bool          // link is up
+	cause     error         // why the last link ended
+	stalled   bool          // the reader waits for room
+	answered  time.Duration // when the agent last had nothing to answer, or answered
+	gapSince  time.Duration // when the gap at gapAt was found; 0: there is none
+	gapAt     int64
+	lingering int   // callers that wait for acknowledgements or for written
+	written   int64 // number up to which messages are known to have been written
+
+	over   bool   // the service has ended the session
+	reason string // why, in its words
+	err    error  // why there is no more to come
 }
 
 // Dial opens session and returns once the agent is ready for data. If ctx ends
@@ -116,6 +125,9 @@ func newConn(session Session, cfg *Config) *Conn {
 	if c.cfg.ResumeTimeout == 0 {
 		c.cfg.ResumeTimeout = DefaultResumeTimeout
 	}
+	if c.cfg.gapLimit == 0 {
+		c.cfg.gapLimit = gapLimit
+	}
 	if c.cfg.pingAfter == 0 {
 		c.cfg.pingAfter = pingAfter
 	}
@@ -169,6 +181,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 			if c.stalled && !c.s.in.full() {
 				c.drained.Broadcast()
 			}
+			if c.s.in.buf.n > 0 {
+				c.readable.Signal() // another reader may wait
+			}
 			return n, nil
 		}
 		if c.s.in.err != nil {
@@ -184,6 +199,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write queues p and returns when all of it is on its way. It blocks while the
 // window is full. An error means that not all of p was taken.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -271,8 +288,8 @@ const (
 	closeTime  = 1900 * time.Millisecond
 )
 
-// Close ends the session and frees everything, within 2 s: what was written is
-// given one second to be acknowledged, the agent is told, and the service is
+// Close ends the session and frees everything, within 2 s: if there is a link,
+// what was written is given one second to be acknowledged; the agent is told, and the service is
 // asked to terminate the session.
 func (c *Conn) Close() error {
 	var err error
@@ -328,7 +345,7 @@ func (c *Conn) sayGoodbye() {
 	defer limit.set(time.Time{})
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for c.linked && c.err == nil && c.s.out.next < c.s.out.end && !limit.passed() {
+	for flag := c.s.out.end; c.linked && c.err == nil && c.written < flag && !limit.passed(); {
 		c.drained.Wait()
 	}
 }
@@ -362,36 +379,58 @@ func (c *Conn) failure() error {
 // with c.mu held.
 func (c *Conn) control(t PayloadType, payload []byte) {
 	var err error
-	switch t {
-	case HandshakeRequestType:
+	// The handshake is made once. A second answer would block the agent for
+	// good, and nobody may switch encryption off in mid-session.
+	once := func(done *bool) bool {
+		first := !*done
+		*done = true
+		return first
+	}
+	switch {
+	case t == HandshakeRequestType && once(&c.asked):
 		request := append([]byte(nil), payload...)
 		c.wg.Add(1)
 		go c.answerHandshake(request)
-	case EncChallengeRequest:
+	case t == EncChallengeRequest && once(&c.challenged):
 		var response []byte
 		if response, err = c.hs.answerChallenge(payload); err == nil {
 			c.s.out.control(EncChallengeResponse, response)
 		}
-	case HandshakeComplete:
+	case t == HandshakeComplete && c.refusal != nil:
+		err = c.refusal
+	case t == HandshakeComplete && !c.isOpen():
 		var done handshakeComplete
 		if err = json.Unmarshal(payload, &done); err == nil {
 			c.hs.message = done.CustomerMessage
 			c.s.in.cipher, c.s.out.cipher = c.hs.cipher, c.hs.cipher
 			c.open()
 		}
-	case FlagPayload:
-		if len(payload) == 4 && Flag(binary.BigEndian.Uint32(payload)) == ConnectToPortError {
-			err = ErrNotConnected
-		}
+	case t == FlagPayload:
+		err = c.flagged(payload)
 	default:
-		c.log.Debug("payload type not used here", "type", t)
+		c.log.Debug("message ignored", "payload type", t)
 	}
 	if err != nil {
-		if !errors.Is(err, ErrNotConnected) {
+		var refused *HandshakeError
+		if !errors.Is(err, ErrNotConnected) && !errors.As(err, &refused) {
 			err = &HandshakeError{err}
 		}
 		c.failLocked(err)
 	}
+}
+
+// flagged takes in a flag of the agent's.
+func (c *Conn) flagged(payload []byte) error {
+	if len(payload) != 4 {
+		return nil
+	}
+	flag := Flag(binary.BigEndian.Uint32(payload))
+	c.log.Debug("flag", "value", flag)
+	// In a multiplexed session it is about one of many connections.
+	if flag == ConnectToPortError && c.hs.properties["type"] != "LocalPortForwarding" {
+		return ErrNotConnected
+	}
+	return nil
 }
 
 func (c *Conn) isOpen() bool {
@@ -443,23 +482,31 @@ func (c *Conn) channelClosed(payload []byte) {
 	}
 	c.over = true
 	var closed struct{ Output string }
-	err := error(io.EOF)
 	json.Unmarshal(payload, &closed) // without a reason it is closed all the same
+	c.reason = closed.Output
+	c.log.Debug("channel closed", "output", c.reason)
+	if c.s.in.gap() {
+		time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
+	}
+	c.leave()
+}
+
+// leave ends the Conn once the service has ended the session and nothing is
+// missing before what has come. c.mu is held.
+func (c *Conn) leave() {
+	if !c.over || c.s.in.gap() {
+		return
+	}
+	err := error(io.EOF)
 	switch {
 	case c.refusal != nil:
 		err = c.refusal
-	case closed.Output != "":
-		err = &ClosedError{Reason: closed.Output}
+	case c.reason != "":
+		err = &ClosedError{Reason: c.reason}
 	case !c.isOpen():
 		err = &HandshakeError{errors.New("the agent closed the session")}
-	case c.s.in.total == 0 && !c.s.out.dataAcked:
+	case c.s.in.total == 0 && c.s.in.held == 0 && !c.s.out.dataAcked:
 		err = ErrNotConnected
-	}
-	c.log.Debug("channel closed", "output", closed.Output)
-	if c.s.in.gap() {
-		c.leaving = err
-		time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
-		return
 	}
 	c.failLocked(err)
 }
@@ -488,9 +535,8 @@ func (c *Conn) received(frame []byte) {
 	if c.s.in.err != nil {
 		c.failLocked(c.s.in.err)
 	}
-	if c.leaving != nil && !c.s.in.gap() {
-		c.failLocked(c.leaving)
-	}
+	c.leave()
+	c.checkGap(now)
 	if c.lingering > 0 && c.s.out.idle() {
 		c.drained.Broadcast()
 	}
@@ -508,6 +554,23 @@ func (c *Conn) checkAgent(now time.Duration) {
 	}
 }
 
+// gapLimit is how long a message may be missing while others come. The agent
+// repeats it every second at the latest, if it still has it: those beyond its
+// buffer it has not.
+const gapLimit = 30 * time.Second
+
+// checkGap ends the Conn over a gap that is not being filled. c.mu is held.
+func (c *Conn) checkGap(now time.Duration) {
+	switch {
+	case !c.s.in.gap():
+		c.gapSince = 0
+	case c.gapSince == 0 || c.gapAt != c.s.in.next:
+		c.gapSince, c.gapAt = now, c.s.in.next
+	case now-c.gapSince > c.cfg.gapLimit:
+		c.failLocked(ErrGap)
+	}
+}
+
 // waitForRoom blocks the reader while Read does not keep up, so that memory
 // stays flat and the agent is held back by TCP.
 func (c *Conn) waitForRoom(l *link) bool {
@@ -520,7 +583,7 @@ func (c *Conn) waitForRoom(l *link) bool {
 			c.drained.Wait()
 		}
 		c.stalled = false
-		l.alive()
+		l.heard.Store(int64(time.Since(l.born)))
 		l.paused.Store(false)
 		c.s.out.postpone(c.now())
 	}
@@ -585,6 +648,7 @@ func (d *deadline) set(t time.Time) {
 	d.at = t
 	d.cond.Broadcast()
 	if wait := time.Until(t); !t.IsZero() && wait > 0 {
+		d.at = time.Now().Add(wait) // with the clock that the timer goes by
 		d.timer = time.AfterFunc(wait, func() {
 			d.cond.L.Lock()
 			defer d.cond.L.Unlock()

@@ -152,7 +152,7 @@ func connect(ctx context.Context, conn net.Conn, target string, user *url.Userin
 	if err != nil {
 		return contextError(ctx, err)
 	}
-	res.Body.Close()
+	// There is no body to read: what follows is the tunnel, or the end.
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("CONNECT %s: %s", target, res.Status)
 	}

@@ -12,3 +12,6 @@ func (c *Conn) Buffered() int {
 	defer c.mu.Unlock()
 	return c.s.in.buf.n + c.s.in.kept
 }
+
+// SetGapLimit is for how long a gap may stay open.
+func (c *Config) SetGapLimit(d time.Duration) { c.gapLimit = d }

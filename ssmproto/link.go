@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +20,19 @@ import (
 
 // When a link is quiet for pingAfter we ask whether anybody is there, and when
 // it was quiet for deadFactor times that it is given up: a dead peer is known
-// within 15 s. Sooner is better, for all that the agent sends into the void it
-// repeats later at ten messages a second; but links that stall for some seconds
-// and then go on are common on the road.
+// within 15 s. During a download two fifths of that must do, because all that
+// the agent sends into the void it repeats later, at ten messages a second; no
+// less, because links that stand still for some seconds and then go on are
+// common on the road.
 const (
 	pingAfter  = 5 * time.Second
 	deadFactor = 3
+	busyFrames = 100 // between two looks: a download
 )
+
+// settleTime is how long a link must live before an answer to a ping proves it
+// good. One that takes us in and throws us out at once has not.
+const settleTime = time.Second
 
 // link is one WebSocket. One goroutine may read and one may write.
 type link struct {
@@ -33,8 +40,9 @@ type link struct {
 	net  *batchConn
 	in   []byte
 	wake func() // tells the writer that ping or pong is due
-	// first is called once, by the reader, when there is a sign of life.
-	first func()
+	// settled is called once, by the reader, when the link has proved itself: by
+	// a message, or by an answer after settleTime.
+	settled func()
 
 	heard    atomic.Int64 // time of the last sign of life, ns since born
 	born     time.Time
@@ -42,7 +50,11 @@ type link struct {
 	ping     atomic.Bool // the writer is to send a ping
 	pong     atomic.Pointer[string]
 	dead     atomic.Bool
+	frames   atomic.Int64  // messages received
+	checked  int64         // of which this many at the last look
+	busy     time.Duration // when a look found a download under way
 	watch    *time.Timer
+	looked   bool          // check has run
 	patience time.Duration // how long silence may last before a ping
 }
 
@@ -85,11 +97,8 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	}
 	header["Host"] = []string{u.Host} // as signed
 	ws, res, err := dialer.DialContext(ctx, plain.String(), header)
-	if !stop() && err == nil {
-		ws.Close()
-		err = context.Cause(ctx)
-	}
 	if err != nil {
+		stop()
 		conn.Close()
 		if errors.Is(err, websocket.ErrBadHandshake) && res != nil {
 			return nil, &UpgradeError{Status: res.StatusCode}
@@ -98,9 +107,9 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	}
 	l := &link{ws: ws, net: batch, wake: wake, born: time.Now(), patience: patience}
 	ws.SetReadLimit(MaxFrame)
-	ws.SetPongHandler(func(string) error { l.alive(); return nil })
+	ws.SetPongHandler(func(string) error { l.alive(false); return nil })
 	ws.SetPingHandler(func(data string) error {
-		l.alive()
+		l.alive(false)
 		l.pong.Store(&data)
 		l.wake()
 		return nil
@@ -112,40 +121,61 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	if err == nil {
 		err = ws.WriteMessage(websocket.TextMessage, text)
 	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
-		ws.Close()
-		return nil, fmt.Errorf("data channel: %w", err)
+		batch.Close()
+		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}
 	batch.gather = true
-	l.watch = time.AfterFunc(patience, l.check)
+	l.watch = time.AfterFunc(min(patience, settleTime), l.check)
 	return l, nil
 }
 
 // alive notes a sign of life. It runs on the reader's goroutine.
-func (l *link) alive() {
-	l.heard.Store(int64(time.Since(l.born)))
-	if l.first != nil {
-		l.first()
-		l.first = nil
+func (l *link) alive(message bool) {
+	age := time.Since(l.born)
+	l.heard.Store(int64(age))
+	if message {
+		l.frames.Add(1)
+	}
+	if l.settled != nil && (message || age >= settleTime) {
+		l.settled()
+		l.settled = nil
 	}
 }
 
 // check runs on the watch timer.
 func (l *link) check() {
+	now := time.Since(l.born)
 	if l.paused.Load() {
-		l.heard.Store(int64(time.Since(l.born)))
+		l.heard.Store(int64(now))
 	}
-	quiet := time.Since(l.born) - time.Duration(l.heard.Load())
-	switch limit := deadFactor * l.patience; {
+	patience := l.patience
+	if !l.looked {
+		l.looked = true
+		l.ping.Store(true)
+		l.wake()
+	}
+	if frames := l.frames.Load(); frames-l.checked >= busyFrames {
+		l.busy = now
+		l.checked = frames
+	}
+	if l.busy > 0 && now-l.busy < deadFactor*patience {
+		patience = patience * 2 / 5
+	}
+	quiet := now - time.Duration(l.heard.Load())
+	switch limit := deadFactor * patience; {
 	case quiet >= limit:
 		l.dead.Store(true)
 		l.net.Close()
-	case quiet >= l.patience:
+	case quiet >= patience:
 		l.ping.Store(true)
 		l.wake()
-		l.watch.Reset(min(l.patience, limit-quiet))
+		l.watch.Reset(min(patience, limit-quiet))
 	default:
-		l.watch.Reset(l.patience - quiet)
+		l.watch.Reset(patience - quiet)
 	}
 }
 
@@ -156,7 +186,7 @@ func (l *link) read() ([]byte, error) {
 		if err != nil {
 			return nil, l.ended(err)
 		}
-		l.alive()
+		l.alive(true)
 		l.in = l.in[:0]
 		for err == nil {
 			if len(l.in) == cap(l.in) {
@@ -178,7 +208,7 @@ func (l *link) read() ([]byte, error) {
 // ended says why the link is over.
 func (l *link) ended(err error) error {
 	if l.dead.Load() {
-		return fmt.Errorf("%w for %v", ErrDeadPeer, deadFactor*l.patience)
+		return ErrDeadPeer
 	}
 	return fmt.Errorf("data channel: %w", err)
 }
@@ -221,26 +251,28 @@ func (l *link) close() {
 // together share one TLS record and one system call.
 type batchConn struct {
 	net.Conn
-	gather bool
-	buf    []byte
+	gather bool // set before there is a second goroutine
+
+	mu  sync.Mutex // the WebSocket library may write from the reader's goroutine
+	buf []byte
 }
 
 func (b *batchConn) Write(p []byte) (int, error) {
 	if !b.gather {
 		return b.Conn.Write(p)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.buf = append(b.buf, p...)
 	return len(p), nil
 }
 
-// SetWriteDeadline does nothing while gathering: the WebSocket library asks
-// for no deadline before every frame.
-func (b *batchConn) SetWriteDeadline(t time.Time) error {
-	if b.gather {
-		return nil
-	}
-	return b.Conn.SetWriteDeadline(t)
-}
+// SetDeadline does nothing: the WebSocket library would undo with it what the
+// context's end has set.
+func (b *batchConn) SetDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing: the library asks for none before every frame.
+func (b *batchConn) SetWriteDeadline(time.Time) error { return nil }
 
 // Close closes the socket at once. TLS would try to say goodbye first, which
 // takes seconds on a path that takes nothing.
@@ -252,6 +284,8 @@ func (b *batchConn) Close() error {
 }
 
 func (b *batchConn) flush() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.buf) == 0 {
 		return nil
 	}

@@ -24,6 +24,7 @@ type receiver struct {
 	next  int64  // next to be delivered
 	kept  int    // bytes in slots
 	held  int    // messages in slots
+	top   int64  // one past the highest number in slots
 	total int64  // stream bytes delivered to buf
 	err   error  // what was delivered cannot be trusted from here on
 }
@@ -71,6 +72,7 @@ func (r *receiver) accept(m *Message) bool {
 	s.full, s.payload, s.data = true, m.PayloadType, append(s.data[:0], m.Payload...)
 	r.kept += len(m.Payload)
 	r.held++
+	r.top = max(r.top, m.Sequence+1)
 	return true
 }
 
@@ -83,6 +85,9 @@ func (r *receiver) advance() {
 		}
 		s.full = false
 		r.kept -= len(s.data)
+		if cap(s.data) > 2*MaxPayload {
+			s.data = nil // or the slots would grow to more than is kept
+		}
 		r.held--
 		r.next++
 	}
@@ -90,6 +95,9 @@ func (r *receiver) advance() {
 
 // deliver hands one message on, or returns false if there is no room for it.
 func (r *receiver) deliver(t PayloadType, data []byte) bool {
+	if r.err != nil {
+		return true // there is a hole before it
+	}
 	if t != Output {
 		r.control(t, data)
 		return true
@@ -128,8 +136,9 @@ func (r *receiver) read(p []byte) int {
 	return n
 }
 
-// gap says that messages are missing before others that have come.
-func (r *receiver) gap() bool { return r.held > 0 && !r.at(r.next).full }
+// gap says that messages are missing before others that have come. (Those that
+// only wait for room leave none.)
+func (r *receiver) gap() bool { return r.held > 0 && r.top-r.next > int64(r.held) }
 
 // byteRing is a queue of bytes that grows as needed; its user bounds it.
 type byteRing struct {

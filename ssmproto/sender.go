@@ -21,6 +21,10 @@ const (
 	minBacklog  = 2 * MaxPayload
 	maxBacklog  = 64 << 10
 
+	// maxMessages bounds what is kept until it is acknowledged, by number: the
+	// window does it by bytes, and the smallest messages take a whole buffer.
+	maxMessages = maxWindow / (HeadLen + MaxPayload)
+
 	// paceTime is for how long frames may go out together before they are
 	// spread: timers that are much finer than this cost more than they give.
 	paceTime = time.Millisecond
@@ -103,6 +107,9 @@ func (s *sender) room() int {
 		perSecond := float64(s.window.size) / rtt.Seconds()
 		limit = int(min(max(perSecond*backlogTime.Seconds(), minBacklog), maxBacklog))
 	}
+	if s.end-s.una >= maxMessages {
+		return 0
+	}
 	return max(limit-s.backlog, 0)
 }
 
@@ -128,8 +135,8 @@ func (s *sender) write(p []byte) int {
 	return n
 }
 
-// control queues a message that is not the stream's. It is not held back by
-// the window.
+// control queues a message that is not the stream's. The window does not hold
+// it back, but it keeps its place behind what was queued before.
 func (s *sender) control(t PayloadType, payload []byte) {
 	p := s.push(t)
 	p.frame = append(p.frame, payload...)
@@ -388,7 +395,9 @@ func (s *sender) release() { s.held = false }
 func (s *sender) relink() {
 	s.loseAll()
 	for seq := s.una; seq < s.next; seq++ {
-		s.at(seq).first = 0
+		p := s.at(seq)
+		p.first = 0
+		p.again = true // the outage is no round-trip time, whenever its acknowledgement comes
 	}
 	s.topAcked = s.order
 	s.timerAt = 0

@@ -62,7 +62,8 @@ type Config struct {
 	// Log gets what happens, without a payload, token or key. nil: nothing.
 	Log *slog.Logger
 
-	pingAfter time.Duration // tests have no patience; 0 means pingAfter
+	// Tests have no patience. 0 means the constants of these names.
+	pingAfter, gapLimit time.Duration
 }
 
 // Outage describes a time without a link.

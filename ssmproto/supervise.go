@@ -35,8 +35,8 @@ func (c *Conn) supervise(g Grant, early *headStart) {
 	}
 }
 
-// outage is the time from the end of a link to the first sign of life on
-// another: a link that dies without one is the same outage still.
+// outage is the time from the end of a link until another has proved itself: a
+// link that dies before is the same outage still.
 type outage struct {
 	began    time.Time // zero: there is none
 	asked    time.Time // when Resume was last called, in this outage or before
@@ -165,8 +165,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 		return err
 	}
 	c.log.Debug("data channel open", "address", l.net.RemoteAddr())
-	l.first = func() { c.endOutage(o) }
-	l.ping.Store(true) // the answer tells that somebody is there
+	l.settled = func() { c.endOutage(o) }
 	c.attach(l)
 	// A reader that waits for the network is woken by closing the socket.
 	stop := context.AfterFunc(c.ctx, l.close)
@@ -185,7 +184,10 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	c.wakeWriter()
 	writeErr := <-written
 	l.close()
-	if writeErr != nil && !l.dead.Load() {
+	switch {
+	case l.dead.Load():
+		return ErrDeadPeer
+	case writeErr != nil:
 		return writeErr
 	}
 	return err
@@ -196,6 +198,7 @@ func (c *Conn) attach(l *link) {
 	defer c.mu.Unlock()
 	c.link, c.linked = l, true
 	c.answered = c.now()
+	c.gapSince = 0
 	c.s.out.relink()
 }
 
@@ -203,7 +206,7 @@ func (c *Conn) detach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.linked = false
-	if c.leaving != nil {
+	if c.over {
 		c.failLocked(ErrGap) // what is missing was lost with the link
 	}
 	c.drained.Broadcast()
@@ -255,13 +258,17 @@ func (c *Conn) writeLoop(l *link) error {
 		if c.s.out.room() > 0 {
 			c.writable.Signal()
 		}
-		if c.lingering > 0 {
-			c.drained.Broadcast()
-		}
+		sent, tell := c.s.out.next, c.lingering > 0
 		c.mu.Unlock()
 		if len(ends) > 0 || l.control() {
 			if err := l.write(batch, ends); err != nil {
 				return err
+			}
+			if tell {
+				c.mu.Lock()
+				c.written = sent
+				c.drained.Broadcast()
+				c.mu.Unlock()
 			}
 			continue
 		}
