@@ -32,9 +32,19 @@ const (
 
 func main() {
 	// A reader of our output that goes away is an error to handle, with a
-	// session to end, not a reason to die at once.
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// session to end, not a reason to die at once. To ignore the signal would
+	// do as well here, but commands that we start would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var fatal []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it
+			fatal = append(fatal, s)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	if len(fatal) > 0 { // with none, NotifyContext would take them all
+		ctx, stop = signal.NotifyContext(ctx, fatal...)
+	}
 	defer stop()
 	os.Exit(run(ctx, os.Args))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -18,9 +19,10 @@ import (
 var ErrNoRegion = errors.New("no region")
 
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
-// the credentials: that may ask a person, which must not eat up the time that
-// connecting has.
-func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
+// the credentials. It ends with ctx; time during which a person is asked is
+// given back to the limit by hold.
+func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (aws.Config, error) {
+	var asking sync.Mutex // held while a person is asked
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
 		// The SDK would write its warnings to stderr.
@@ -28,7 +30,12 @@ func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
 			o.Log.Debug(fmt.Sprintf(format, v...))
 		})),
 		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
-			a.TokenProvider = func() (string, error) { return askCode(aws.ToString(a.SerialNumber)) }
+			a.TokenProvider = func() (string, error) {
+				asking.Lock()
+				defer asking.Unlock()
+				defer limit.hold()()
+				return askCode(ctx, aws.ToString(a.SerialNumber))
+			}
 		}),
 	}
 	if o.Profile != "" {
@@ -45,6 +52,12 @@ func loadConfig(ctx context.Context, o *Options) (aws.Config, error) {
 		return cfg, ErrNoRegion
 	}
 	creds, err := cfg.Credentials.Retrieve(ctx)
+	if ctx.Err() != nil {
+		// The SDK does not wait for who asks; the terminal must be put right.
+		asking.Lock()
+		defer asking.Unlock()
+		return cfg, &credentialsError{context.Cause(ctx)}
+	}
 	if err != nil {
 		return cfg, &credentialsError{err}
 	}

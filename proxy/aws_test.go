@@ -35,7 +35,7 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	o.Log = slog.New(slog.DiscardHandler)
-	cfg, err := loadConfig(context.Background(), &o)
+	cfg, err := loadConfig(context.Background(), &o, &timeLimit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +86,7 @@ func TestDataChannelEndpoint(t *testing.T) {
 		{"china", "", "wss://ssmmessages.cn-north-1.amazonaws.com.cn", "wss://ssmmessages.cn-north-1.api.amazonwebservices.com.cn"},
 		{"fips", "", "wss://somewhere.example", "wss://somewhere.example"},
 		{"plain", "https://vpce-1.ssmmessages.eu-central-1.vpce.amazonaws.com", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce-1.ssmmessages.eu-central-1.vpce.amazonaws.com"},
+		{"plain", "https://vpce.example:443", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce.example"},
 		{"plain", "http://127.0.0.1:99", "wss://ssmmessages.eu-central-1.amazonaws.com", "ws://127.0.0.1:99"},
 	} {
 		cfg := testConfig(t, profiles, Options{Profile: tt.profile})
@@ -120,7 +121,7 @@ func TestExpectedEndpoint(t *testing.T) {
 			cfg := testConfig(t, profiles, Options{Profile: tt.profile})
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
-				cfg, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)})
+				cfg, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)

@@ -2,7 +2,17 @@
 
 package proxy
 
-import "os"
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// isGone says whether a write failed because nobody reads any more: Windows'
+// ERROR_BROKEN_PIPE and ERROR_NO_DATA.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.Errno(109)) || errors.Is(err, syscall.Errno(232))
+}
 
 // watchGone watches nothing here: that the reader has gone is noticed when
 // something is written.

@@ -3,10 +3,14 @@
 package proxy
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
+
+// isGone says whether a write failed because nobody reads any more.
+func isGone(err error) bool { return errors.Is(err, unix.EPIPE) }
 
 // watchGone returns a channel that is closed when nobody reads f any more, and
 // a function that ends the watch. Without it a killed ssh would be noticed only

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,21 +15,41 @@ import (
 var ErrNoTerminal = errors.New("a code is needed, but there is no terminal to ask on")
 
 // askCode asks for an MFA code on the terminal device: stdin and stdout are
-// the stream. What is typed is not shown.
-func askCode(device string) (string, error) {
+// the stream. What is typed is not shown. When ctx ends, the terminal is as it
+// was before askCode returns.
+func askCode(ctx context.Context, device string) (string, error) {
 	in, out, err := openTerminal()
 	if err != nil {
 		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
 	}
 	defer in.Close()
 	defer out.Close()
-	fmt.Fprintf(out, "MFA code for %s: ", printable(device))
-	code, err := term.ReadPassword(int(in.Fd()))
-	fmt.Fprintln(out)
+	before, err := term.GetState(int(in.Fd()))
 	if err != nil {
-		return "", fmt.Errorf("MFA: %w", err)
+		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
 	}
-	return strings.TrimSpace(string(code)), nil
+	fmt.Fprintf(out, "MFA code for %s: ", printable(device))
+	type answer struct {
+		code []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() { // ends with the process at the latest: a terminal's read cannot be called off
+		code, err := term.ReadPassword(int(in.Fd()))
+		answers <- answer{code, err}
+	}()
+	select {
+	case a := <-answers:
+		fmt.Fprintln(out)
+		if a.err != nil {
+			return "", fmt.Errorf("MFA: %w", a.err)
+		}
+		return strings.TrimSpace(string(a.code)), nil
+	case <-ctx.Done():
+		term.Restore(int(in.Fd()), before)
+		fmt.Fprintln(out)
+		return "", context.Cause(ctx)
+	}
 }
 
 func openTerminal() (in, out *os.File, err error) {

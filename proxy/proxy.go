@@ -53,15 +53,24 @@ func Stdio(ctx context.Context, o Options, stdin io.Reader, stdout *os.File) err
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	gone, stop := watchGone(stdout)
+	defer stop()
+	go func() {
+		select {
+		case <-gone:
+			cancel(ErrStdoutClosed)
+		case <-ctx.Done():
+		}
+	}()
 	conn, err := o.dial(ctx)
 	if err != nil {
 		return o.explain(err)
 	}
-	gone, stop := watchGone(stdout)
-	err = serve(ctx, conn, stdin, stdout, gone, o.Log)
-	stop()
+	err = serve(ctx, conn, stdin, stdout, o.Log)
 	if err := conn.Close(); err != nil {
-		o.Log.Warn("the session may linger", "err", err)
+		o.Notice(printable(fmt.Sprintf("%s: the session could not be ended (%s); AWS ends it when it has been idle", o.Target, cause(err))))
 	}
 	return o.explain(err)
 }
@@ -72,15 +81,11 @@ func (o *Options) dial(ctx context.Context) (*ssmproto.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := loadConfig(ctx, o)
+	ctx, limit, stop := withTimeLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
+	defer stop()
+	cfg, err := loadConfig(ctx, o, limit)
 	if err != nil {
 		return nil, err
-	}
-	if o.ConnectTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.ConnectTimeout,
-			fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
-		defer cancel()
 	}
 	start := ssm.StartSessionInput{
 		Target:       &target,

@@ -173,12 +173,7 @@ func startSSHD(t testing.TB, dir string) (port string) {
 	if os.Getuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which Debian makes at boot
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	l.Close()
+	_, port, _ = net.SplitHostPort(freePort(t))
 	writeFile(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
 ListenAddress 127.0.0.1:%s
 HostKey %s/host
@@ -218,6 +213,21 @@ Subsystem sftp internal-sftp
 	return port
 }
 
+// freePort returns an address for a server that cannot be told to choose one.
+// It is none that the system would give to somebody else meanwhile.
+func freePort(t testing.TB) (address string) {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -235,6 +245,15 @@ func (r *sshRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
 	cmd.Env = r.env
 	cmd.Dir = r.dir
 	return cmd
+}
+
+// start starts a command that is killed with the test if it still runs then.
+func start(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
 }
 
 // result is what a finished command has left.

@@ -65,14 +65,20 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), startGrace)
 		defer cancel()
-		return g, errors.Join(err, s.Terminate(end))
+		if err := s.Terminate(end); err != nil {
+			s.log.Warn("the session could not be ended", "id", s.id, "err", err)
+		}
+		return g, err
 	}
 	return g, nil
 }
 
+// once leaves repeating a call to the caller, who has a back-off of its own.
+func once(o *ssm.Options) { o.RetryMaxAttempts = 1 }
+
 // Resume implements ssmproto.Session.
 func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
-	out, err := s.api.ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id})
+	out, err := s.api.ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, once)
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
@@ -182,6 +188,8 @@ func (s *session) dataChannelURL(given string) (string, error) {
 			u.Host = ours.Host
 		}
 	}
+	// What is signed leaves out the usual port, so what is sent must too.
+	u.Host = strings.TrimSuffix(u.Host, map[string]string{"ws": ":80", "wss": ":443"}[u.Scheme])
 	return u.String(), nil
 }
 

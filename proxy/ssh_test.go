@@ -168,15 +168,6 @@ func echoServer(t testing.TB) (address string) {
 	return l.Addr().String()
 }
 
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func checkEcho(t testing.TB, dial func() (net.Conn, error)) {
 	t.Helper()
 	var c net.Conn
@@ -204,9 +195,7 @@ func TestSSHForwards(t *testing.T) {
 		"-L", local+":"+echo, "-R", remote+":"+echo, "-D", dynamic, node1)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	start(t, cmd)
 	checkEcho(t, func() (net.Conn, error) { return net.Dial("tcp", local) })
 	checkEcho(t, func() (net.Conn, error) { return net.Dial("tcp", remote) })
 	socks, err := proxy.SOCKS5("tcp", dynamic, nil, nil)
@@ -227,9 +216,7 @@ func TestSSHControlMaster(t *testing.T) {
 	r := newSSHRig(t, ssmtest.Config{})
 	socket := filepath.Join(r.dir, "control")
 	master := r.command(t, "ssh", "-N", "-M", "-S", socket, node1)
-	if err := master.Start(); err != nil {
-		t.Fatal(err)
-	}
+	start(t, master)
 	waitFor(t, "control socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	for i := range 5 {
 		if out := succeed(t, r.command(t, "ssh", "-S", socket, node1, "echo", fmt.Sprint(i)), nil); string(out) != fmt.Sprintf("%d\n", i) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -13,12 +14,13 @@ import (
 var ErrStdoutClosed = errors.New("the reader of stdout has gone")
 
 // serve pipes stdin into conn and conn into stdout until the far side ends
-// (nil, once everything has been written), stdout is closed, or ctx ends.
+// (nil, once everything has been written), stdout cannot be written to, or ctx
+// ends.
 // stdin's end alone ends nothing: the far side may still have much to say.
 //
 // The goroutine that reads stdin ends with stdin, which for a process is its
 // own end: a read from a pipe cannot be called off everywhere.
-func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.Writer, gone <-chan struct{}, log *slog.Logger) error {
+func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
 	stdinDone := make(chan struct{})
 	go func() {
 		defer close(stdinDone)
@@ -29,16 +31,14 @@ func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.
 	go func() {
 		out := &checkedWriter{w: stdout}
 		_, err := io.Copy(out, conn)
-		if out.failed {
-			err = ErrStdoutClosed
+		if out.err != nil {
+			err = out.err
 		}
 		written <- err
 	}()
 	var err error
 	select {
 	case err = <-written:
-	case <-gone:
-		err = ErrStdoutClosed
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -52,14 +52,21 @@ func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.
 	return err
 }
 
-// checkedWriter tells errors of writing from errors of reading.
+// checkedWriter tells errors of writing from errors of reading, and a reader
+// that has gone from a disk that is full.
 type checkedWriter struct {
-	w      io.Writer
-	failed bool
+	w   io.Writer
+	err error
 }
 
 func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
-	c.failed = c.failed || err != nil
+	switch {
+	case err == nil:
+	case isGone(err):
+		c.err = ErrStdoutClosed
+	default:
+		c.err = fmt.Errorf("writing to stdout: %w", err)
+	}
 	return n, err
 }

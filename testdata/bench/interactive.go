@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -42,57 +43,56 @@ func (b *bench) interactive() error {
 	}
 	newTable("Interactive: the echo of a typed key, 8 Mbit/s, 50 ms, 1 MB queue",
 		"", "keys", "median", "95th percentile", "max", "wanted (95th)", "upload Mbit/s")
-	for _, host := range []struct{ name, label, wanted string }{
-		{node, "ssh through ssmpipe", "< 200 ms"},
-		{"plain", "ssh through plain TCP", "–"},
+	for _, c := range []echoCase{
+		{node, "ssh through ssmpipe", "< 200 ms", false},
+		{node, "the same, the master `ssh -MN`", "–", true},
+		{"plain", "ssh through plain TCP", "–", false},
 	} {
-		if err := b.echoRows(srv.env, config, host.name, host.label, host.wanted); err != nil {
-			return fmt.Errorf("%s: %w", host.label, err)
+		if err := b.echoRows(srv.env, config, c); err != nil {
+			return fmt.Errorf("%s: %w", c.label, err)
 		}
 	}
-	note("From the key's being typed on the pty to its echo, every 200 ms; the path's round trip is in it. The upload is `ssh HOST 'cat > /dev/null'` on the same master. The way of plain TCP pushes back instead of dropping when its queue is full, and TCP's own control ends at its near side.")
+	note("From the key's being typed on the pty to its echo, every 200 ms; the path's round trip is in it. The upload is `ssh HOST 'cat > /dev/null'` on the same master. The master is the session on the pty, as ControlMaster makes it; one without a terminal buffers 128 KB in ssh itself instead of 16 KB. The way of plain TCP pushes back instead of dropping when its queue is full, and TCP's own control ends at its near side.")
 	return nil
 }
 
-func (b *bench) echoRows(env []string, config, host, label, wanted string) error {
-	progress("interactive: %s", label)
-	socket := filepath.Join(b.dir, "m"+host)
+// echoCase is a way to connect.
+type echoCase struct {
+	host, label, wanted string
+	headless            bool // the master has no terminal
+}
+
+func (b *bench) echoRows(env []string, config string, c echoCase) error {
+	progress("interactive: %s", c.label)
+	socket := filepath.Join(b.dir, fmt.Sprintf("m%t%s", c.headless, c.host))
 	ssh := func(args ...string) []string { return append([]string{"-F", config, "-S", socket}, args...) }
-	master, err := b.spawn(env, "ssh", ssh("-M", "-N", host)...)
-	if err != nil {
-		return err
+	onTTY := ssh("-M", "-tt", c.host, "echo ready; cat")
+	if c.headless {
+		master, err := b.spawn(env, "ssh", ssh("-MN", c.host)...)
+		if err != nil {
+			return err
+		}
+		defer master.kill()
+		if err := b.waitForMaster(master, socket); err != nil {
+			return err
+		}
+		onTTY = ssh("-tt", c.host, "echo ready; cat")
 	}
-	defer master.kill()
-	for end := time.Now().Add(30 * time.Second); ; b.pause(20 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		select {
-		case <-master.ended:
-			return fmt.Errorf("ssh -M: %w: %s", master.err, master.stderr.String())
-		default:
-		}
-		if b.ctx.Err() != nil || time.Now().After(end) {
-			return errors.New("ssh -M: no socket")
-		}
-	}
-	tty, err := b.openTTY(env, ssh("-tt", host, "echo ready; cat"))
+	tty, err := b.openTTY(env, onTTY)
 	if err != nil {
 		return err
 	}
 	defer tty.close()
-	keys := pick(b, 20, 50)
-	alone, err := b.typeKeys(tty, keys)
+	alone, err := b.typeKeys(tty, pick(b, 3*time.Second, 6*time.Second))
 	if err != nil {
 		return err
 	}
-	tableRow(label+", alone", keys, quantile(alone, 0.5), quantile(alone, 0.95), quantile(alone, 1), "–", "–")
+	tableRow(c.label+", alone", len(alone), quantile(alone, 0.5), quantile(alone, 0.95), quantile(alone, 1), "–", "–")
 
-	upload, err := b.spawn(env, "ssh", ssh(host, "cat > /dev/null")...)
+	upload, err := b.spawn(env, "ssh", ssh(c.host, "cat > /dev/null")...)
 	if err != nil {
 		return err
 	}
-	defer upload.kill()
 	var sent atomic.Int64
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -107,15 +107,30 @@ func (b *bench) echoRows(env []string, config, host, label, wanted string) error
 		}
 	})
 	b.pause(4 * time.Second) // until the buffers of ssh are full
-	keys = pick(b, 40, 150)
 	before, begun := sent.Load(), time.Now()
-	beside, err := b.typeKeys(tty, keys)
+	beside, err := b.typeKeys(tty, pick(b, 10*time.Second, 30*time.Second))
 	if err != nil {
 		return err
 	}
 	rate := float64(sent.Load()-before) * 8 / 1e6 / time.Since(begun).Seconds()
-	tableRow(label+", beside an upload", keys, quantile(beside, 0.5), quantile(beside, 0.95), quantile(beside, 1), wanted, rate)
+	tableRow(c.label+", beside an upload", len(beside), quantile(beside, 0.5), quantile(beside, 0.95), quantile(beside, 1), c.wanted, rate)
 	return nil
+}
+
+func (b *bench) waitForMaster(master *process, socket string) error {
+	for end := time.Now().Add(30 * time.Second); ; b.pause(20 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return nil
+		}
+		select {
+		case <-master.ended:
+			return fmt.Errorf("ssh -MN: %w: %s", master.err, master.stderr.String())
+		default:
+		}
+		if b.ctx.Err() != nil || time.Now().After(end) {
+			return errors.New("ssh -MN: no socket")
+		}
+	}
 }
 
 // tty is a session on a terminal.
@@ -148,12 +163,12 @@ func (t *tty) close() {
 	t.cmd.Wait()
 }
 
-// typeKeys types one key every 200 ms, or later if the echo of the one before
-// is, and returns how long each echo took.
-func (b *bench) typeKeys(t *tty, n int) (took []time.Duration, err error) {
+// typeKeys types a key every 200 ms, or later if the echo of the one before is,
+// for a time, and returns how long each echo took.
+func (b *bench) typeKeys(t *tty, long time.Duration) (took []time.Duration, err error) {
 	buf := make([]byte, 256)
-	for i := range n {
-		key := byte('a' + i%26)
+	for end := time.Now().Add(long); b.ctx.Err() == nil && time.Now().Before(end); {
+		key := byte('a' + len(took)%26)
 		begun := time.Now()
 		if _, err := t.Write([]byte{key}); err != nil {
 			return nil, err
@@ -164,7 +179,7 @@ func (b *bench) typeKeys(t *tty, n int) (took []time.Duration, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("no echo after %v: %w", time.Since(begun), err)
 			}
-			seen = strings.IndexByte(string(buf[:k]), key) >= 0
+			seen = bytes.IndexByte(buf[:k], key) >= 0
 		}
 		took = append(took, time.Since(begun))
 		b.pause(200*time.Millisecond - time.Since(begun))
