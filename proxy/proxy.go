@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -46,7 +45,7 @@ var errConnectTimeout = errors.New("timed out")
 // Stdio connects to the target's port and pipes stdin and stdout over it until
 // the far side ends. Its error is for the user's eyes. When ctx ends, Stdio
 // ends the session and returns ctx's cause within 2 s.
-func Stdio(ctx context.Context, o Options, stdin io.Reader, stdout *os.File) error {
+func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -55,6 +54,7 @@ func Stdio(ctx context.Context, o Options, stdin io.Reader, stdout *os.File) err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	shortenPipe(stdin)
 	gone, stop := watchGone(stdout)
 	defer stop()
 	go func() {

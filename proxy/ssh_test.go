@@ -110,7 +110,7 @@ func TestSSHInteractive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer term.Close()
+	t.Cleanup(func() { cmd.Process.Kill(); term.Close() })
 	var mu sync.Mutex
 	var screen bytes.Buffer
 	read := make(chan struct{})
@@ -139,8 +139,9 @@ func TestSSHInteractive(t *testing.T) {
 	waitFor(t, "size", sees("33 101"))
 	io.WriteString(term, "echo $((6*7))-é\n")
 	waitFor(t, "answer", sees("42-é"))
-	io.WriteString(term, "sleep 1000\n")
-	io.WriteString(term, "\x03") // Ctrl-C ends the sleep, not the session
+	io.WriteString(term, "sh -c 'echo sle\"\"eping; exec sleep 1000'\n") // not what the terminal echoes
+	waitFor(t, "sleep", sees("sleeping"))
+	io.WriteString(term, "\x03") // ends the sleep, not the session
 	io.WriteString(term, "exit 9\n")
 	cmd.Wait()
 	<-read

@@ -26,8 +26,7 @@ const (
 // unacknowledged. It follows the delay, as LEDBAT (RFC 6817) does: the
 // round-trip time beyond the smallest one seen is the queue that we build, and
 // the window is moved so that this stays near a target. Loss alone says
-// little here (below the channel is TCP), so only loss with a queue, or a lot
-// of it, shrinks the window.
+// little here (below the channel is TCP), so only a lot of it shrinks the window.
 type window struct {
 	size      int
 	slowStart bool
@@ -40,6 +39,7 @@ type window struct {
 	roundSent int           // messages acknowledged and lost in it
 	roundLost int
 	limited   bool // the window held something back in this round
+	known     int  // size up to which it may grow without a sample
 }
 
 func newWindow() window {
@@ -53,8 +53,15 @@ func (w *window) acked(n int, d, now time.Duration) {
 	if d > 0 {
 		w.measure(d, now)
 	}
-	if w.slowStart && w.limited && w.roundMin > 0 && w.queue() < w.target()/2 {
-		w.grow(n)
+	if w.slowStart && w.limited {
+		switch {
+		case w.roundMin == 0:
+			// What is sent again gives no sample, and after an outage that is a
+			// windowful: half of what the path was known to carry is not too much.
+			w.size = max(w.size, min(w.size+n, w.known))
+		case w.queue() < w.target()/2:
+			w.grow(n)
+		}
 	}
 	if now >= w.round {
 		w.endRound(now)
@@ -69,15 +76,18 @@ func (w *window) lost() {
 
 // timedOut starts over: nothing was heard for a whole retransmission timeout.
 func (w *window) timedOut() {
+	w.known = w.size / 2
 	w.size = minWindow
 	w.slowStart = true
 }
 
-// relinked forgets what belonged to the old path.
+// relinked forgets what belonged to the old path, but that it carried so much:
+// the new one is probably the same. Half of it is a careful start.
 func (w *window) relinked() {
-	size := max(w.size/2, initialWindow)
+	known := max(w.size, w.known)
 	*w = newWindow()
-	w.size = size
+	w.known = known
+	w.size = max(w.size, known/2)
 }
 
 func (w *window) measure(d, now time.Duration) {
@@ -123,9 +133,10 @@ func (w *window) queue() time.Duration { return w.roundMin - w.base }
 func (w *window) endRound(now time.Duration) {
 	if w.roundMin > 0 {
 		q, target := w.queue(), w.target()
-		heavyLoss := w.roundLost >= 3 && w.roundLost*16 > w.roundSent
+		// An acknowledgement that is lost looks like a message that is.
+		heavyLoss := w.roundLost >= 4 && w.roundLost*8 > w.roundSent
 		switch {
-		case heavyLoss, w.roundLost > 0 && q > target:
+		case heavyLoss:
 			w.slowStart = false
 			w.size = w.size * 7 / 10
 		case q > target:

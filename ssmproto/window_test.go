@@ -22,6 +22,7 @@ type emulated struct {
 
 	stallAt, stallEnd time.Duration // the agent takes nothing in between
 	after             [8]int        // bytes that came in each half second after that
+	cut               bool          // at stallEnd the link is replaced, and what is on its way lost
 }
 
 func mbit(r float64) func(time.Duration) float64 {
@@ -32,7 +33,7 @@ var paths = []emulated{
 	{name: "100 Mbit/s, 20 ms", rate: mbit(100), rtt: 20 * time.Millisecond, queue: 1 << 20, loss: 0, goodput: 0.95, delay: 40 * time.Millisecond},
 	{name: "8 Mbit/s, 50 ms", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20, loss: 0, goodput: 0.95, delay: 100 * time.Millisecond},
 	{name: "500 kbit/s, 80 ms", rate: mbit(0.5), rtt: 80 * time.Millisecond, queue: 256 << 10, loss: 0, goodput: 0.90, delay: 250 * time.Millisecond},
-	{name: "8 Mbit/s, 50 ms, 2 % loss", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20, loss: 0.02, goodput: 0.80, delay: 250 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms, 2 % loss both ways", rate: mbit(8), rtt: 50 * time.Millisecond, queue: 1 << 20, loss: 0.02, goodput: 0.80, delay: 250 * time.Millisecond},
 	{name: "8 and 2 Mbit/s in turn, 50 ms", rate: func(now time.Duration) float64 {
 		if now/(5*time.Second)%2 == 1 {
 			return 2e6 / 8
@@ -71,6 +72,23 @@ func TestAgentStops(t *testing.T) {
 	t.Logf("share of the path's goodput in each half second: %.2f", shares)
 	if shares[2] < 0.9 {
 		t.Error("it is not back after a second")
+	}
+}
+
+// TestLinkIsReplaced: what was outstanding, more than the path holds, goes out
+// again at the path's pace.
+func TestLinkIsReplaced(t *testing.T) {
+	p := emulated{name: "cut", rate: mbit(100), rtt: 50 * time.Millisecond, queue: 4 << 20,
+		stallAt: 4900 * time.Millisecond, stallEnd: 5 * time.Second, cut: true}
+	p.run(10*time.Second, 1)
+	half := 100e6 / 8 / 2 * MaxPayload / (HeadLen + MaxPayload + 8)
+	var shares []float64
+	for _, n := range p.after {
+		shares = append(shares, float64(n)/half)
+	}
+	t.Logf("share of the path's goodput in each half second: %.2f", shares)
+	if shares[0]+shares[1] < 1.4 || shares[2] < 0.9 {
+		t.Error("it is not back within a second")
 	}
 }
 
@@ -153,6 +171,11 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 		if len(events) > 0 {
 			next = min(next, events[0].at)
 		}
+		if p.cut && now < p.stallEnd && next >= p.stallEnd {
+			next = p.stallEnd
+			events = nil
+			s.relink()
+		}
 		carried += p.rate(now) * (max(next, now) - now).Seconds()
 		now = max(next, now+1)
 		for len(events) > 0 && events[0].at <= now {
@@ -165,7 +188,7 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 			if err != nil {
 				panic(err)
 			}
-			if r.accept(&m) {
+			if r.accept(&m) && rng.Float64() >= p.loss {
 				heap.Push(&events, pathEvent{at: e.at + p.rtt/2, ack: m.Sequence})
 			}
 			r.read(sink)
