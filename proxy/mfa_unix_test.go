@@ -3,7 +3,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -28,44 +28,7 @@ func TestMFA(t *testing.T) {
 	t.Parallel()
 	b := newBare(t, ssmtest.Config{})
 	asked := make(chan string, 1)
-	sts := startSTS(t, b, asked)
-	config := filepath.Join(t.TempDir(), "config")
-	writeFile(t, config, `
-[profile base]
-region = us-east-1
-aws_access_key_id = AKIDBASE
-aws_secret_access_key = base
-[profile mfa]
-region = us-east-1
-source_profile = base
-role_arn = arn:aws:iam::123456789012:role/admin
-mfa_serial = arn:aws:iam::123456789012:mfa/me
-`)
-	var env []string
-	for _, e := range b.env {
-		if !strings.HasPrefix(e, "AWS_ACCESS_KEY") && !strings.HasPrefix(e, "AWS_SECRET") && !strings.HasPrefix(e, "AWS_SHARED") {
-			env = append(env, e)
-		}
-	}
-	cmd := b.command("--profile", "mfa", node1)
-	cmd.Env = append(env, "AWS_CONFIG_FILE="+config, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_ENDPOINT_URL_STS="+sts)
-	stdin, _ := cmd.StdinPipe()
-	defer stdin.Close()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	terminal := startOnTerminal(t, cmd)
-	prompt := make([]byte, 0, 200)
-	reader := bufio.NewReader(terminal)
-	for !bytes.HasSuffix(prompt, []byte(": ")) {
-		c, err := reader.ReadByte()
-		if err != nil {
-			t.Fatalf("prompt %q, %v", prompt, err)
-		}
-		prompt = append(prompt, c)
-	}
-	if !strings.Contains(string(prompt), "mfa/me") {
-		t.Errorf("prompt %q", prompt)
-	}
+	cmd, terminal, stdout, stderr := startMFA(t, b, asked)
 	io.WriteString(terminal, "123456\n")
 	far := b.far(t)
 	if code := <-asked; code != "123456" {
@@ -75,8 +38,96 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 	far.Close()
 	cmd.Wait()
 	if stdout.String() != "hello" || stderr.Len() > 0 {
-		t.Errorf("stdout %q, stderr %q", &stdout, &stderr)
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
 	}
+}
+
+// TestMFAInterrupted: the terminal shows again what is typed.
+func TestMFAInterrupted(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	cmd, terminal, _, _ := startMFA(t, b, make(chan string, 1))
+	echoes := func() bool {
+		state, err := unix.IoctlGetTermios(int(terminal.Fd()), ioctlGetTermios)
+		return err == nil && state.Lflag&unix.ECHO != 0
+	}
+	waitFor(t, "silent prompt", func() bool { return !echoes() })
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if !echoes() {
+		t.Error("the terminal's echo is off")
+	}
+	if n := len(b.Sessions()); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestSilentSTS: what hangs before the session counts too.
+func TestSilentSTS(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b.env = append(b.env, mfaEnvironment(t, "http://"+l.Addr().String())...)
+	p := b.start(t, "--profile", "role", "--connect-timeout", "500ms", node1)
+	p.wantEnd(t, b, 2*time.Second, 1, "timed out after 500ms")
+}
+
+// mfaEnvironment has profiles that assume a role, with a code and without.
+func mfaEnvironment(t *testing.T, sts string) []string {
+	config := filepath.Join(t.TempDir(), "config")
+	writeFile(t, config, `
+[profile base]
+region = us-east-1
+aws_access_key_id = AKIDBASE
+aws_secret_access_key = base
+[profile role]
+region = us-east-1
+source_profile = base
+role_arn = arn:aws:iam::123456789012:role/admin
+[profile mfa]
+region = us-east-1
+source_profile = base
+role_arn = arn:aws:iam::123456789012:role/admin
+mfa_serial = arn:aws:iam::123456789012:mfa/me
+`)
+	return []string{"AWS_CONFIG_FILE=" + config, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_ENDPOINT_URL_STS=" + sts}
+}
+
+// startMFA starts ssmpipe with a profile that needs a code, and returns once
+// it asks for it on the terminal.
+func startMFA(t *testing.T, b *bare, asked chan string) (cmd *exec.Cmd, terminal *os.File, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	var env []string
+	sts := startSTS(t, b, asked)
+	for _, e := range b.env {
+		if !strings.HasPrefix(e, "AWS_ACCESS_KEY") && !strings.HasPrefix(e, "AWS_SECRET") {
+			env = append(env, e)
+		}
+	}
+	cmd = b.command("--profile", "mfa", node1)
+	cmd.Env = append(env, mfaEnvironment(t, sts)...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close() })
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	terminal = startOnTerminal(t, cmd)
+	var prompt []byte
+	for b := make([]byte, 1); !bytes.HasSuffix(prompt, []byte(": ")); prompt = append(prompt, b[0]) {
+		if _, err := terminal.Read(b); err != nil {
+			t.Fatalf("prompt %q, %v", prompt, err)
+		}
+	}
+	if !strings.Contains(string(prompt), "mfa/me") {
+		t.Errorf("prompt %q", prompt)
+	}
+	return cmd, terminal, stdout, stderr
 }
 
 // startOnTerminal starts cmd with a controlling terminal that is none of its

@@ -69,9 +69,7 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 		return o.explain(err)
 	}
 	err = serve(ctx, conn, stdin, stdout, o.Log)
-	if err := conn.Close(); err != nil {
-		o.Notice(printable(fmt.Sprintf("%s: the session could not be ended (%s); AWS ends it when it has been idle", o.Target, cause(err))))
-	}
+	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }
 
@@ -100,6 +98,9 @@ func (o *Options) dial(ctx context.Context) (*ssmproto.Conn, error) {
 	}
 	s := newSession(cfg, start)
 	s.log = o.Log
+	s.lingers = func(err error) {
+		o.Notice(printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
+	}
 	resumeTimeout := o.ResumeTimeout
 	if resumeTimeout == 0 {
 		resumeTimeout = -1

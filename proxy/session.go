@@ -28,6 +28,8 @@ type session struct {
 	api   *ssm.Client
 	start ssm.StartSessionInput
 	log   *slog.Logger
+	// lingers is told why the session could not be terminated.
+	lingers func(error)
 
 	id   string
 	url  string        // of the data channel, as the service gave it last
@@ -35,7 +37,8 @@ type session struct {
 }
 
 func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
-	return &session{cfg: cfg, api: ssm.NewFromConfig(cfg), start: start, log: slog.New(slog.DiscardHandler)}
+	return &session{cfg: cfg, api: ssm.NewFromConfig(cfg), start: start,
+		log: slog.New(slog.DiscardHandler), lingers: func(error) {}}
 }
 
 // startGrace is for how long the answer to StartSession is waited for once
@@ -65,9 +68,7 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), startGrace)
 		defer cancel()
-		if err := s.Terminate(end); err != nil {
-			s.log.Warn("the session could not be ended", "id", s.id, "err", err)
-		}
+		s.Terminate(end)
 		return g, err
 	}
 	return g, nil
@@ -104,6 +105,9 @@ func (s *session) Terminate(ctx context.Context) error {
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "DoesNotExistException" {
 		return nil // ended already
+	}
+	if err != nil {
+		s.lingers(err)
 	}
 	return err
 }

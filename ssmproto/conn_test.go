@@ -450,6 +450,83 @@ func TestAgentIsGone(t *testing.T) {
 	r.wantNoSessions(t)
 }
 
+// TestEveryOutageHasItsTime: the limit is an outage's, not the life's.
+func TestEveryOutageHasItsTime(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 700 * time.Millisecond})
+	far := r.far(t)
+	for range 3 {
+		r.Offline(true)
+		time.Sleep(400 * time.Millisecond) // of the limit
+		r.Offline(false)
+		check(t, exchange(near, far, []byte("up"), []byte("down")))
+	}
+}
+
+// TestLinksThatProveNothing: a service that takes us in and throws us out at
+// once makes one outage, with a back-off and an end.
+func TestLinksThatProveNothing(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, &ssmproto.Config{ResumeTimeout: time.Second})
+	r.far(t)
+	r.CutEach(func(int) (int64, ssmtest.Cut) { return 100, ssmtest.CutAbnormal })
+	r.Cut(ssmtest.CutBye)
+	_, err := io.ReadAll(near)
+	var resume *ssmproto.ResumeError
+	if !errors.As(err, &resume) {
+		t.Errorf("got %v", err)
+	}
+	if n := r.Calls("ResumeSession"); n > 15 {
+		t.Errorf("%d calls in a second", n)
+	}
+}
+
+// TestIdleLinkProvesItself: without data the end of an outage is told too.
+func TestIdleLinkProvesItself(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	over := make(chan ssmproto.Outage, 1)
+	r.dial(t, &ssmproto.Config{OnOutage: func(o ssmproto.Outage) {
+		if o.Over {
+			over <- o
+		}
+	}})
+	r.far(t)
+	r.Cut(ssmtest.CutReset)
+	select {
+	case <-over:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody was told")
+	}
+}
+
+// TestAgentIsToldOfTheEnd by the flag, where the API's call is refused.
+func TestAgentIsToldOfTheEnd(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	check(t, exchange(near, far, []byte("up"), []byte("down")))
+	r.OnAPI(func(string) *ssmtest.APIError { return &ssmtest.APIError{Status: 400, Code: "AccessDeniedException"} })
+	if err := near.Close(); err == nil {
+		t.Error("nobody was told that the API refused")
+	}
+	waitFor(t, "end of the session", r.Sessions()[0].Ended)
+}
+
+// TestSlowReaderIsNoOutage: an agent that is held back by us does not count as
+// silent.
+func TestSlowReaderIsNoOutage(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 300 * time.Millisecond})
+	far := r.far(t)
+	want := random(4<<20, 6)
+	go far.Write(want)
+	check(t, send("up", near, []byte("x")))
+	waitFor(t, "full buffer", func() bool { return near.Buffered() > 700<<10 })
+	check(t, send("up", near, []byte("unacknowledged for a while")))
+	time.Sleep(600 * time.Millisecond)
+	check(t, expect("down", near, want))
+}
+
 func TestOutageIsOvercome(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
 	over := make(chan ssmproto.Outage, 1)
