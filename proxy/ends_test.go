@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -439,6 +440,44 @@ func TestSessionEndsForGood(t *testing.T) {
 			p.wantEnd(t, b, 10*time.Second, 1, tt.text)
 		})
 	}
+}
+
+// TestFreshCredentials: what has run out since the start is fetched again for a
+// resumption, and the upgrade is signed with it.
+func TestFreshCredentials(t *testing.T) {
+	t.Parallel()
+	need(t, "cat")
+	b := newBare(t, ssmtest.Config{})
+	dir := t.TempDir()
+	answer := filepath.Join(dir, "credentials")
+	issue := func(key string) {
+		b.SetCredentials(key, "secret-"+key, "token-"+key)
+		writeFile(t, answer, fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":"secret-%s","SessionToken":"token-%s","Expiration":%q}`,
+			key, key, key, time.Now().Add(time.Second).UTC().Format(time.RFC3339)))
+	}
+	config := filepath.Join(dir, "config")
+	writeFile(t, config, "[profile p]\nregion = us-east-1\ncredential_process = cat "+answer+"\n")
+	var env []string
+	for _, e := range b.env {
+		if !strings.HasPrefix(e, "AWS_ACCESS_KEY") && !strings.HasPrefix(e, "AWS_SECRET") {
+			env = append(env, e)
+		}
+	}
+	b.env = append(env, "AWS_CONFIG_FILE="+config)
+	issue("AKIDFIRST")
+	p := b.start(t, "--profile", "p", node1)
+	far := b.far(t)
+	issue("AKIDSECOND")
+	time.Sleep(1100 * time.Millisecond) // the first ones' life
+	b.Cut(ssmtest.CutReset)
+	far.Write([]byte("hello"))
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(p.stdout, got); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	far.Close()
+	<-p.ended
+	p.wantEnd(t, b, 2*time.Second, 0, "")
 }
 
 // TestNotices: a long outage is told in one line when it lasts and one when it

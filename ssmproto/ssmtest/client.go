@@ -3,10 +3,8 @@ package ssmtest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -122,33 +120,4 @@ func (s *Server) credentials() credentials {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.creds
-}
-
-// sign adds Signature Version 4 to r's headers.
-func (c credentials) sign(r *http.Request, body []byte, region, service string, now time.Time) {
-	amzDate := now.UTC().Format(sigTimeFormat)
-	r.Header.Set("X-Amz-Date", amzDate)
-	signed := []string{"host", "x-amz-date"}
-	if c.token != "" {
-		r.Header.Set("X-Amz-Security-Token", c.token)
-		signed = append(signed, "x-amz-security-token")
-	}
-	if r.Host == "" {
-		r.Host = r.URL.Host
-	}
-	scope := strings.Join([]string{amzDate[:8], region, service, "aws4_request"}, "/")
-	r.Header.Set("Authorization", fmt.Sprintf("%s Credential=%s/%s, SignedHeaders=%s, Signature=%s",
-		sigAlgorithm, c.accessKeyID, scope, strings.Join(signed, ";"), c.signature(r, signed, scope, amzDate, sha256.Sum256(body))))
-}
-
-// signature is what both signing and checking come to.
-func (c credentials) signature(r *http.Request, signedHeaders []string, scope, amzDate string, bodyHash [sha256.Size]byte) string {
-	request := sha256.Sum256([]byte(canonicalRequest(r, signedHeaders, bodyHash)))
-	key := []byte("AWS4" + c.secret)
-	for part := range strings.SplitSeq(scope, "/") {
-		key = sign(key, part)
-	}
-	return hex.EncodeToString(sign(key, strings.Join([]string{
-		sigAlgorithm, amzDate, scope, hex.EncodeToString(request[:]),
-	}, "\n")))
 }

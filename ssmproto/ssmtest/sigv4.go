@@ -71,19 +71,40 @@ func (c credentials) verify(r *http.Request, body []byte, region, service string
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != hex.EncodeToString(bodyHash[:]) {
 		return invalid("The body does not match X-Amz-Content-Sha256")
 	}
-	request := sha256.Sum256([]byte(canonicalRequest(r, fields.signedHeaders, bodyHash)))
-	toSign := strings.Join([]string{
-		sigAlgorithm, amzDate, strings.Join(scope[1:], "/"), hex.EncodeToString(request[:]),
-	}, "\n")
-	key := []byte("AWS4" + c.secret)
-	for _, part := range scope[1:] {
-		key = sign(key, part)
-	}
-	want := hex.EncodeToString(sign(key, toSign))
+	want := c.signature(r, fields.signedHeaders, strings.Join(scope[1:], "/"), amzDate, bodyHash)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(fields.signature)) != 1 {
 		return invalid("The request signature we calculated does not match the signature you provided.")
 	}
 	return nil
+}
+
+// sign adds Signature Version 4 to r's headers.
+func (c credentials) sign(r *http.Request, body []byte, region, service string, now time.Time) {
+	amzDate := now.UTC().Format(sigTimeFormat)
+	r.Header.Set("X-Amz-Date", amzDate)
+	signed := []string{"host", "x-amz-date"}
+	if c.token != "" {
+		r.Header.Set("X-Amz-Security-Token", c.token)
+		signed = append(signed, "x-amz-security-token")
+	}
+	if r.Host == "" {
+		r.Host = r.URL.Host
+	}
+	scope := strings.Join([]string{amzDate[:8], region, service, "aws4_request"}, "/")
+	r.Header.Set("Authorization", fmt.Sprintf("%s Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+		sigAlgorithm, c.accessKeyID, scope, strings.Join(signed, ";"), c.signature(r, signed, scope, amzDate, sha256.Sum256(body))))
+}
+
+// signature is what both signing and checking come to.
+func (c credentials) signature(r *http.Request, signedHeaders []string, scope, amzDate string, bodyHash [sha256.Size]byte) string {
+	request := sha256.Sum256([]byte(canonicalRequest(r, signedHeaders, bodyHash)))
+	key := []byte("AWS4" + c.secret)
+	for part := range strings.SplitSeq(scope, "/") {
+		key = sign(key, part)
+	}
+	return hex.EncodeToString(sign(key, strings.Join([]string{
+		sigAlgorithm, amzDate, scope, hex.EncodeToString(request[:]),
+	}, "\n")))
 }
 
 func sign(key []byte, data string) []byte {

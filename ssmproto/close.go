@@ -1,0 +1,103 @@
+package ssmproto
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Bounds of Close: for the acknowledgement of what was written last, and in all.
+const (
+	lingerTime = time.Second
+	closeTime  = 1900 * time.Millisecond
+)
+
+// Close ends the session and frees everything, within 2 s: if there is a link,
+// what was written is given one second to be acknowledged; the agent is told, and the service is
+// asked to terminate the session.
+func (c *Conn) Close() error {
+	var err error
+	c.closing.Do(func() {
+		until := time.Now().Add(closeTime)
+		c.linger(lingerTime)
+		c.mu.Lock()
+		over := c.over || errors.Is(c.err, ErrSessionEnded)
+		c.mu.Unlock()
+		if !over {
+			c.sayGoodbye()
+		}
+		c.fail(net.ErrClosed)
+		c.cancel()
+		c.wg.Wait()
+		if !over {
+			ctx, cancel := context.WithDeadline(context.Background(), until)
+			defer cancel()
+			if err = c.session.Terminate(ctx); err != nil {
+				err = fmt.Errorf("terminating the session: %w", err)
+			}
+		}
+	})
+	return err
+}
+
+// linger waits until everything written is acknowledged, if there is a link.
+func (c *Conn) linger(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := deadline{cond: &c.drained}
+	limit.set(time.Now().Add(d))
+	defer limit.set(time.Time{})
+	c.lingering++
+	defer func() { c.lingering-- }()
+	for c.linked && c.err == nil && !c.s.out.idle() && !limit.passed() {
+		c.drained.Wait()
+	}
+}
+
+// sayGoodbye tells the agent to end the session. It is usually not
+// acknowledged, so only its writing is waited for, and that not for long.
+func (c *Conn) sayGoodbye() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.linked || c.err != nil {
+		return
+	}
+	c.s.out.control(FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(TerminateSession)))
+	c.wakeWriter()
+	limit := deadline{cond: &c.drained}
+	limit.set(time.Now().Add(100 * time.Millisecond))
+	defer limit.set(time.Time{})
+	c.lingering++
+	defer func() { c.lingering-- }()
+	for flag := c.s.out.end; c.linked && c.err == nil && c.written < flag && !limit.passed(); {
+		c.drained.Wait()
+	}
+}
+
+// fail ends the Conn with err, unless it has ended already.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failLocked(err)
+}
+
+func (c *Conn) failLocked(err error) {
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	close(c.ended)
+	c.cancel()
+	c.readable.Broadcast()
+	c.writable.Broadcast()
+	c.drained.Broadcast()
+}
+
+func (c *Conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
