@@ -54,10 +54,10 @@ type Conn struct {
 	cause     error         // why the last link ended
 	stalled   bool          // the reader waits for room
 	answered  time.Duration // when the agent last had nothing to answer, or answered
-	gapSince  time.Duration // when the gap at gapAt was found; 0: there is none
-	gapAt     int64
-	lingering int   // callers that wait for acknowledgements or for written
-	written   int64 // number up to which messages are known to have been written
+	gapSince  time.Duration // since when nothing has been done about a gap; 0: there is none
+	gapAt     int64         // how far the agent had come then
+	lingering int           // callers that wait for acknowledgements or for written
+	written   int64         // number up to which messages are known to have been written
 
 	over   bool   // the service has ended the session
 	reason string // why, in its words

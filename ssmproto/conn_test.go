@@ -314,14 +314,14 @@ func TestDeadPeerIsReplaced(t *testing.T) {
 func TestQuietPeerIsNotDead(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
 	cfg := &ssmproto.Config{}
-	cfg.SetPingAfter(20 * time.Millisecond)
+	cfg.SetPingAfter(400 * time.Millisecond)
 	near := r.dial(t, cfg)
 	far := r.far(t)
-	time.Sleep(200 * time.Millisecond) // ten pings' worth of silence
+	time.Sleep(1500 * time.Millisecond) // without the answers to pings it would be dead
 	data := random(8<<20, 3)
 	go far.Write(data)
 	waitFor(t, "a full buffer", func() bool { return near.Buffered() > 700<<10 })
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond)
 	if n := near.Buffered(); n > 10<<20 {
 		t.Errorf("%d bytes buffered", n)
 	}

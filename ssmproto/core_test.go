@@ -190,6 +190,24 @@ func TestGapThatIsNotFilled(t *testing.T) {
 	}
 }
 
+// TestGapThatWillBeFilled: an agent that still repeats what we have is on its
+// way to what we miss.
+func TestGapThatWillBeFilled(t *testing.T) {
+	cfg := &Config{}
+	cfg.SetGapLimit(50 * time.Millisecond)
+	c := newConn(nil, cfg)
+	defer c.cancel()
+	c.feed(data(0, "a"), data(2, "c"))
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		c.feed(data(0, "a"))
+	}
+	c.feed(data(1, "b"))
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != "abc" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestTwoReadersShareAMessage(t *testing.T) {
 	c := opened(t)
 	got := make(chan byte, 2)

@@ -189,17 +189,19 @@ func (c *Conn) checkAgent(now time.Duration) {
 }
 
 // gapLimit is how long a message may be missing while others come. The agent
-// repeats it every second at the latest, if it still has it: those beyond its
-// buffer it has not.
-const gapLimit = 30 * time.Second
+// repeats it every second at the latest once it is the oldest on its list, if
+// it still has it: those beyond its buffer it has not. As long as it repeats
+// what we have, because our acknowledgements were lost, it is on its way there,
+// at ten messages a second.
+const gapLimit = time.Minute
 
 // checkGap ends the Conn over a gap that is not being filled. c.mu is held.
 func (c *Conn) checkGap(now time.Duration) {
 	switch {
 	case !c.s.in.gap():
 		c.gapSince = 0
-	case c.gapSince == 0 || c.gapAt != c.s.in.next:
-		c.gapSince, c.gapAt = now, c.s.in.next
+	case c.gapSince == 0 || c.gapAt != c.s.in.next+c.s.in.again:
+		c.gapSince, c.gapAt = now, c.s.in.next+c.s.in.again
 	case now-c.gapSince > c.cfg.gapLimit:
 		c.failLocked(ErrGap)
 	}

@@ -26,6 +26,7 @@ type receiver struct {
 	held  int    // messages in slots
 	top   int64  // one past the highest number in slots
 	total int64  // stream bytes delivered to buf
+	again int64  // messages that came although they had been delivered
 	err   error  // what was delivered cannot be trusted from here on
 }
 
@@ -51,6 +52,7 @@ func (r *receiver) accept(m *Message) bool {
 	case m.Sequence < 0 || ahead >= maxReorder:
 		return false
 	case ahead < 0:
+		r.again++
 		return true // a duplicate; its acknowledgement may have been lost
 	default:
 		for int(ahead) >= len(r.slots) {
