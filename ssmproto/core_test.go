@@ -318,6 +318,30 @@ func TestAcknowledgements(t *testing.T) {
 	}
 }
 
+// TestAcknowledgementsAreRepeated on a new link: the last ones, in their order,
+// before those that were waiting.
+func TestAcknowledgementsAreRepeated(t *testing.T) {
+	s := newTestStream()
+	for seq := range int64(300) {
+		s.receive(data(seq, "x"), 1)
+		s.poll(1)
+	}
+	s.receive(data(300, "x"), 1)
+	s.relink()
+	for want := int64(200); want <= 300; want++ {
+		m := sentMessage(t, s, 2)
+		if m == nil || m.Type != Acknowledge {
+			t.Fatalf("%+v", m)
+		}
+		if seq, _ := ParseAck(m.Payload); seq != want {
+			t.Fatalf("acknowledges %d, want %d", seq, want)
+		}
+	}
+	if m := sentMessage(t, s, 2); m != nil {
+		t.Errorf("and %+v", m)
+	}
+}
+
 // TestAgentHasDialled: its first data proves it, and what was dropped before
 // goes out again at once.
 func TestAgentHasDialled(t *testing.T) {

@@ -1,6 +1,9 @@
 package ssmproto
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // stream is one end of the data channel without I/O: frames and a time go in,
 // frames to write come out. Whoever holds one provides the lock, the clock and
@@ -60,6 +63,12 @@ func (s *stream) receive(frame []byte, now time.Duration) error {
 	return nil
 }
 
+// relink takes in that frames go over a new link from now on.
+func (s *stream) relink() {
+	s.out.relink()
+	s.acks.repeat()
+}
+
 // poll returns the next frame to write, or nil. It is valid until the next
 // call. Acknowledgements go first: the agent sleeps for nothing without them.
 func (s *stream) poll(now time.Duration) []byte {
@@ -100,6 +109,9 @@ const maxPendingAcks = 4096
 type ackQueue struct {
 	q    []pendingAck
 	head int
+
+	recent [100]pendingAck // what was popped last, about 100 ms of a download
+	popped int
 }
 
 func (a *ackQueue) push(m *Message) {
@@ -120,5 +132,20 @@ func (a *ackQueue) pop() (pendingAck, bool) {
 	}
 	p := a.q[a.head]
 	a.head++
+	a.recent[a.popped%len(a.recent)] = p
+	a.popped++
 	return p, true
+}
+
+// repeat queues once more what was written last. A link that broke may have
+// lost it, and each loss costs the agent a tenth of a second, in which it
+// repeats a message that we have instead of one that we miss.
+func (a *ackQueue) repeat() {
+	waiting := slices.Clone(a.q[a.head:])
+	a.q, a.head = a.q[:0], 0
+	for i := max(a.popped-len(a.recent), 0); i < a.popped; i++ {
+		a.q = append(a.q, a.recent[i%len(a.recent)])
+	}
+	a.q = append(a.q, waiting...)
+	a.popped = 0
 }

@@ -257,7 +257,7 @@ func (s *simulation) cut() {
 		s.nextCut = 0 // with a window that starts anew each time it would take too long
 	}
 	for _, e := range s.ends {
-		e.s.out.relink()
+		e.s.relink()
 	}
 }
 

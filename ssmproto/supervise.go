@@ -199,7 +199,7 @@ func (c *Conn) attach(l *link) {
 	c.link, c.linked = l, true
 	c.answered = c.now()
 	c.gapSince = 0
-	c.s.out.relink()
+	c.s.relink()
 }
 
 func (c *Conn) detach(l *link) {
