@@ -16,8 +16,8 @@ const (
 )
 
 // Close ends the session and frees everything, within 2 s: if there is a link,
-// what was written is given one second to be acknowledged; the agent is told, and the service is
-// asked to terminate the session.
+// what was written is given one second to be acknowledged; the agent is told,
+// and the service is asked to terminate the session.
 func (c *Conn) Close() error {
 	var err error
 	c.closing.Do(func() {

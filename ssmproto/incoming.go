@@ -183,7 +183,9 @@ func (c *Conn) checkAgent(now time.Duration) {
 	if c.stalled || c.s.out.idle() {
 		c.answered = now
 	}
-	if limit := c.cfg.ResumeTimeout; limit > 0 && now-c.answered > limit {
+	// A laptop that slept has not asked in vain: some clocks go on meanwhile.
+	inVain := c.s.out.backoff >= 4
+	if limit := c.cfg.ResumeTimeout; limit > 0 && now-c.answered > limit && inVain {
 		c.failLocked(fmt.Errorf("%w (for %v)", ErrAgentSilent, limit))
 	}
 }
