@@ -17,8 +17,8 @@ import (
 // nodes are the demo's instances. There are two so that one can be a jump host.
 var nodes = []string{"i-0demo", "i-0demo2"}
 
-// endGrace is how long clients have to read that their session has ended.
-const endGrace = 500 * time.Millisecond
+// endGrace is how long each ssmpipe has to end: what it takes at the most.
+const endGrace = 2 * time.Second
 
 // login is the user name in the ssh config. The servers accept any.
 const login = "demo"
@@ -83,6 +83,7 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 		<-ctx.Done()
 		return 0, nil
 	}
+	d.commanded = true
 	return runCommand(ctx, o, d.dir.environ(os.Environ()))
 }
 
@@ -91,6 +92,8 @@ type demo struct {
 	dir     *dir
 	sshds   []*sshd
 	service *ssmtest.Server
+
+	commanded bool // a command was run, which has ended
 }
 
 func start(o Options) (_ *demo, err error) {
@@ -148,12 +151,15 @@ func start(o Options) (_ *demo, err error) {
 // would take a service that is gone for one that cannot be reached just now,
 // and try again for minutes.
 func (d *demo) close() error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(d.sshds)+1)
+	if d.commanded {
+		d.dir.users.wait(endGrace) // those of the command are on their way out
+	}
 	var left []*ssmtest.Session
 	if d.service != nil {
 		left = slices.DeleteFunc(d.service.Sessions(), (*ssmtest.Session).Ended)
 	}
-	var wg sync.WaitGroup
-	errs := make([]error, len(d.sshds)+1)
 	for i, s := range d.sshds {
 		wg.Go(func() { errs[i] = s.Close() })
 	}
@@ -163,9 +169,8 @@ func (d *demo) close() error {
 	}
 	if len(left) > 0 {
 		// The service's Close is a reset, which would take the word back
-		// from clients that have not read it yet. Nothing tells when they
-		// have.
-		time.Sleep(endGrace)
+		// from clients that have not read it yet.
+		d.dir.users.wait(endGrace)
 	}
 	if d.service != nil {
 		d.service.Close()

@@ -15,11 +15,13 @@ import (
 //	key          the client's private key
 //	known_hosts  the instances' host keys
 //	env          the AWS settings, for a shell to read
+//	users        tells whether an ssmpipe of the demo still runs
 //	bin/         ssmpipe with those settings, and ssh, scp and sftp with -F
 //	i-…/         the instances' home directories
 type dir struct {
-	path string
-	aws  []string // the AWS settings, as NAME=value
+	path  string
+	aws   []string // the AWS settings, as NAME=value
+	users *users
 }
 
 // makeDir makes the directory, which only the user may enter.
@@ -36,7 +38,13 @@ func makeDir() (*dir, error) {
 	if d.path, err = filepath.Abs(path); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
 	}
-	return d, os.Mkdir(d.file("bin"), 0o700)
+	if err := os.Mkdir(d.file("bin"), 0o700); err != nil {
+		return nil, errors.Join(err, d.remove())
+	}
+	if d.users, err = makeUsers(d.file("users")); err != nil {
+		return nil, errors.Join(err, d.remove())
+	}
+	return d, nil
 }
 
 func (d *dir) file(name string) string { return filepath.Join(d.path, name) }
@@ -46,7 +54,13 @@ func (d *dir) makeHome(id string) (string, error) {
 	return home, os.MkdirAll(home, 0o700)
 }
 
-func (d *dir) remove() error { return os.RemoveAll(d.path) }
+func (d *dir) remove() error {
+	var err error
+	if d.users != nil {
+		err = d.users.close()
+	}
+	return errors.Join(err, os.RemoveAll(d.path))
+}
 
 // write writes all files. service are the AWS settings of the service.
 func (d *dir) write(executable string, service []string, client key, hostKeys map[string]key) error {

@@ -19,7 +19,7 @@ func (d *dir) writeWrappers(executable string) error {
 		return err
 	}
 	scripts := map[string]string{
-		"ssmpipe": fmt.Sprintf(". %s\nexec %s \"$@\"", shellQuote(env), shellQuote(executable)),
+		"ssmpipe": fmt.Sprintf(". %s\n%s\nexec %s \"$@\"", shellQuote(env), d.users.join(), shellQuote(executable)),
 	}
 	// scp and sftp start ssh by its full path, past the wrapper, but pass -F
 	// on. rsync and git look for ssh on PATH.
