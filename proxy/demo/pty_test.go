@@ -117,7 +117,7 @@ func TestTerminalHasTheLocalOnesSizeAndModes(t *testing.T) {
 
 func TestInterruptReachesTheCommandInTheTerminal(t *testing.T) {
 	s := newTestSSHD(t)
-	term := startInTerminal(t, s.tool("ssh", "-t", "i-0test", "trap 'echo got it; exit 9' INT; echo ready; sleep 60"), 24, 80)
+	term := startInTerminal(t, s.tool("ssh", "-t", "i-0test", "trap 'echo got it; exit 9' INT; echo ready; while :; do sleep 0.05; done"), 24, 80)
 	term.expect(t, `ready`)
 	if _, err := term.Write([]byte{3}); err != nil {
 		t.Fatal(err)
