@@ -89,6 +89,9 @@ func (c *Conn) failLocked(err error) {
 		return
 	}
 	c.err = err
+	if c.grace != nil {
+		c.grace.Stop()
+	}
 	close(c.ended)
 	c.cancel()
 	c.readable.Broadcast()

@@ -59,9 +59,10 @@ type Conn struct {
 	lingering int           // callers that wait for acknowledgements or for written
 	written   int64         // number up to which messages are known to have been written
 
-	over   bool   // the service has ended the session
-	reason string // why, in its words
-	err    error  // why there is no more to come
+	over   bool        // the service has ended the session
+	reason string      // why, in its words
+	grace  *time.Timer // ends the wait for what is missing then; nil: there is none
+	err    error       // why there is no more to come
 }
 
 // Dial opens session and returns once the agent is ready for data. If ctx ends

@@ -120,7 +120,7 @@ func (c *Conn) channelClosed(payload []byte) {
 	c.reason = closed.Output
 	c.log.Debug("channel closed", "output", c.reason)
 	if c.s.in.gap() {
-		time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
+		c.grace = time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
 	}
 	c.leave()
 }
