@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,123 +15,14 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// bare is ssmpipe without ssh, in front of a TCP server of the test's own.
-type bare struct {
-	*ssmtest.Server
-	env      []string
-	accepted chan net.Conn
-	listener net.Listener
-}
-
-func newBare(t testing.TB, cfg ssmtest.Config) *bare {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bare{accepted: make(chan net.Conn, 16), listener: l}
-	b.Server = service(t, cfg, l.Addr().String())
-	b.env = environ(t, b.Server)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			b.accepted <- c
-		}
-	}()
-	t.Cleanup(func() { l.Close() })
-	return b
-}
-
-func (b *bare) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(ssmpipe, append([]string{"proxy"}, args...)...)
-	cmd.Env = b.env
-	return cmd
-}
-
-// process is an ssmpipe with pipes to it, as ssh holds them.
-type process struct {
-	*exec.Cmd
-	stdin  *os.File
-	stdout *os.File
-	stderr bytes.Buffer
-	ended  chan struct{}
-}
-
-func (b *bare) start(t testing.TB, args ...string) *process {
-	t.Helper()
-	p := &process{Cmd: b.command(args...), ended: make(chan struct{})}
-	inR, inW, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.stdin, p.stdout = inW, outR
-	p.Cmd.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = inR, outW, &p.stderr
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	inR.Close()
-	outW.Close()
-	go func() {
-		p.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		inW.Close()
-		outR.Close()
-		p.Process.Kill()
-		<-p.ended
-	})
-	return p
-}
-
-func (b *bare) far(t testing.TB) net.Conn {
-	t.Helper()
-	select {
-	case c := <-b.accepted:
-		t.Cleanup(func() { c.Close() })
-		return c
-	case <-time.After(20 * time.Second):
-		t.Fatal("the port was not dialled")
-		return nil
-	}
-}
-
-// wantEnd waits for the process to end within d, with a status, a text on
-// stderr (one line, or none if it is empty), and no session left.
-func (p *process) wantEnd(t testing.TB, b *bare, d time.Duration, status int, text string) {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(d + 3*time.Second): // starting and noticing takes time on a busy machine
-		t.Fatalf("still running after %v; stderr %q", d, p.stderr.String())
-	}
-	if got := p.ProcessState.ExitCode(); got != status {
-		t.Errorf("status %d, want %d; stderr %q", got, status, p.stderr.String())
-	}
-	stderr := p.stderr.String()
-	switch {
-	case text == "" && stderr != "":
-		t.Errorf("stderr %q, want silence", stderr)
-	case text != "" && (strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, text) || !strings.HasPrefix(stderr, "ssmpipe: ")):
-		t.Errorf("stderr %q, want one line with %q", stderr, text)
-	}
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
-}
-
 func TestRemoteEnd(t *testing.T) {
 	t.Parallel()
 	b := newBare(t, fast)
-	p := b.start(t, node1)
+	p := b.start(t, "--reason", "ticket 4711", node1, "2222")
 	far := b.far(t)
+	if s := b.Sessions()[0]; s.Reason() != "ticket 4711" || s.Parameters()["portNumber"][0] != "2222" {
+		t.Errorf("started with %q %v", s.Reason(), s.Parameters())
+	}
 	want := random(2<<20, 1)
 	go func() {
 		far.Write(want)
@@ -356,6 +246,7 @@ func TestRefusals(t *testing.T) {
 		{"AccessDenied", refuse("StartSession", "AccessDeniedException", "User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession", 99),
 			nil, "AccessDeniedException: User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession; ask for the IAM permission"},
 		{"unknown node", func(*bare) {}, []string{"i-0000"}, "i-0000: TargetNotConnected: i-0000 is not connected; check that it runs"},
+		{"unknown document", func(*bare) {}, []string{"--document", "My-Own", node1}, "InvalidDocument: Document with name My-Own does not exist; check --document"},
 		{"control characters", refuse("StartSession", "Evil", "a\nb\x1b[31m", 99), nil, "Evil: a b [31m"},
 		{"upgrade refused", func(b *bare) { b.OnUpgrade(func(int) int { return 403 }) }, nil, "ssmmessages:OpenDataChannel"},
 		{"wrong key", func(b *bare) { b.SetCredentials("AKIDOTHER", "other", "") }, nil, "check the credentials"},

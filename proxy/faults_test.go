@@ -61,12 +61,20 @@ func TestSSHSurvivesBlackHole(t *testing.T) {
 		t.Skip("a dead peer is noticed after 24 s")
 	}
 	r := newSSHRig(t, ssmtest.Config{})
+	ended := make(chan struct{})
 	go func() {
+		look := time.NewTicker(10 * time.Millisecond)
+		defer look.Stop()
 		for len(r.Sessions()) == 0 || r.Sessions()[0].BytesUp() < 1<<20 {
-			time.Sleep(10 * time.Millisecond)
+			select {
+			case <-look.C:
+			case <-ended:
+				return
+			}
 		}
 		r.BlackHole()
 	}()
+	defer close(ended)
 	if err := r.roundTrip(t, random(8<<20, 1)); err != nil {
 		t.Error(err)
 	}

@@ -28,8 +28,8 @@ func TestSSHExitStatus(t *testing.T) {
 			t.Errorf("exit %d: %+v", status, got)
 		}
 	}
-	if reason := r.Sessions()[0]; reason.Document() != "AWS-StartSSHSession" || reason.Parameters()["portNumber"][0] != "22" {
-		t.Errorf("started %s %v", reason.Document(), reason.Parameters())
+	if s := r.Sessions()[0]; s.Document() != "AWS-StartSSHSession" || s.Parameters()["portNumber"][0] != "22" {
+		t.Errorf("started %s %v", s.Document(), s.Parameters())
 	}
 }
 

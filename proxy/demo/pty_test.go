@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 )
@@ -135,8 +134,8 @@ func TestLostTerminalEndsTheShellAndItsJobs(t *testing.T) {
 	term.say(t, "sleep 300 & sleep 301 & echo shell=$$ one=$!.")
 	shell, _ := strconv.Atoi(term.expect(t, `shell=(\d+) `))
 	job, _ := strconv.Atoi(term.expect(t, `one=(\d+)\.`))
-	term.say(t, "sleep 302")
-	time.Sleep(50 * time.Millisecond) // let it come to the foreground
+	term.say(t, "sh -c 'echo fore\"\"ground; exec sleep 302'")
+	term.expect(t, `foreground`)
 	_ = term.cmd.Process.Kill()
 	for _, group := range []int{shell, job} {
 		eventually(t, func() bool { return groupIsGone(group) }, func() string { return "a process is left" })
