@@ -130,11 +130,6 @@ func proxyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "v", Count: &verbose},
 		},
 		Action: func(c *cli.Context) error {
-			// What is alive is small and what is thrown away is little, so that
-			// room for garbage would be most of the memory.
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(30)
-			}
 			o := proxy.Options{
 				Target:         c.Args().Get(0),
 				Port:           "22",
@@ -144,6 +139,7 @@ func proxyCommand() *cli.Command {
 				Region:         c.String("region"),
 				ConnectTimeout: c.Duration("connect-timeout"),
 				ResumeTimeout:  c.Duration("resume-timeout"),
+				Alone:          true,
 				Notice:         say,
 				Log:            logger(verbose),
 			}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -28,6 +29,10 @@ type Options struct {
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
+
+	// Alone says that the process does nothing else, so that the Go runtime may
+	// be set for one stream.
+	Alone bool
 
 	Notice func(string) // told one line at a time what a user should know; nil: nobody
 	Log    *slog.Logger // nil: nothing
@@ -54,7 +59,16 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	shortenPipe(stdin)
+	var in io.Reader = stdin
+	var out io.Writer = stdout
+	pipes := openStdio(stdin, stdout)
+	if pipes != nil {
+		defer pipes.Close()
+		in, out = pipes, pipes
+	}
+	if o.Alone {
+		tuneMemory()
+	}
 	gone, stop := watchGone(stdout)
 	defer stop()
 	go func() {
@@ -68,7 +82,10 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if err != nil {
 		return o.explain(err)
 	}
-	err = serve(ctx, conn, stdin, stdout, o.Log)
+	if o.Alone && pipes != nil {
+		tuneScheduler()
+	}
+	err = serve(ctx, conn, in, out, o.Log)
 	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }

@@ -45,9 +45,17 @@ func opened(t *testing.T) *Conn {
 	return c
 }
 
-func (c *Conn) feed(frames ...[]byte) {
-	for _, f := range frames {
-		c.received(f)
+// feed hands messages to c as a link would that has read them.
+func (c *Conn) feed(messages ...[]byte) {
+	l := &link{net: &wire{socket: &socket{}}}
+	for _, m := range messages {
+		frame := serverFrame(opBinary, m)
+		for len(frame) > 0 {
+			n := copy(l.in.space(), frame)
+			l.in.filled(n)
+			frame = frame[n:]
+		}
+		c.received(l)
 	}
 }
 

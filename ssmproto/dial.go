@@ -17,14 +17,31 @@ import (
 // dialNet opens the byte stream that a WebSocket to u runs on: TCP, through
 // the proxy that t names for u if any, and TLS for wss. Doing it here, and not
 // in the WebSocket library, lets several frames share one TLS record.
-func dialNet(ctx context.Context, u *url.URL, t *http.Transport) (net.Conn, error) {
+func dialNet(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error) {
 	secure := u.Scheme == "wss"
-	target := hostPort(u, secure)
-	conn, err := dialTCP(ctx, u, target, secure, t)
-	if err != nil || !secure {
-		return conn, err
+	w := &wire{}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		dial := t.DialContext
+		if dial == nil {
+			dial = (&net.Dialer{}).DialContext
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		w.socket = newSocket(conn)
+		return w.socket, nil
 	}
-	return startTLS(ctx, conn, u.Hostname(), t.TLSClientConfig)
+	var err error
+	if w.Conn, err = dialTCP(ctx, u, hostPort(u, secure), secure, t, dial); err != nil {
+		return nil, err
+	}
+	if secure {
+		if w.Conn, err = startTLS(ctx, w.Conn, u.Hostname(), t.TLSClientConfig); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
 }
 
 // headStart is a connection that is opened before it is known to be wanted: the
@@ -34,7 +51,7 @@ type headStart struct {
 	to     string // scheme and host
 	cancel context.CancelFunc
 	done   chan struct{} // closed once conn or err is set
-	conn   net.Conn
+	conn   *wire
 	err    error
 }
 
@@ -55,7 +72,7 @@ func startDial(ctx context.Context, address string, t *http.Transport) *headStar
 }
 
 // take returns the connection if it leads to u and was or is being opened.
-func (h *headStart) take(ctx context.Context, u *url.URL) net.Conn {
+func (h *headStart) take(ctx context.Context, u *url.URL) *wire {
 	if h == nil || h.to != u.Scheme+u.Host {
 		return nil
 	}
@@ -82,11 +99,7 @@ func (h *headStart) drop() {
 	}
 }
 
-func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *http.Transport) (net.Conn, error) {
-	dial := t.DialContext
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
+func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *http.Transport, dial contextDialer) (net.Conn, error) {
 	via, err := proxyFor(u, secure, t)
 	if err != nil {
 		return nil, err
@@ -96,7 +109,7 @@ func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *htt
 	}
 	switch via.Scheme {
 	case "socks5", "socks5h":
-		d, err := proxy.FromURL(via, contextDialer(dial))
+		d, err := proxy.FromURL(via, dial)
 		if err != nil {
 			return nil, err
 		}

@@ -145,15 +145,30 @@ func (c *Conn) leave() {
 	c.failLocked(err)
 }
 
-// received hands one frame of the link to the core.
-func (c *Conn) received(frame []byte) {
+// received hands to the core all that the link has read. An error is the end of
+// the link.
+func (c *Conn) received(l *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before, now := c.s.in.total, c.now()
-	if err := c.s.receive(frame, now); err != nil {
-		c.log.Debug("frame ignored", "err", err)
-		return
+	var ended error
+	before, now, frames, size := c.s.in.total, c.now(), 0, 0
+	for c.err == nil {
+		frame, err := l.next()
+		if frame == nil {
+			ended = err
+			break
+		}
+		size = len(frame)
+		if err := c.s.receive(frame, now); err != nil {
+			c.log.Debug("frame ignored", "err", err)
+			continue
+		}
+		frames++
 	}
+	if frames == 0 {
+		return ended
+	}
+	l.moderate(frames, size, c.s.out.idle())
 	c.answered = now
 	if c.s.in.total > before {
 		c.readable.Signal()
@@ -175,6 +190,7 @@ func (c *Conn) received(frame []byte) {
 		c.drained.Broadcast()
 	}
 	c.wakeWriter()
+	return ended
 }
 
 // checkAgent ends the Conn if the agent has not answered for too long. The link

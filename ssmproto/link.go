@@ -2,16 +2,14 @@ package ssmproto
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/tls"
+	crand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,13 +34,17 @@ const settleTime = time.Second
 
 // link is one WebSocket. One goroutine may read and one may write.
 type link struct {
-	ws   *websocket.Conn
-	net  *batchConn
-	in   []byte
-	wake func() // tells the writer that ping or pong is due
+	net   *wire
+	in    frameReader
+	out   []byte        // frames to write
+	masks *rand.ChaCha8 // keys that nobody can guess: RFC 6455 section 10.3
+	wake  func()        // tells the writer that ping or pong is due
 	// settled is called once, by the reader, when the link has proved itself: by
 	// a message, or by an answer after settleTime.
 	settled func()
+
+	messages int64 // come since the last call of alive
+	answered bool  // and a ping or pong
 
 	heard    atomic.Int64 // time of the last sign of life, ns since born
 	born     time.Time
@@ -56,6 +58,9 @@ type link struct {
 	watch    *time.Timer
 	looked   bool          // check has run
 	patience time.Duration // how long silence may last before a ping
+
+	steady      int // messages since steadySince
+	steadySince time.Time
 }
 
 // hello is the first message on every link, as text.
@@ -81,13 +86,10 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 			return nil, fmt.Errorf("data channel: %w", err)
 		}
 	}
-	batch := &batchConn{Conn: conn}
 	plain := *u
 	plain.Scheme = "ws" // TLS is done already
 	dialer := websocket.Dialer{
-		NetDialContext:  func(context.Context, string, string) (net.Conn, error) { return batch, nil },
-		ReadBufferSize:  32 << 10,
-		WriteBufferSize: 4 << 10,
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return upgradeConn{conn}, nil },
 	}
 	// The library's own deadline handling knows deadlines only, not cancellation.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -96,7 +98,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 		header = http.Header{}
 	}
 	header["Host"] = []string{u.Host} // as signed
-	ws, res, err := dialer.DialContext(ctx, plain.String(), header)
+	_, res, err := dialer.DialContext(ctx, plain.String(), header)
 	if err != nil {
 		stop()
 		conn.Close()
@@ -105,42 +107,44 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 		}
 		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}
-	l := &link{ws: ws, net: batch, wake: wake, born: time.Now(), patience: patience}
-	ws.SetReadLimit(MaxFrame)
-	ws.SetPongHandler(func(string) error { l.alive(false); return nil })
-	ws.SetPingHandler(func(data string) error {
-		l.alive(false)
-		l.pong.Store(&data)
-		l.wake()
-		return nil
-	})
-	// The answer to a close is up to the Conn, which writes from one goroutine.
-	ws.SetCloseHandler(func(int, string) error { return nil })
-
+	l := &link{
+		net:      conn,
+		masks:    rand.NewChaCha8(randomSeed()),
+		wake:     wake,
+		born:     time.Now(),
+		patience: patience,
+	}
 	text, err := json.Marshal(h)
 	if err == nil {
-		err = ws.WriteMessage(websocket.TextMessage, text)
+		l.queue(opText, text)
+		_, err = conn.Write(l.out)
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		batch.Close()
+		conn.Close()
 		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}
-	batch.gather = true
-	l.watch = time.AfterFunc(min(patience, settleTime), l.check)
+	l.out = l.out[:0]
+	conn.socket.gather = true
+	l.watch = time.AfterFunc(time.Hour, l.check)
+	l.watch.Reset(min(patience, settleTime)) // only now, because check uses l.watch
 	return l, nil
 }
 
-// alive notes a sign of life. It runs on the reader's goroutine.
-func (l *link) alive(message bool) {
+// alive notes what has come since it was last called. It runs on the reader's
+// goroutine.
+func (l *link) alive() {
+	messages := l.messages
+	if messages == 0 && !l.answered {
+		return
+	}
+	l.messages, l.answered = 0, false
 	age := time.Since(l.born)
 	l.heard.Store(int64(age))
-	if message {
-		l.frames.Add(1)
-	}
-	if l.settled != nil && (message || age >= settleTime) {
+	l.frames.Add(messages)
+	if l.settled != nil && (messages > 0 || age >= settleTime) {
 		l.settled()
 		l.settled = nil
 	}
@@ -179,28 +183,40 @@ func (l *link) check() {
 	}
 }
 
-// read returns the next binary frame, valid until the next call.
-func (l *link) read() ([]byte, error) {
+// fill waits for more from the service.
+func (l *link) fill() error {
+	n, err := l.net.Read(l.in.space())
+	l.in.filled(n)
+	if n == 0 && err != nil {
+		return l.ended(err)
+	}
+	return nil
+}
+
+// next returns the next binary message that has been read, or nil; it is valid
+// until fill is called. An error is the end of the link.
+func (l *link) next() ([]byte, error) {
 	for {
-		kind, r, err := l.ws.NextReader()
-		if err != nil {
+		opcode, payload, err := l.in.next()
+		switch {
+		case err == errMoreToCome:
+			return nil, nil
+		case err != nil:
 			return nil, l.ended(err)
 		}
-		l.alive(true)
-		l.in = l.in[:0]
-		for err == nil {
-			if len(l.in) == cap(l.in) {
-				l.in = append(l.in, make([]byte, max(len(l.in), 2<<10))...)[:len(l.in)]
-			}
-			var n int
-			n, err = r.Read(l.in[len(l.in):cap(l.in)])
-			l.in = l.in[:len(l.in)+n]
-		}
-		if err != io.EOF {
-			return nil, l.ended(err)
-		}
-		if kind == websocket.BinaryMessage {
-			return l.in, nil
+		switch opcode {
+		case opBinary:
+			l.messages++
+			return payload, nil
+		case opPing:
+			l.answered = true
+			data := string(payload)
+			l.pong.Store(&data)
+			l.wake()
+		case opPong:
+			l.answered = true
+		case opClose:
+			return nil, l.ended(closedByPeer(payload))
 		}
 	}
 }
@@ -213,29 +229,56 @@ func (l *link) ended(err error) error {
 	return fmt.Errorf("data channel: %w", err)
 }
 
-// write sends a batch of frames, and pings and pongs that are due, in one go.
-func (l *link) write(frames []byte, ends []int) error {
-	start := 0
-	for _, end := range ends {
-		if err := l.ws.WriteMessage(websocket.BinaryMessage, frames[start:end]); err != nil {
-			return l.ended(err)
-		}
-		start = end
-	}
+// queue adds a frame to what write sends.
+func (l *link) queue(opcode byte, payload []byte) {
+	l.out = appendFrame(l.out, opcode, payload, uint32(l.masks.Uint64()))
+}
+
+// write sends what is queued, and pings and pongs that are due, in one go.
+func (l *link) write() error {
 	if l.ping.Swap(false) {
-		if err := l.ws.WriteControl(websocket.PingMessage, nil, time.Time{}); err != nil {
-			return l.ended(err)
-		}
+		l.queue(opPing, nil)
 	}
 	if data := l.pong.Swap(nil); data != nil {
-		if err := l.ws.WriteControl(websocket.PongMessage, []byte(*data), time.Time{}); err != nil {
-			return l.ended(err)
-		}
+		l.queue(opPong, []byte(*data))
 	}
-	if err := l.net.flush(); err != nil {
+	_, err := l.net.Write(l.out)
+	l.out = l.out[:0]
+	if err == nil {
+		err = l.net.socket.flush()
+	}
+	if err != nil {
 		return l.ended(err)
 	}
 	return nil
+}
+
+// moderate takes in that messages have come, the last of size bytes. When they
+// come steadily, at the agent's pace of one a millisecond, and nothing else is
+// going on, Read waits for several: to wake up costs far more than to take one
+// in. Whoever watches a download does not see the difference, and a keystroke
+// ends it.
+func (l *link) moderate(messages, size int, alone bool) {
+	const (
+		several = 6
+		sample  = 32
+		longest = sample * calmTime / several * 3 / 4 // or the others would not come in time
+	)
+	if !alone {
+		l.steady = 0
+		l.net.socket.calm(0)
+		return
+	}
+	if l.steady == 0 {
+		l.steadySince = time.Now()
+	}
+	if l.steady += messages; l.steady >= sample {
+		if time.Since(l.steadySince) > longest {
+			size = 0
+		}
+		l.net.socket.calm(several * size)
+		l.steady = 0
+	}
 }
 
 // control says that write has something to do without frames.
@@ -247,57 +290,10 @@ func (l *link) close() {
 	l.net.Close()
 }
 
-// batchConn gathers what is written until flush, so that frames that are ready
-// together share one TLS record and one system call.
-type batchConn struct {
-	net.Conn
-	gather bool // set before there is a second goroutine
-
-	mu  sync.Mutex // the WebSocket library may write from the reader's goroutine
-	buf []byte
-}
-
-func (b *batchConn) Write(p []byte) (int, error) {
-	if !b.gather {
-		return b.Conn.Write(p)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf = append(b.buf, p...)
-	return len(p), nil
-}
-
-// SetDeadline does nothing: the WebSocket library would undo with it what the
-// context's end has set.
-func (b *batchConn) SetDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing: the library asks for none before every frame.
-func (b *batchConn) SetWriteDeadline(time.Time) error { return nil }
-
-// Close closes the socket at once. TLS would try to say goodbye first, which
-// takes seconds on a path that takes nothing.
-func (b *batchConn) Close() error {
-	if t, ok := b.Conn.(*tls.Conn); ok {
-		return t.NetConn().Close()
-	}
-	return b.Conn.Close()
-}
-
-func (b *batchConn) flush() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.buf) == 0 {
-		return nil
-	}
-	_, err := b.Conn.Write(b.buf)
-	b.buf = b.buf[:0]
-	return err
-}
-
 // newUUID returns a random UUID as the hello message wants it.
 func newUUID() string {
 	var u UUID
-	rand.Read(u[:]) // never fails
+	crand.Read(u[:]) // never fails
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return u.String()

@@ -186,7 +186,7 @@ func replay(t testing.TB, c *Conn, lines []captured) (answers []Message) {
 		if line.Dir != "<client" {
 			continue
 		}
-		c.received(line.frame(t))
+		c.feed(line.frame(t))
 		c.wg.Wait() // the handshake is answered on a goroutine
 		c.mu.Lock()
 		for f := c.s.poll(c.now()); f != nil; f = c.s.poll(c.now()) {
@@ -415,7 +415,7 @@ func FuzzReceive(f *testing.F) {
 					want[seq] = m.Payload
 				}
 			}
-			c.received(m.Append(nil))
+			c.feed(m.Append(nil))
 		}
 		c.wg.Wait()
 		var expected []byte

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // supervise keeps the Conn on a link, one after the other, until it ends. It
@@ -52,7 +50,7 @@ const maxRefused = 3
 func (c *Conn) final(err error, o *outage) bool {
 	var refused *UpgradeError
 	switch {
-	case errors.Is(err, websocket.ErrReadLimit):
+	case errors.Is(err, errFrameTooLarge):
 		return true // what is too large would be sent again
 	case !errors.As(err, &refused), refused.Status >= 500,
 		refused.Status == http.StatusRequestTimeout, refused.Status == http.StatusTooManyRequests:
@@ -184,6 +182,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	c.wakeWriter()
 	writeErr := <-written
 	l.close()
+	l.net.release()
 	switch {
 	case l.dead.Load():
 		return ErrDeadPeer
@@ -214,11 +213,14 @@ func (c *Conn) detach(l *link) {
 
 func (c *Conn) readLoop(l *link) error {
 	for c.waitForRoom(l) {
-		frame, err := l.read()
+		if err := l.fill(); err != nil {
+			return err
+		}
+		err := c.received(l)
+		l.alive()
 		if err != nil {
 			return err
 		}
-		c.received(frame)
 	}
 	return nil
 }
@@ -228,12 +230,9 @@ const batchFrames = 64
 
 // writeLoop writes what the core has, and sleeps until it may have more.
 func (c *Conn) writeLoop(l *link) error {
-	var batch []byte
-	var ends []int
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		batch, ends = batch[:0], ends[:0]
 		c.mu.Lock()
 		if !c.linked {
 			c.mu.Unlock()
@@ -246,13 +245,12 @@ func (c *Conn) writeLoop(l *link) error {
 			c.s.out.tick(now)
 		}
 		c.checkAgent(now)
-		for len(ends) < batchFrames {
+		for range batchFrames {
 			frame := c.s.poll(now)
 			if frame == nil {
 				break
 			}
-			batch = append(batch, frame...)
-			ends = append(ends, len(batch))
+			l.queue(opBinary, frame)
 		}
 		due := c.s.out.deadline()
 		if c.s.out.room() > 0 {
@@ -260,8 +258,8 @@ func (c *Conn) writeLoop(l *link) error {
 		}
 		sent, tell := c.s.out.next, c.lingering > 0
 		c.mu.Unlock()
-		if len(ends) > 0 || l.control() {
-			if err := l.write(batch, ends); err != nil {
+		if len(l.out) > 0 || l.control() {
+			if err := l.write(); err != nil {
 				return err
 			}
 			if tell {

@@ -2,6 +2,10 @@
 // Markdown tables:
 //
 //	go run ./testdata/bench [-short] [-long] [-only transfer,paths] [-size 256]
+//	go run ./testdata/bench [-short] -only others
+//
+// The second form measures other clients of Session Manager beside it, which
+// it fetches from the Go module proxy.
 //
 // The client that is measured is the real binary in a process of its own, but
 // for the sections paths and resume, which need to see into the connection.
@@ -40,14 +44,16 @@ type bench struct {
 var errSkip = errors.New("not measured here")
 
 var sections = []struct {
-	name string
-	run  func(*bench) error
+	name  string
+	run   func(*bench) error
+	asked bool // runs only by -only
 }{
-	{"transfer", (*bench).transfer},
-	{"start", (*bench).start},
-	{"paths", (*bench).paths},
-	{"resume", (*bench).resume},
-	{"interactive", (*bench).interactive},
+	{"transfer", (*bench).transfer, false},
+	{"start", (*bench).start, false},
+	{"paths", (*bench).paths, false},
+	{"resume", (*bench).resume, false},
+	{"interactive", (*bench).interactive, false},
+	{"others", (*bench).others, true}, // fetches and runs programs of other people
 }
 
 func main() {
@@ -68,9 +74,12 @@ func main() {
 
 func run() error {
 	b := &bench{}
-	var names []string
+	var names, chosen []string
 	for _, s := range sections {
 		names = append(names, s.name)
+		if !s.asked {
+			chosen = append(chosen, s.name)
+		}
 	}
 	only := flag.String("only", "", "`sections` to run, with commas: "+strings.Join(names, ", "))
 	size := flag.Int("size", 0, "`MiB` of a transfer (256; 64 with -short)")
@@ -80,7 +89,6 @@ func run() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	chosen := names
 	if *only != "" {
 		chosen = strings.Split(*only, ",")
 		for _, name := range chosen {

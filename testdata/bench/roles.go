@@ -20,6 +20,7 @@ import (
 var roles = map[string]func(args []string) error{
 	"role-service": serviceRole,
 	"role-netcat":  netcatRole,
+	"role-plugin":  pluginRole,
 }
 
 const (
@@ -47,13 +48,18 @@ func netcatRole(args []string) error {
 // serviceConfig is what a service in a process of its own is told.
 type serviceConfig struct {
 	Sleep    bool   // the agent's 1 ms
+	Unsigned bool   // lets in clients that do not sign the WebSocket's upgrade
 	Target   string // what the agent dials, whatever the port
 	Up, Down ssmtest.Path
 }
 
 // newService starts a service over TLS with one node.
 func newService(cfg serviceConfig) *ssmtest.Server {
-	srv := ssmtest.NewServer(ssmtest.Config{TLS: true, Agent: ssmtest.Agent{NoSleep: !cfg.Sleep}})
+	srv := ssmtest.NewServer(ssmtest.Config{
+		TLS:              true,
+		NoSignatureCheck: cfg.Unsigned,
+		Agent:            ssmtest.Agent{NoSleep: !cfg.Sleep},
+	})
 	srv.AddNode(ssmtest.Node{ID: node, Dial: dialAlways(cfg.Target)})
 	srv.SetPath(cfg.Up, cfg.Down)
 	return srv

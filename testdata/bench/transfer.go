@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -28,10 +32,11 @@ func (b *bench) transfer() error {
 
 // result is what one transfer gave.
 type result struct {
-	rate   float64 // MB/s
-	cpu    float64 // s per 100 MB
-	peak   float64 // MiB
-	growth float64 // MiB after the first 64 MiB
+	start  time.Duration // to the far end's first line
+	rate   float64       // MB/s
+	cpu    float64       // s per 100 MB
+	peak   float64       // MiB
+	growth float64       // MiB after the first 64 MiB
 }
 
 // transferPipes runs `ssmpipe proxy` with pipes, and netcat, between this
@@ -84,7 +89,7 @@ func (b *bench) transferPipes() error {
 		progress("%s, %d MiB", t.name, t.size>>20)
 		var rates, cpus, peaks, growths []float64
 		for range t.runs {
-			r, err := b.pipeOnce(far, t.client, t.up, t.size)
+			r, err := b.pipeOnce(b.ctx, far, t.client, t.up, t.size)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
@@ -97,24 +102,42 @@ func (b *bench) transferPipes() error {
 	return nil
 }
 
-func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, size int64) (r result, err error) {
+// pipeOnce connects through a client and transfers size bytes. An error of the
+// client's end comes with the result.
+func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*process, error), up bool, size int64) (r result, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	spawned := time.Now()
 	p, err := client()
 	if err != nil {
 		return r, err
 	}
 	defer p.kill()
-	conn, err := far.next(b.ctx)
+	ready := make(chan error, 1)
+	go func() {
+		err := skipToBanner(p.out)
+		if err != nil {
+			cancel(err) // nobody will come to the far end
+		}
+		ready <- err
+	}()
+	conn, err := far.next(ctx)
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("not connected: %w", errors.Join(cmp.Or(context.Cause(ctx), err), p.finish(b.ctx)))
 	}
 	defer conn.Close()
-	// A byte each way says that the connection stands.
-	if _, err := conn.Write([]byte{'r'}); err != nil {
+	defer context.AfterFunc(ctx, func() {
+		p.Process.Kill()
+		conn.Close()
+	})()
+	// The banner says that the connection stands.
+	if _, err := io.WriteString(conn, banner); err != nil {
 		return r, err
 	}
-	if _, err := io.ReadFull(p.out, make([]byte, 1)); err != nil {
+	if err := <-ready; err != nil {
 		return r, fmt.Errorf("before the transfer: %w", errors.Join(err, p.finish(b.ctx)))
 	}
+	r.start = time.Since(spawned)
 	from, to := io.Writer(conn), io.Reader(p.out)
 	if up {
 		from, to = p.in, conn
@@ -130,18 +153,17 @@ func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, 
 		err = receive(to, first, size)
 	}
 	took, busy := time.Since(begun), cpuSoFar(p.Process.Pid)-before
-	if err != nil {
+	if err = errors.Join(context.Cause(ctx), err); err != nil {
 		p.kill()
 		conn.Close()
-		return r, errors.Join(err, <-sent)
+		<-sent // fails because of that
+		return r, fmt.Errorf("%w %s", err, bytes.TrimSpace(p.stderr.Bytes()))
 	}
 	if err := <-sent; err != nil {
 		return r, err
 	}
 	conn.Close() // which is how a session ends
-	if err := p.finish(b.ctx); err != nil {
-		return r, err
-	}
+	err = p.finish(b.ctx)
 	r.rate = float64(size) / mb / took.Seconds()
 	if before == 0 {
 		busy = p.cpu() // all that is known here, start and end included
@@ -154,5 +176,24 @@ func (b *bench) pipeOnce(far *farEnd, client func() (*process, error), up bool, 
 			r.growth = float64(peak-settled) / (1 << 20)
 		}
 	}
-	return r, nil
+	return r, err
+}
+
+// banner is what an sshd says first.
+const banner = "SSH-2.0-bench\r\n"
+
+// skipToBanner reads the far end's first line. What some clients say before it
+// is skipped, as ssh does.
+func skipToBanner(r io.Reader) error {
+	var said []string
+	for {
+		line, err := firstLine(r)
+		switch {
+		case strings.HasPrefix(line, "SSH-"):
+			return err
+		case err != nil:
+			return fmt.Errorf("no banner, but %q: %w", strings.TrimSpace(strings.Join(append(said, line), " ")), err)
+		}
+		said = append(said, line)
+	}
 }

@@ -1,0 +1,166 @@
+package ssmproto
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// The frames of WebSocket, RFC 6455 section 5. The library opens the channel;
+// from there on we read and write the frames ourselves, because each message is
+// one, a thousand a megabyte: here they are taken from the buffer that they
+// were read into and made in the buffer that they are written from.
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+
+	finBit     = 0x80
+	maskBit    = 0x80
+	maxControl = 125
+
+	maxServerHead = 2 + 8 // without a mask
+)
+
+var (
+	// errMoreToCome says that the rest of a frame has not been read yet.
+	errMoreToCome = errors.New("incomplete frame")
+
+	errFrameTooLarge = fmt.Errorf("a message of more than %d bytes", MaxFrame)
+	errFrame         = errors.New("a frame that breaks RFC 6455")
+)
+
+// appendFrame appends a whole message as a client sends it: masked by key.
+func appendFrame(b []byte, opcode byte, payload []byte, key uint32) []byte {
+	switch n := len(payload); {
+	case n <= maxControl:
+		b = append(b, finBit|opcode, maskBit|byte(n))
+	case n <= 0xffff:
+		b = append(b, finBit|opcode, maskBit|126)
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b = append(b, finBit|opcode, maskBit|127)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	b = binary.LittleEndian.AppendUint32(b, key)
+	start := len(b)
+	b = append(b, payload...)
+	mask(b[start:], key)
+	return b
+}
+
+// mask applies or takes off a mask: section 5.3.
+func mask(p []byte, key uint32) {
+	wide := uint64(key)<<32 | uint64(key)
+	for len(p) >= 8 {
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^wide)
+		p = p[8:]
+	}
+	for i := range p {
+		p[i] ^= byte(wide >> (8 * i))
+	}
+}
+
+// frameReader finds messages in the bytes that a server sends.
+type frameReader struct {
+	buf        []byte
+	start, end int // what has been read and not returned yet is buf[start:end]
+
+	fragments []byte // of the message that is under way
+	opcode    byte   // its type, 0 if there is none
+}
+
+// space returns where to read into. What next returned is not valid after it.
+func (f *frameReader) space() []byte {
+	if f.start > 0 {
+		f.end = copy(f.buf, f.buf[f.start:f.end])
+		f.start = 0
+	}
+	if f.end == len(f.buf) {
+		grown := make([]byte, max(2*len(f.buf), 32<<10)) // ends above MaxFrame
+		copy(grown, f.buf)
+		f.buf = grown
+	}
+	return f.buf[f.end:]
+}
+
+// filled takes in that n bytes were read into what space returned.
+func (f *frameReader) filled(n int) { f.end += n }
+
+// next returns the next message or control frame with its opcode, or
+// errMoreToCome. Any other error is the end of the channel.
+func (f *frameReader) next() (opcode byte, payload []byte, err error) {
+	for {
+		final, opcode, payload, err := f.frame()
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case opcode >= opClose:
+			if !final || len(payload) > maxControl {
+				return 0, nil, errFrame
+			}
+			return opcode, payload, nil
+		case (opcode == opContinuation) != (f.opcode != 0):
+			return 0, nil, errFrame
+		case final && opcode != opContinuation:
+			return opcode, payload, nil
+		}
+		if len(f.fragments)+len(payload) > MaxFrame {
+			return 0, nil, errFrameTooLarge
+		}
+		f.fragments = append(f.fragments, payload...)
+		if opcode != opContinuation {
+			f.opcode = opcode
+		}
+		if final {
+			opcode, payload = f.opcode, f.fragments
+			f.opcode, f.fragments = 0, f.fragments[:0]
+			return opcode, payload, nil
+		}
+	}
+}
+
+// frame takes one frame out of the buffer.
+func (f *frameReader) frame() (final bool, opcode byte, payload []byte, err error) {
+	b := f.buf[f.start:f.end]
+	if len(b) < 2 {
+		return false, 0, nil, errMoreToCome
+	}
+	final, opcode = b[0]&finBit != 0, b[0]&0x0f
+	known := opcode <= opBinary || opcode >= opClose && opcode <= opPong
+	if b[0]&0x70 != 0 || b[1]&maskBit != 0 || !known {
+		return false, 0, nil, errFrame
+	}
+	head, n := 2, uint64(b[1])
+	switch n {
+	case 126:
+		if head = 4; len(b) >= head {
+			n = uint64(binary.BigEndian.Uint16(b[2:]))
+		}
+	case 127:
+		if head = maxServerHead; len(b) >= head {
+			n = binary.BigEndian.Uint64(b[2:])
+		}
+	}
+	switch {
+	case len(b) < head:
+		return false, 0, nil, errMoreToCome
+	case n > MaxFrame:
+		return false, 0, nil, errFrameTooLarge
+	case uint64(len(b)-head) < n:
+		return false, 0, nil, errMoreToCome
+	}
+	f.start += head + int(n)
+	return final, opcode, b[head : head+int(n)], nil
+}
+
+// closedByPeer is the error of a close frame: section 7.
+func closedByPeer(payload []byte) error {
+	if len(payload) < 2 {
+		return errors.New("closed by the service")
+	}
+	return fmt.Errorf("closed by the service (%d %s)", binary.BigEndian.Uint16(payload), payload[2:])
+}
