@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,6 +74,46 @@ func TestReaderThatHasGone(t *testing.T) {
 	reader.Close()
 	if _, err := p.Write([]byte("x")); !isGone(err) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestPipeFollowsTheRate: it is short until what is in it is soon read.
+func TestPipeFollowsTheRate(t *testing.T) {
+	stdin, ssh := blockingPipe(t)
+	_, stdout := blockingPipe(t)
+	p := openStdio(stdin, stdout)
+	defer p.Close()
+	size := func() int {
+		n, err := unix.FcntlInt(stdin.Fd(), unix.F_GETPIPE_SZ, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	pass := func(pause time.Duration) { // as much as the rate is measured over
+		buf := make([]byte, 4<<10)
+		for n := 0; n < rateBytes; n += len(buf) {
+			if _, err := ssh.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(p, buf); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause)
+		}
+	}
+	if n := size(); n != slowPipe {
+		t.Errorf("%d bytes at first, not %d", n, slowPipe)
+	}
+	for i := 0; size() != fastPipe; i++ {
+		if pass(0); i == 100 {
+			t.Fatalf("%d bytes on a fast path", size())
+		}
+	}
+	pass(time.Millisecond)
+	pass(time.Millisecond)
+	if n := size(); n != slowPipe {
+		t.Errorf("%d bytes on a slow path", n)
 	}
 }
 

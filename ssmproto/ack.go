@@ -51,20 +51,15 @@ func parseUsualAck(p []byte) (int64, bool) {
 	if !ok || !bytes.HasPrefix(p, []byte(ackHead)) {
 		return 0, false
 	}
-	i := bytes.LastIndex(p, []byte(ackSeq))
-	if i < 0 {
+	n, digits := int64(0), len(p)
+	for digits > 0 && p[digits-1] >= '0' && p[digits-1] <= '9' {
+		digits--
+	}
+	if digits == len(p) || len(p)-digits > 18 { // 18 digits cannot overflow an int64
 		return 0, false
 	}
-	digits := p[i+len(ackSeq):]
-	if len(digits) == 0 || len(digits) > 18 { // 18 digits cannot overflow an int64
-		return 0, false
-	}
-	var n int64
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return 0, false
-		}
+	for _, d := range p[digits:] {
 		n = n*10 + int64(d-'0')
 	}
-	return n, true
+	return n, bytes.HasSuffix(p[:digits], []byte(ackSeq))
 }

@@ -168,7 +168,7 @@ func (c *Conn) received(l *link) error {
 	if frames == 0 {
 		return ended
 	}
-	l.moderate(frames, size, c.s.out.idle())
+	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
 	c.answered = now
 	if c.s.in.total > before {
 		c.readable.Signal()

@@ -1,7 +1,6 @@
 package ssmproto
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -199,7 +198,9 @@ func (m *Message) putHead(frame []byte) {
 // messageType returns the type in a padded field, without allocating for the
 // types that are known.
 func messageType(field []byte) MessageType {
-	field = bytes.Trim(field, "\x00 ")
+	for len(field) > 0 && (field[len(field)-1] == ' ' || field[len(field)-1] == 0) {
+		field = field[:len(field)-1]
+	}
 	switch string(field) {
 	case string(InputStreamData):
 		return InputStreamData
