@@ -21,7 +21,8 @@ var ErrNoRegion = errors.New("no region")
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
 // the credentials. It ends with ctx; time during which a person is asked is
 // given back to the limit by hold.
-func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (aws.Config, error) {
+// The connection to the API that it has opened meanwhile is the caller's to drop.
+func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, w *warm, err error) {
 	var asking sync.Mutex // held while a person is asked
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
@@ -44,25 +45,28 @@ func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (aws.Config, 
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	w = &warm{}
+	cfg, err = config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return cfg, err
+		return cfg, w, err
 	}
 	if cfg.Region == "" {
-		return cfg, ErrNoRegion
+		return cfg, w, ErrNoRegion
 	}
+	w = warmUp(ctx, cfg)
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if ctx.Err() != nil {
 		// The SDK does not wait for who asks; the terminal must be put right.
 		asking.Lock()
 		defer asking.Unlock()
-		return cfg, &credentialsError{context.Cause(ctx)}
+		return cfg, w, &credentialsError{context.Cause(ctx)}
 	}
 	if err != nil {
-		return cfg, &credentialsError{err}
+		return cfg, w, &credentialsError{err}
 	}
 	o.Log.Debug("credentials ready", "source", creds.Source)
-	return cfg, nil
+	w.use(&cfg)
+	return cfg, w, nil
 }
 
 // credentialsError says that there are no credentials to call AWS with.

@@ -35,7 +35,8 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	o.Log = slog.New(slog.DiscardHandler)
-	cfg, err := loadConfig(context.Background(), &o, &timeLimit{})
+	cfg, warm, err := loadConfig(context.Background(), &o, &timeLimit{})
+	defer warm.drop()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,9 @@ func TestExpectedEndpoint(t *testing.T) {
 			cfg := testConfig(t, profiles, Options{Profile: tt.profile})
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
-				cfg, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
+				var warm *warm
+				cfg, warm, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
+				defer warm.drop()
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)

@@ -98,7 +98,8 @@ func (o *Options) dial(ctx context.Context) (*ssmproto.Conn, error) {
 	}
 	ctx, limit, stop := withTimeLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
 	defer stop()
-	cfg, err := loadConfig(ctx, o, limit)
+	cfg, warm, err := loadConfig(ctx, o, limit)
+	defer warm.drop()
 	if err != nil {
 		return nil, err
 	}

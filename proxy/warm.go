@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+)
+
+// warmAfter is how long credentials may take before the connection to the API
+// is opened beside them. What comes from a file takes no time; SSO, STS and the
+// metadata service take several round trips, of which two are saved.
+const warmAfter = 5 * time.Millisecond
+
+// warmTimeout bounds the opening, and how long the connection may then wait: a
+// person may be looking for an MFA code, and servers close what stays silent.
+const warmTimeout = 10 * time.Second
+
+// warm is a connection to the API, opened before there is something to ask.
+type warm struct {
+	addr   string // host:port
+	dialer tlsDialer
+	timer  *time.Timer // nil if there is nothing to open
+	cancel context.CancelFunc
+	ready  chan net.Conn // closed behind the connection, or without one
+	begun  time.Time     // set before ready is closed
+}
+
+// warmUp begins to open a connection to the API of cfg after warmAfter. The
+// caller calls drop in the end.
+func warmUp(ctx context.Context, cfg aws.Config) *warm {
+	w := &warm{}
+	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return w
+	}
+	w.dialer.t = client.GetTransport()
+	u := apiEndpoint(ctx, cfg)
+	if u == nil || u.Scheme != "https" || viaProxy(w.dialer.t, u) {
+		return w
+	}
+	w.addr = u.Host
+	if u.Port() == "" {
+		w.addr += ":443"
+	}
+	ctx, w.cancel = context.WithTimeout(ctx, warmTimeout)
+	w.ready = make(chan net.Conn, 1)
+	w.timer = time.AfterFunc(warmAfter, func() {
+		defer close(w.ready)
+		w.begun = time.Now()
+		conn, err := w.dialer.dial(ctx, "tcp", w.addr)
+		if err == nil { // whoever needs it tries again otherwise, and tells
+			w.ready <- conn
+		}
+	})
+	return w
+}
+
+// use makes clients of cfg take the connection, if it has been begun by now.
+func (w *warm) use(cfg *aws.Config) {
+	if w.timer == nil || w.timer.Stop() {
+		w.timer = nil
+		return
+	}
+	client := cfg.HTTPClient.(*awshttp.BuildableClient)
+	cfg.HTTPClient = client.WithTransportOptions(func(t *http.Transport) { t.DialTLSContext = w.dial })
+}
+
+// dial is a transport's. The first time it returns the connection that has been
+// opened or is being opened.
+func (w *warm) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if addr == w.addr {
+		select {
+		case conn := <-w.ready:
+			if conn != nil && time.Since(w.begun) < warmTimeout {
+				return conn, nil
+			}
+			if conn != nil {
+				conn.Close()
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return w.dialer.dial(ctx, network, addr)
+}
+
+// drop ends what nobody has taken.
+func (w *warm) drop() {
+	if w.cancel != nil {
+		w.cancel()
+	}
+	if w.timer == nil || w.timer.Stop() {
+		return
+	}
+	for conn := range w.ready {
+		conn.Close()
+	}
+}
+
+// apiEndpoint returns where the SDK will find the API, or nil.
+func apiEndpoint(ctx context.Context, cfg aws.Config) *url.URL {
+	o := ssm.NewFromConfig(cfg).Options()
+	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, ssm.EndpointParameters{
+		Region:       &cfg.Region,
+		Endpoint:     o.BaseEndpoint,
+		UseFIPS:      aws.Bool(o.EndpointOptions.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.EndpointOptions.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return nil
+	}
+	return &e.URI
+}
+
+func viaProxy(t *http.Transport, u *url.URL) bool {
+	if t.Proxy == nil {
+		return false
+	}
+	proxy, err := t.Proxy(&http.Request{URL: u, Host: u.Host})
+	return proxy != nil || err != nil
+}
+
+// tlsDialer opens connections as a transport does itself.
+type tlsDialer struct{ t *http.Transport }
+
+func (d *tlsDialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := d.t.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{}
+	if d.t.TLSClientConfig != nil {
+		config = d.t.TLSClientConfig.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	if d.t.ForceAttemptHTTP2 {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if d.t.TLSHandshakeTimeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, d.t.TLSHandshakeTimeout)
+		defer stop()
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}

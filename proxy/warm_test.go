@@ -1,0 +1,87 @@
+package proxy_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// countTo forwards connections to address and counts them.
+func countTo(t *testing.T, address string) (via string, count *atomic.Int64) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	count = new(atomic.Int64)
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			count.Add(1)
+			go func() {
+				defer near.Close()
+				far, err := net.Dial("tcp", address)
+				if err != nil {
+					return
+				}
+				defer far.Close()
+				go io.Copy(far, near)
+				io.Copy(near, far)
+			}()
+		}
+	}()
+	return l.Addr().String(), count
+}
+
+// TestConnectsWhileCredentialsAreFetched: the connection to the API is opened
+// beside a slow source of credentials, and it is the one that is used then.
+func TestConnectsWhileCredentialsAreFetched(t *testing.T) {
+	t.Parallel()
+	need(t, "sh")
+	b := newBare(t, ssmtest.Config{TLS: true})
+	via, count := countTo(t, strings.TrimPrefix(b.URL(), "https://"))
+	dir := t.TempDir()
+	config, ready := filepath.Join(dir, "config"), filepath.Join(dir, "ready")
+	creds := map[string]string{}
+	var env []string
+	for _, v := range b.env {
+		name, value, _ := strings.Cut(v, "=")
+		if creds[name] = value; !strings.HasPrefix(name, "AWS_ACCESS") && !strings.HasPrefix(name, "AWS_SECRET") && !strings.HasPrefix(name, "AWS_SESSION") {
+			env = append(env, v)
+		}
+	}
+	b.env = append(env, "AWS_CONFIG_FILE="+config, "AWS_PROFILE=slow",
+		"AWS_ENDPOINT_URL=https://"+via, "AWS_ENDPOINT_URL_SSMMESSAGES="+b.URL())
+	// The source waits for what the test has seen.
+	writeFile(t, config, `[profile slow]
+region = `+creds["AWS_REGION"]+`
+credential_process = sh -c 'while ! test -e `+ready+`; do sleep 0.02; done; cat `+ready+`'
+`)
+	p := b.start(t, node1)
+	waitFor(t, "connection before the credentials", func() bool { return count.Load() == 1 })
+	whole := ready + ".part"
+	writeFile(t, whole, `{"Version": 1, "AccessKeyId": "`+creds["AWS_ACCESS_KEY_ID"]+`", "SecretAccessKey": "`+creds["AWS_SECRET_ACCESS_KEY"]+`", "SessionToken": "`+creds["AWS_SESSION_TOKEN"]+`"}`)
+	if err := os.Rename(whole, ready); err != nil {
+		t.Fatal(err)
+	}
+	far := b.far(t)
+	far.Write([]byte("hello"))
+	if _, err := io.ReadFull(p.stdout, make([]byte, 5)); err != nil {
+		t.Fatalf("%v: %s", err, p.stderr.String())
+	}
+	if n := count.Load(); n != 1 {
+		t.Errorf("%d connections to the API, not the one that was opened", n)
+	}
+	far.Close()
+	p.wantEnd(t, b, 2*time.Second, 0, "")
+}
