@@ -57,6 +57,31 @@ func (c *Conn) linger(d time.Duration) {
 	}
 }
 
+// Flush waits until all that has been written is acknowledged. It returns the
+// Conn's error if that ends before, or ctx's cause.
+func (c *Conn) Flush(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.drained.Broadcast()
+	})
+	defer stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lingering++
+	defer func() { c.lingering-- }()
+	for c.err == nil && !c.s.out.idle() && ctx.Err() == nil {
+		c.drained.Wait()
+	}
+	if c.err != nil {
+		return c.writeError()
+	}
+	if !c.s.out.idle() {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // sayGoodbye tells the agent to end the session. It is usually not
 // acknowledged, so only its writing is waited for, and that not for long.
 func (c *Conn) sayGoodbye() {

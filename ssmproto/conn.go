@@ -45,9 +45,10 @@ type Conn struct {
 
 	s          *stream
 	hs         handshake
-	asked      bool  // the agent has asked for the handshake
-	challenged bool  // the agent has sent its encryption challenge
-	refusal    error // why we refused the handshake
+	asked      bool   // the agent has asked for the handshake
+	challenged bool   // the agent has sent its encryption challenge
+	refusal    error  // why we refused the handshake
+	refused    func() // told of a connection that the agent could not make; nil: there is but one
 
 	link      *link
 	linked    bool          // link is up

@@ -175,6 +175,7 @@ func TestConnectToPortError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	c = opened(t)
+	c.hs.sessionType = PortSession
 	c.hs.properties = map[string]any{"type": "LocalPortForwarding"}
 	c.feed(flag)
 	if err := c.failure(); err != nil {

@@ -12,8 +12,9 @@ var (
 	// service says so.
 	ErrSessionEnded = errors.New("the session has ended")
 
-	// ErrNotConnected says that the agent ended the session before it took or
-	// sent a byte of the stream, as it does when nothing listens on the port.
+	// ErrNotConnected says that the agent could not connect to the port: it
+	// ended the session before it took or sent a byte of the stream, or it
+	// said so of one of the connections over a Mux.
 	ErrNotConnected = errors.New("the agent could not connect to the port")
 
 	// ErrGap says that the channel was closed while messages were missing.

@@ -60,8 +60,11 @@ func (c *Conn) flagged(payload []byte) error {
 	}
 	flag := Flag(binary.BigEndian.Uint32(payload))
 	c.log.Debug("flag", "value", flag)
-	// In a multiplexed session it is about one of many connections.
-	if flag == ConnectToPortError && c.hs.properties["type"] != "LocalPortForwarding" {
+	switch {
+	case flag != ConnectToPortError:
+	case c.refused != nil:
+		c.refused()
+	case !c.multiplexed():
 		return ErrNotConnected
 	}
 	return nil

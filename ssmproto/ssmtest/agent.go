@@ -3,7 +3,7 @@ package ssmtest
 import (
 	"context"
 	"encoding/binary"
-	"net"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,6 +72,10 @@ const (
 
 	// writeSize is how much is written to the port at once.
 	writeSize = 64 << 10
+
+	// spareLimit is how large a buffer may be to be kept for the next time: one
+	// stall shall not be seen in the memory of all that comes after it.
+	spareLimit = 512 << 10
 )
 
 // phase is how far an agent is. It decides what becomes of data.
@@ -93,22 +97,26 @@ type agent struct {
 	properties  map[string]string
 	ctx         context.Context
 	cancel      context.CancelFunc // stops everything
-	begun       bool               // under Session.mu
+	begin       sync.Once
 
-	phase    phase
-	asked    time.Time       // when HandshakeRequest was sent
-	answered bool            // HandshakeResponse has come
-	deaf     bool            // a second one has blocked the agent
-	expected int64           // the next sequence number
-	early    map[int64]early // beyond expected
-	toPort   []byte          // in-order data, not yet written
-	acks     []byte          // frames, not yet sent
-	ackBody  []byte          // scratch
-	port     net.Conn
-	timer    *time.Timer // of the handshake's next step
-	dialed   chan net.Conn
+	phase         phase
+	asked         time.Time       // when HandshakeRequest was sent
+	answered      bool            // HandshakeResponse has come
+	clientVersion string          // what it says
+	deaf          bool            // a second one has blocked the agent
+	expected      int64           // the next sequence number
+	early         map[int64]early // beyond expected
+	toPort        []byte          // in-order data, not yet written
+	acks          []byte          // frames, not yet sent
+	ackBody       []byte          // scratch
+	port          io.ReadWriteCloser
+	pumped        chan struct{} // closed when port is no longer read
+	timer         *time.Timer   // of the handshake's next step
+	dialed        chan io.ReadWriteCloser
 
-	up, down atomic.Int64 // bytes through the port
+	up, down    atomic.Int64 // bytes through the port
+	connections atomic.Int64 // to the port, open
+	dials       atomic.Int64 // connections made
 
 	outbox outbox
 
@@ -132,7 +140,7 @@ func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]s
 		sessionType: sessionType,
 		properties:  properties,
 		early:       make(map[int64]early),
-		dialed:      make(chan net.Conn, 1),
+		dialed:      make(chan io.ReadWriteCloser, 1),
 		wake:        make(chan struct{}, 1),
 		spares:      make(chan []byte, 2),
 	}
@@ -142,15 +150,16 @@ func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]s
 	return a
 }
 
-// start lets the agent begin, or go on after pause. Session.mu is held.
+// start lets the agent begin, or go on after pause.
 func (a *agent) start() {
 	a.outbox.setPaused(false)
-	if a.begun || a.ctx.Err() != nil {
+	if a.ctx.Err() != nil {
 		return
 	}
-	a.begun = true
-	a.session.srv.wg.Go(a.run)
-	a.session.srv.wg.Go(a.outbox.resendLoop)
+	a.begin.Do(func() {
+		a.session.srv.wg.Go(a.run)
+		a.session.srv.wg.Go(a.outbox.resendLoop)
+	})
 }
 
 // pause tells the agent that the client's socket is gone, as pause_publication
@@ -158,9 +167,14 @@ func (a *agent) start() {
 // socket, and what is still in the inbox came before.
 func (a *agent) pause() { a.outbox.setPaused(true) }
 
+// end ends the session, as the agent does: the service has to hear of it.
+func (a *agent) end() { a.session.down.push(parcel{kind: farewell}) }
+
 // stop ends the agent without a word. It does not wait.
 func (a *agent) stop() {
 	a.cancel()
+	a.session.up.close()
+	a.session.down.close()
 	a.inMu.Lock()
 	a.room.Broadcast()
 	a.inMu.Unlock()
@@ -242,52 +256,6 @@ func (a *agent) running() bool {
 	return a.session.srv.faults.stall.pass(a.ctx.Done()) && a.ctx.Err() == nil
 }
 
-// dial connects to the port without holding up the rest.
-func (a *agent) dial() {
-	a.phase = dialing
-	dial := a.session.node.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	address := net.JoinHostPort("localhost", a.properties["portNumber"])
-	a.session.srv.wg.Go(func() {
-		port, err := dial(a.ctx, "tcp", address)
-		if err != nil {
-			a.session.srv.logf("%s: %v", a.session.id, err)
-			port = nil
-		}
-		a.dialed <- port
-		if a.ctx.Err() == nil {
-			return
-		}
-		select { // run may be gone
-		case port := <-a.dialed:
-			if port != nil {
-				port.Close()
-			}
-		default:
-		}
-	})
-}
-
-// connect begins to carry bytes between client and port. It is nil if nothing
-// listens there.
-func (a *agent) connect(port net.Conn) {
-	if port == nil {
-		a.session.End("")
-		return
-	}
-	a.port = port
-	a.phase = connected
-	context.AfterFunc(a.ctx, func() { port.Close() }) // ends what waits in it
-	a.session.srv.wg.Go(func() {
-		a.outbox.portLoop(port)
-		if a.ctx.Err() == nil && a.outbox.flushed(flushTime) {
-			a.session.End("")
-		}
-	})
-}
-
 // handleInbox handles all that has come.
 func (a *agent) handleInbox() {
 	a.inMu.Lock()
@@ -305,6 +273,9 @@ func (a *agent) handleInbox() {
 		}
 	}
 	a.flush()
+	if cap(batch) > spareLimit {
+		return
+	}
 	select {
 	case a.spares <- batch[:0]:
 	default:
@@ -367,11 +338,18 @@ func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
 		if len(payload) != 4 {
 			return
 		}
-		switch ssmproto.Flag(binary.BigEndian.Uint32(payload)) {
-		case ssmproto.TerminateSession, ssmproto.DisconnectToPort:
-			a.flush()
-			a.session.End("")
-		}
+		a.flag(ssmproto.Flag(binary.BigEndian.Uint32(payload)))
+	}
+}
+
+func (a *agent) flag(f ssmproto.Flag) {
+	switch {
+	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && !a.forwarding():
+		a.flush()
+		a.end()
+	case f == ssmproto.DisconnectToPort && a.redials() && a.port != nil:
+		a.flush()
+		a.port.Close()
 	}
 }
 
@@ -392,12 +370,7 @@ func (a *agent) acknowledge(m *ssmproto.Message) {
 // flush writes what is in order to the port and then sends acknowledgements.
 func (a *agent) flush() {
 	if len(a.toPort) > 0 {
-		n, err := a.port.Write(a.toPort)
-		a.up.Add(int64(n))
-		a.toPort = a.toPort[:0]
-		if err != nil {
-			a.port.Close() // its reader ends the session
-		}
+		a.writePort()
 	}
 	if len(a.acks) > 0 {
 		a.session.toClient(a.acks, ackLimit)

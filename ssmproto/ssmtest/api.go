@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -96,14 +97,20 @@ func badRequest(code, format string, args ...any) *APIError {
 }
 
 func (s *Server) startSession(r *apiRequest) (*apiResponse, *APIError) {
+	if r.DocumentName == "" {
+		r.DocumentName = "SSM-SessionManagerRunShell"
+	}
+	if denied := s.faults.denied.Load(); denied != nil && slices.Contains(*denied, r.DocumentName) {
+		return nil, badRequest("AccessDeniedException", "User: arn:aws:iam::123456789012:user/example is not authorized to perform: "+
+			"ssm:StartSession on resource: arn:aws:ssm:%s::document/%s because no identity-based policy allows the ssm:StartSession action",
+			s.cfg.Region, r.DocumentName)
+	}
 	s.mu.Lock()
 	node, ok := s.nodes[r.Target]
+	ok = ok && !s.away[r.Target]
 	s.mu.Unlock()
 	if !ok || node.NotConnected {
 		return nil, badRequest("TargetNotConnected", "%s is not connected.", r.Target)
-	}
-	if r.DocumentName == "" {
-		r.DocumentName = "SSM-SessionManagerRunShell"
 	}
 	document, ok := documents[r.DocumentName]
 	if !ok {
@@ -117,7 +124,12 @@ func (s *Server) startSession(r *apiRequest) (*apiResponse, *APIError) {
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
+		n := uint64(len(s.sessions))
 		s.sessions = append(s.sessions, session)
+		session.up.number, session.down.number = n<<1, n<<1|1
+		session.up.setPath(s.agentPaths.up)
+		session.down.setPath(s.agentPaths.down)
+		session.startIdle()
 	}
 	s.mu.Unlock()
 	if closed {

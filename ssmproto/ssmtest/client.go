@@ -19,11 +19,12 @@ import (
 // what is built on ssmproto alone. It calls the Server's API over HTTP, so
 // that the faults of the API are felt.
 type Client struct {
-	srv    *Server
-	node   string
-	port   string
-	id     string
-	client *http.Client
+	srv      *Server
+	node     string
+	document string
+	params   map[string][]string
+	id       string
+	client   *http.Client
 }
 
 var _ ssmproto.Session = (*Client)(nil)
@@ -31,7 +32,22 @@ var _ ssmproto.Session = (*Client)(nil)
 // NewClient returns a session, not yet opened, that ssh's document brings to a
 // port of a node.
 func (s *Server) NewClient(nodeID, port string) *Client {
-	return &Client{srv: s, node: nodeID, port: port, client: &http.Client{Transport: s.Transport()}}
+	return s.newClient(nodeID, "AWS-StartSSHSession", map[string][]string{"portNumber": {port}})
+}
+
+// NewForwardClient returns a session, not yet opened, that forwards a port of a
+// host that the node can reach, or, without a host, of the node.
+func (s *Server) NewForwardClient(nodeID, host, port string) *Client {
+	params := map[string][]string{"portNumber": {port}}
+	if host == "" {
+		return s.newClient(nodeID, "AWS-StartPortForwardingSession", params)
+	}
+	params["host"] = []string{host}
+	return s.newClient(nodeID, "AWS-StartPortForwardingSessionToRemoteHost", params)
+}
+
+func (s *Server) newClient(nodeID, document string, params map[string][]string) *Client {
+	return &Client{srv: s, node: nodeID, document: document, params: params, client: &http.Client{Transport: s.Transport()}}
 }
 
 // Transport returns what trusts the Server's certificate.
@@ -49,8 +65,8 @@ func (s *Server) Transport() *http.Transport {
 func (c *Client) Open(ctx context.Context) (ssmproto.Grant, error) {
 	return c.grant(ctx, "StartSession", apiRequest{
 		Target:       c.node,
-		DocumentName: "AWS-StartSSHSession",
-		Parameters:   map[string][]string{"portNumber": {c.port}},
+		DocumentName: c.document,
+		Parameters:   c.params,
 	})
 }
 

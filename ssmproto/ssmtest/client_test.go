@@ -128,9 +128,13 @@ func start(t testing.TB, s *Server) *raw {
 
 func startTo(t testing.TB, s *Server, port string) *raw {
 	t.Helper()
+	return startDocument(t, s, "AWS-StartSSHSession", map[string][]string{"portNumber": {port}})
+}
+
+func startDocument(t testing.TB, s *Server, document string, parameters map[string][]string) *raw {
+	t.Helper()
 	answer, err := call(s, "StartSession", map[string]any{
-		"Target": nodeID, "DocumentName": "AWS-StartSSHSession",
-		"Parameters": map[string][]string{"portNumber": {port}}, "Reason": "a test",
+		"Target": nodeID, "DocumentName": document, "Parameters": parameters, "Reason": "a test",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +277,12 @@ func (c *raw) handshake() {
 // answer answers the HandshakeRequest and waits for HandshakeComplete.
 func (c *raw) answer() {
 	c.t.Helper()
-	c.send(0, ssmproto.HandshakeResponse, handshakeAnswer)
+	c.answerAs("1.2.896.0")
+}
+
+func (c *raw) answerAs(version string) {
+	c.t.Helper()
+	c.send(0, ssmproto.HandshakeResponse, strings.Replace(handshakeAnswer, "1.2.896.0", version, 1))
 	c.next = 1
 	if m := c.recvData(); m.PayloadType != ssmproto.HandshakeComplete {
 		c.t.Fatalf("no HandshakeComplete but %+v", m)

@@ -23,6 +23,9 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 		{"path", func(s *Server, c *raw) {
 			s.SetPath(Path{Rate: 1000, Delay: time.Hour}, Path{Rate: 1000, Delay: time.Hour})
 		}},
+		{"agent's path", func(s *Server, c *raw) {
+			s.SetAgentPath(Path{Rate: 1000, Delay: time.Hour}, Path{Rate: 1000, Delay: time.Hour})
+		}},
 		{"stalled, much to do", func(s *Server, c *raw) {
 			s.StallAgent(true)
 			go func() {

@@ -6,14 +6,19 @@
 // (StartSession, ResumeSession, TerminateSession, signatures checked) and the
 // WebSockets of the data channel. A [Node] is a managed instance; the agent on
 // it behaves, message by message and timer by timer, as amazon-ssm-agent 3.3
-// does, its faults included. What can go wrong between a client and a node
-// can be made to go wrong: see Cut, CutEach, BlackHole, Offline, SetPath,
-// OnAPI, OnUpgrade, StallAgent, KillAgents and ExpireSessions.
+// does, its faults included: it carries ssh sessions and port-forwarding ones,
+// with many connections or, as old agents do, one. What can go wrong between a
+// client and a node can be made to go wrong: see Cut, CutEach, BlackHole,
+// Offline, SetPath, SetAgentPath, OnAPI, Deny, OnUpgrade, StallAgent, KillAgents,
+// Reboot and ExpireSessions.
 //
 // The bytes of a session take this way, and each stage is one file:
 //
-//	client ── socket ── pipe (up) ── agent ── port
-//	       └─ socket ── pipe (down) ─┘
+//	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port
+//	       └─ socket ── pipe (down) ─ session ── pipe (down) ─┘
+//
+// The pipes on the left are the socket's and end with it, as SetPath makes
+// them; those on the right are the session's, as SetAgentPath makes them.
 //
 // The stream logic here is written from the agent's behaviour alone and shares
 // nothing with a client but the message codec, so that a mistake in one does

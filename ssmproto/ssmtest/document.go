@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 )
 
 // document is a Session document: it turns the parameters of StartSession into
@@ -19,13 +20,30 @@ type document struct {
 	fixed map[string]string
 }
 
+// localPortForwarding is the type of the sessions that forward a port.
+const localPortForwarding = "LocalPortForwarding"
+
 // documents are those of AWS's that the agents here know.
 var documents = map[string]document{
 	"AWS-StartSSHSession": {
 		sessionType: "Port",
 		defaults:    map[string]string{"portNumber": "22"},
 	},
+	"AWS-StartPortForwardingSession": {
+		sessionType: "Port",
+		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0"},
+		fixed:       map[string]string{"type": localPortForwarding},
+	},
+	"AWS-StartPortForwardingSessionToRemoteHost": {
+		sessionType: "Port",
+		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0", "host": "localhost"},
+		fixed:       map[string]string{"type": localPortForwarding},
+	},
 }
+
+// badInHost are the characters that AWS's document does not allow in a host,
+// which is used in no other way here, and white space.
+const badInHost = ",$^&()!;'\"<>`{}[]|#= \t\r\n"
 
 // properties returns what goes into the handshake's Properties. Every value is
 // a list of one string.
@@ -43,6 +61,14 @@ func (d document) properties(parameters map[string][]string) (map[string]string,
 	}
 	if port, err := strconv.ParseUint(p["portNumber"], 10, 16); err != nil || port == 0 {
 		return nil, fmt.Errorf("portNumber %q is not a port", p["portNumber"])
+	}
+	if local, ok := p["localPortNumber"]; ok { // 0: the client chooses
+		if _, err := strconv.ParseUint(local, 10, 16); err != nil {
+			return nil, fmt.Errorf("localPortNumber %q is not a port", local)
+		}
+	}
+	if host, ok := p["host"]; ok && (len(host) < 3 || strings.ContainsAny(host, badInHost)) {
+		return nil, fmt.Errorf("host %q is not a host", host)
 	}
 	return p, nil
 }

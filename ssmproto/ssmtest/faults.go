@@ -1,6 +1,7 @@
 package ssmtest
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -24,6 +25,7 @@ type faults struct {
 	offline   atomic.Bool
 	cutEach   atomic.Pointer[func(link int) (int64, Cut)]
 	onAPI     atomic.Pointer[func(operation string) *APIError]
+	denied    atomic.Pointer[[]string]
 	onUpgrade atomic.Pointer[func(link int) int]
 	stall     gate
 }
@@ -61,15 +63,32 @@ func (s *Server) Offline(down bool) {
 	}
 }
 
-// SetPath sets what the way from client to agent and back is like, for present
-// and future data channels. Messages under way keep their time of arrival.
+// SetPath sets what the way from clients to the service and back is like, for
+// present and future data channels. Messages under way keep their time of
+// arrival. What is under way when a data channel ends is lost.
 func (s *Server) SetPath(up, down Path) {
 	s.mu.Lock()
-	s.paths.up, s.paths.down = up, down
+	s.paths = paths{up, down}
 	s.mu.Unlock()
 	for _, k := range s.openSockets() {
 		k.up.setPath(up)
 		k.down.setPath(down)
+	}
+}
+
+// SetAgentPath sets what the way from the service to agents (up) and back is
+// like, for present and future sessions. Messages under way keep their time of
+// arrival, and arrive also when the client's data channel has ended meanwhile:
+// an agent learns that, too, by this way. The service answers clients' pings
+// itself, unless its relay is full (see [Path].Queue) and reads no more.
+func (s *Server) SetAgentPath(up, down Path) {
+	s.mu.Lock()
+	s.agentPaths = paths{up, down}
+	sessions := slices.Clone(s.sessions)
+	s.mu.Unlock()
+	for _, session := range sessions {
+		session.up.setPath(up)
+		session.down.setPath(down)
 	}
 }
 
@@ -101,6 +120,13 @@ func (s *Server) StallAgent(on bool) {
 	s.faults.stall.set(on)
 }
 
+// Deny has StartSession refuse these documents, and no others, as when IAM does
+// not allow them: AccessDeniedException.
+func (s *Server) Deny(documents ...string) {
+	documents = slices.Clone(documents)
+	s.faults.denied.Store(&documents)
+}
+
 // KillAgents makes the agents of all sessions vanish without a word, as when
 // the instances are stopped. Data channels stay open and ResumeSession answers;
 // the sessions do not end by themselves. Sessions to come get new agents.
@@ -108,6 +134,33 @@ func (s *Server) KillAgents() {
 	for _, session := range s.Sessions() {
 		session.agent.stop()
 	}
+}
+
+// Reboot restarts a node. Its agents vanish as KillAgents makes them, and
+// StartSession answers TargetNotConnected, until back is called: then the node
+// is connected again and the sessions from before are gone. ResumeSession
+// answers an empty TokenValue for them; nobody tells their clients.
+func (s *Server) Reboot(nodeID string) (back func()) {
+	s.setAway(nodeID, true)
+	var gone []*Session
+	for _, session := range s.Sessions() {
+		if session.Target() == nodeID && !session.Ended() {
+			session.agent.stop()
+			gone = append(gone, session)
+		}
+	}
+	return func() {
+		for _, session := range gone {
+			session.vanish()
+		}
+		s.setAway(nodeID, false)
+	}
+}
+
+func (s *Server) setAway(nodeID string, away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away[nodeID] = away
 }
 
 // ExpireSessions ends all sessions as the idle timeout does. ResumeSession

@@ -54,7 +54,7 @@ func (a *agent) requestHandshake() {
 func (a *agent) handshakeStep() {
 	if !a.answered {
 		a.session.srv.logf("%s: handshake timed out", a.session.id)
-		a.session.End("")
+		a.end()
 		return
 	}
 	a.outbox.sendJSON(ssmproto.HandshakeComplete, handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)})
@@ -74,9 +74,9 @@ func (a *agent) handshakeAnswered(payload []byte) {
 		r.ProcessedClientActions[0].ActionStatus == 1
 	if !ok {
 		a.session.srv.logf("%s: handshake refused: %s", a.session.id, payload)
-		a.session.End("")
+		a.end()
 		return
 	}
-	a.answered = true
+	a.answered, a.clientVersion = true, r.ClientVersion
 	a.timer.Reset(completeAfter)
 }

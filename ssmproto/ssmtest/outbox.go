@@ -2,7 +2,7 @@ package ssmtest
 
 import (
 	"encoding/json"
-	"net"
+	"io"
 	"sync"
 	"time"
 
@@ -71,7 +71,7 @@ func (o *outbox) setPaused(paused bool) {
 }
 
 // portLoop sends what comes from the port until that ends or the agent stops.
-func (o *outbox) portLoop(port net.Conn) {
+func (o *outbox) portLoop(port io.Reader) {
 	size := o.a.cfg.MessageSize
 	chunkSize := size
 	if o.a.cfg.NoSleep {
@@ -83,7 +83,6 @@ func (o *outbox) portLoop(port net.Conn) {
 	for o.waitStarted() {
 		c := o.newChunk(chunkSize)
 		n, err := port.Read(c.buf)
-		o.a.down.Add(int64(n))
 		if !o.a.running() {
 			return
 		}
@@ -187,6 +186,11 @@ func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
 	if err != nil {
 		panic(err)
 	}
+	o.send(t, payload)
+}
+
+// send sends a message that is not of the port.
+func (o *outbox) send(t ssmproto.PayloadType, payload []byte) {
 	o.mu.Lock()
 	m := o.add(t, payload, nil, time.Now())
 	o.mu.Unlock()

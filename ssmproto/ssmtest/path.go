@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Path is what one way between client and agent is like. The zero value is
-// perfect. A WebSocket runs over TCP, so that delay and rate keep the order;
-// Drop, Duplicate and Reorder are what the service does to messages.
+// Path is what one way is like, between a client and the service or between the
+// service and an agent. The zero value is perfect. A WebSocket runs over TCP, so
+// that delay and rate keep the order; Drop, Duplicate and Reorder are what the
+// service does to messages.
 type Path struct {
 	// Delay is how long a message is under way, and Jitter up to how much
 	// longer, uniformly distributed.
@@ -21,8 +22,10 @@ type Path struct {
 	Rate int
 
 	// Queue is how many bytes wait at the bottleneck before messages are
-	// dropped. With 0, none are: the sender has to wait (on the way up, its
-	// TCP connection is not read).
+	// dropped. With 0, none are: the sender has to wait. Before the way from a
+	// client that is the client, whose TCP connection is not read; before the
+	// way to an agent it is the service's relay, which holds 1 MiB and then
+	// reads from the client no more.
 	Queue int
 
 	// The probabilities, 0 to 1, that a message is lost, comes twice, or comes
@@ -30,7 +33,8 @@ type Path struct {
 	// to what clients and agents send, not to the service's own messages.
 	Drop, Duplicate, Reorder float64
 
-	// Seed makes the dice fall as they did before for the n-th data channel.
+	// Seed makes the dice fall as they did before for the n-th data channel,
+	// or, on the agent's side, the n-th session.
 	Seed uint64
 }
 
@@ -43,6 +47,11 @@ const (
 	// before they do.
 	pipeLimit   = 16 << 20
 	rateBacklog = 10 * time.Millisecond
+
+	// relayLimit is how many bytes the service holds for the next stage when
+	// that is too slow. What the real one holds is not known; this is what a
+	// router with a long queue does, a second of 8 Mbit/s.
+	relayLimit = 1 << 20
 )
 
 // kind is what a parcel is, which decides what may happen to it.
@@ -52,11 +61,14 @@ const (
 	frame    kind = iota // of the client's or the agent's: dice apply
 	ping                 // WebSocket's, from the client
 	service              // of the service's own: frames, pongs
-	farewell             // the end of the way: close frame and the end
+	linked               // to the agent: the client has a socket
+	unlinked             // and now it has none: pause_publication
+	farewell             // the end of the way: to the client, close frame and the end
 )
 
 // parcel is what goes through a pipe: up one message, down WebSocket frames, one
-// if it has to queue.
+// if it has to queue. (Up a way that is perfect, batches of messages go past the
+// pipes.)
 type parcel struct {
 	kind  kind
 	data  []byte
@@ -71,12 +83,13 @@ type held struct {
 	until time.Time
 }
 
-// pipe is one way between client and agent on one socket. As long as its Path
+// pipe is one way between two of client, service and agent. As long as its Path
 // is zero, it is a call of deliver. Otherwise parcels queue, and a goroutine
 // delivers them when they are due.
 type pipe struct {
 	srv     *Server
 	deliver func(parcel)
+	hold    int // bytes that wait at a bottleneck without a queue; 0: rateBacklog
 	done    chan struct{}
 	wake    chan struct{} // capacity 1
 	slow    atomic.Bool   // parcels queue
@@ -161,6 +174,7 @@ func (p *pipe) queueUp(x parcel) {
 	if x.kind == frame {
 		p.waitForRoom()
 	}
+	p.slow.Store(true) // run may just have found it fast, and nothing may overtake x
 	defer p.signal()
 	switch {
 	case p.closed:
@@ -185,10 +199,14 @@ func (p *pipe) waitForRoom() {
 	for !p.closed {
 		backlog := time.Duration(0)
 		if p.path.Rate > 0 && p.path.Queue == 0 {
-			backlog = time.Until(p.free.Add(-rateBacklog))
+			allowed := rateBacklog
+			if p.hold > 0 {
+				allowed = time.Duration(float64(p.hold) / float64(p.path.Rate) * 1e9)
+			}
+			backlog = time.Until(p.free.Add(-allowed))
 		}
 		switch {
-		case p.bytes > pipeLimit:
+		case p.bytes > pipeLimit, p.bytes > relayLimit && p.late():
 			p.room.Wait()
 		case backlog > 0:
 			p.mu.Unlock()
@@ -203,6 +221,12 @@ func (p *pipe) waitForRoom() {
 			return
 		}
 	}
+}
+
+// late tells whether what has arrived is not taken: the next stage is full. (A
+// millisecond is the timers' own.)
+func (p *pipe) late() bool {
+	return p.busy && len(p.queue) > 0 && time.Since(p.queue[0].due) > time.Millisecond
 }
 
 // overtake counts a message that passes those held back.

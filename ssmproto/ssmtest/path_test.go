@@ -6,21 +6,38 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-func TestPathDelaysPingsAndMessages(t *testing.T) {
+// sides are where a path can be.
+var sides = map[string]func(s *Server, up, down Path){
+	"client's": (*Server).SetPath,
+	"agent's":  (*Server).SetAgentPath,
+}
+
+// onBothSides runs a test for a path on either side of the service.
+func onBothSides(t *testing.T, test func(t *testing.T, setPath func(s *Server, up, down Path))) {
+	for side, setPath := range sides {
+		t.Run("on the "+side+" side", func(t *testing.T) { test(t, setPath) })
+	}
+}
+
+func TestPathDelaysMessages(t *testing.T) { onBothSides(t, pathDelays) }
+
+func pathDelays(t *testing.T, setPath func(s *Server, up, down Path)) {
 	const delay = 30 * time.Millisecond
 	s, far := newServer(t, Config{})
 	c, _ := connect(t, s, far)
-	s.SetPath(Path{Delay: delay}, Path{Delay: delay, Jitter: delay})
+	setPath(s, Path{Delay: delay}, Path{Delay: delay, Jitter: delay})
 	began := time.Now()
 	c.output("x")
 	c.recvAck()
 	if took := time.Since(began); took < 2*delay || took > 8*delay {
 		t.Errorf("an acknowledgement took %v", took)
 	}
-	s.SetPath(Path{}, Path{})
+	setPath(s, Path{}, Path{})
 	began = time.Now()
 	for range 10 {
 		c.output("x")
@@ -31,12 +48,49 @@ func TestPathDelaysPingsAndMessages(t *testing.T) {
 	}
 }
 
-func TestPathRateHoldsTheSenderBack(t *testing.T) {
+// TestPingsGoNoFurtherThanTheService: a client cannot measure the agent's side
+// by them.
+func TestPingsGoNoFurtherThanTheService(t *testing.T) {
+	const delay = 100 * time.Millisecond
+	onBothSides(t, func(t *testing.T, setPath func(s *Server, up, down Path)) {
+		s, far := newServer(t, Config{})
+		c, _ := connect(t, s, far)
+		setPath(s, Path{Delay: delay}, Path{})
+		var pong time.Duration
+		began := time.Now()
+		c.ws.SetPongHandler(func(string) error { pong = time.Since(began); return nil })
+		c.ws.WriteControl(websocket.PingMessage, nil, began.Add(wait))
+		c.output("x")
+		c.recvAck()
+		if late := pong >= delay; pong == 0 || late != strings.Contains(t.Name(), "client's") {
+			t.Errorf("the pong came after %v", pong)
+		}
+	})
+}
+
+func TestPathRateHoldsTheSenderBack(t *testing.T) { onBothSides(t, pathRate) }
+
+func pathRate(t *testing.T, setPath func(s *Server, up, down Path)) {
 	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
 	c, port := connect(t, s, far)
 	const rate, size = 1 << 20, 256 << 10
-	s.SetPath(Path{}, Path{Rate: rate})
+	hold := func(what string, began time.Time) {
+		t.Helper()
+		if took := time.Since(began); took < 220*time.Millisecond || took > 800*time.Millisecond {
+			t.Errorf("%d bytes took %v %s at %d a second", size, took, what, rate)
+		}
+	}
+	setPath(s, Path{Rate: rate}, Path{})
 	began := time.Now()
+	payload := strings.Repeat("x", 1024)
+	for range size / len(payload) {
+		c.output(payload)
+	}
+	read(t, port, size)
+	hold("up", began)
+
+	setPath(s, Path{}, Path{Rate: rate})
+	began = time.Now()
 	go port.Write(make([]byte, size))
 	seen := make(map[int64]bool)
 	for got := 0; got < size; {
@@ -45,15 +99,15 @@ func TestPathRateHoldsTheSenderBack(t *testing.T) {
 			got += len(m.Payload)
 		}
 	}
-	if took := time.Since(began); took < 220*time.Millisecond || took > 800*time.Millisecond {
-		t.Errorf("%d bytes took %v at %d a second", size, took, rate)
-	}
+	hold("down", began)
 }
 
-func TestPathQueueDropsItsTail(t *testing.T) {
+func TestPathQueueDropsItsTail(t *testing.T) { onBothSides(t, pathQueue) }
+
+func pathQueue(t *testing.T, setPath func(s *Server, up, down Path)) {
 	s, far := newServer(t, Config{})
 	c, _ := connect(t, s, far)
-	s.SetPath(Path{Rate: 10 << 20, Queue: 10 << 10}, Path{})
+	setPath(s, Path{Rate: 10 << 20, Queue: 10 << 10}, Path{})
 	payload := strings.Repeat("x", 1024)
 	for range 100 {
 		c.output(payload)
@@ -74,11 +128,13 @@ func TestPathQueueDropsItsTail(t *testing.T) {
 	}
 }
 
-func TestPathDiceFallOnMessages(t *testing.T) {
+func TestPathDiceFallOnMessages(t *testing.T) { onBothSides(t, pathDice) }
+
+func pathDice(t *testing.T, setPath func(s *Server, up, down Path)) {
 	gather := func(t *testing.T, up Path) (acks []int64) {
 		s, far := newServer(t, Config{})
 		c, _ := connect(t, s, far)
-		s.SetPath(up, Path{})
+		setPath(s, up, Path{})
 		for range 100 {
 			c.output("x")
 		}
@@ -130,10 +186,12 @@ func TestPathDiceFallOnMessages(t *testing.T) {
 	})
 }
 
-func TestChannelClosedComesLastThroughTheWorstPath(t *testing.T) {
+func TestChannelClosedComesLastThroughTheWorstPath(t *testing.T) { onBothSides(t, pathEnd) }
+
+func pathEnd(t *testing.T, setPath func(s *Server, up, down Path)) {
 	s, far := newServer(t, Config{Agent: Agent{NoSleep: true}})
 	c, port := connect(t, s, far)
-	s.SetPath(Path{}, Path{Delay: 10 * time.Millisecond, Duplicate: 0.3, Reorder: 0.5, Jitter: 5 * time.Millisecond})
+	setPath(s, Path{}, Path{Delay: 10 * time.Millisecond, Duplicate: 0.3, Reorder: 0.5, Jitter: 5 * time.Millisecond})
 	port.Write(make([]byte, 64<<10))
 	port.Close()
 	got, seen := 0, make(map[int64]bool)

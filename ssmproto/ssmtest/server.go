@@ -44,6 +44,10 @@ type Config struct {
 	// Agent is how the agents behave on nodes that do not say otherwise.
 	Agent Agent
 
+	// IdleTimeout is after how long without a message either way (WebSocket's
+	// pings are none) the service ends a session; 0 is never.
+	IdleTimeout time.Duration
+
 	// Logf, if not nil, is told of what happens, a line each. It is called
 	// concurrently.
 	Logf func(format string, args ...any)
@@ -54,7 +58,8 @@ type Node struct {
 	ID string
 
 	// Dial is what the agent's dialling of a port does; nil is net.Dialer's.
-	// The address is "localhost:PORT". The context ends with the session.
+	// The address is "HOST:PORT", "localhost:PORT" for the node's own. An error
+	// is a connection refused. The context ends with the session.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Agent, if not nil, replaces Config.Agent.
@@ -76,17 +81,22 @@ type Server struct {
 
 	faults faults
 
-	mu       sync.Mutex
-	creds    credentials
-	closed   bool
-	nodes    map[string]Node
-	sessions []*Session           // oldest first
-	conns    map[*conn]struct{}   // every open network connection
-	sockets  map[*socket]struct{} // those that are data channels
-	links    int                  // upgrades asked for so far
-	calls    map[string]int       // by operation
-	paths    struct{ up, down Path }
+	mu         sync.Mutex
+	creds      credentials
+	closed     bool
+	nodes      map[string]Node
+	away       map[string]bool      // nodes that are being rebooted
+	sessions   []*Session           // oldest first
+	conns      map[*conn]struct{}   // every open network connection
+	sockets    map[*socket]struct{} // those that are data channels
+	links      int                  // upgrades asked for so far
+	calls      map[string]int       // by operation
+	paths      paths                // between clients and here
+	agentPaths paths                // between here and the agents
 }
+
+// paths are the two ways between two ends.
+type paths struct{ up, down Path }
 
 // NewServer starts a Server on the loopback interface. It panics if it cannot
 // listen there.
@@ -105,6 +115,7 @@ func NewServer(cfg Config) *Server {
 		cfg:     cfg,
 		creds:   credentials{cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken},
 		nodes:   make(map[string]Node),
+		away:    make(map[string]bool),
 		conns:   make(map[*conn]struct{}),
 		sockets: make(map[*socket]struct{}),
 		calls:   make(map[string]int),
@@ -234,6 +245,7 @@ func (s *Server) Close() {
 	s.http.Close()
 	for _, session := range s.Sessions() {
 		session.agent.stop()
+		session.stopIdle()
 	}
 	s.resetConns()
 	s.wg.Wait()

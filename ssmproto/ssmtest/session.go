@@ -29,9 +29,12 @@ type Session struct {
 	params   map[string][]string
 	reason   string
 	agent    *agent
+	up       *pipe // from the service to the agent
+	down     *pipe // from the agent to the service
 	done     chan struct{}
 
 	links, resumes atomic.Int64
+	lastUsed       atomic.Int64 // ns since the Unix epoch
 
 	// socket is the client's, nil while there is none. Written under mu, read
 	// for every batch of messages.
@@ -42,6 +45,7 @@ type Session struct {
 	tokens   map[string]bool // given out and not used
 	clientID string          // of the first connection
 	version  string          // the client's, as it said last
+	idle     *time.Timer     // looks for the idle timeout; nil: there is none
 }
 
 func newSession(srv *Server, node Node, r *apiRequest, d document, properties map[string]string) *Session {
@@ -60,6 +64,9 @@ func newSession(srv *Server, node Node, r *apiRequest, d document, properties ma
 		cfg = *node.Agent
 	}
 	s.agent = newAgent(s, cfg.withDefaults(), d.sessionType, properties)
+	s.up = newPipe(srv, s.atAgent, 0) // numbered once the session is on the list
+	s.up.hold = relayLimit
+	s.down = newPipe(srv, s.fromAgent, 0)
 	return s
 }
 
@@ -112,32 +119,49 @@ func (s *Session) ClientVersion() string {
 	return s.version
 }
 
-// BytesUp is how many bytes the agent has written to the port.
+// Connections is how many connections to the port the agent holds now.
+func (s *Session) Connections() int { return int(s.agent.connections.Load()) }
+
+// Dials is how many connections to the port the agent has made.
+func (s *Session) Dials() int64 { return s.agent.dials.Load() }
+
+// BytesUp is how many bytes the agent has written to the port, over all of its
+// connections.
 func (s *Session) BytesUp() int64 { return s.agent.up.Load() }
 
-// BytesDown is how many bytes the agent has read from the port.
+// BytesDown is how many bytes the agent has read from the port, likewise.
 func (s *Session) BytesDown() int64 { return s.agent.down.Load() }
 
 // End ends the session as the service does, with a reason for the user that
-// may be "": channel_closed goes to the client, after all that is on its way.
+// may be "": channel_closed goes to the client, after all that is on its way
+// there from the service.
 func (s *Session) End(reason string) {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
+	if !s.vanish() {
 		return
 	}
-	s.ended = true
-	s.tokens = nil
-	k := s.socket.Load()
-	close(s.done)
-	s.mu.Unlock()
 	s.srv.logf("%s: ended: %q", s.id, reason)
-	s.agent.stop()
-	if k != nil {
+	if k := s.socket.Load(); k != nil {
 		k.down.push(parcel{kind: service, data: s.serviceMessage(ssmproto.PausePublication, "")})
 		k.down.push(parcel{kind: service, data: s.serviceMessage(ssmproto.ChannelClosed, reason)})
 		k.down.push(parcel{kind: farewell})
 	}
+}
+
+// vanish ends the session without telling the client. It returns false if it
+// has ended before.
+func (s *Session) vanish() bool {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return false
+	}
+	s.ended = true
+	s.tokens = nil
+	close(s.done)
+	s.mu.Unlock()
+	s.stopIdle()
+	s.agent.stop()
+	return true
 }
 
 // serviceMessage is a frame with a message of the service's own, which has the
@@ -223,7 +247,7 @@ func (s *Session) admit(k *socket, m openMessage) (old *socket, err error) {
 	s.clientID, s.version = m.ClientId, m.ClientVersion
 	s.links.Add(1)
 	old = s.socket.Swap(k)
-	s.agent.start()
+	s.up.push(parcel{kind: linked})
 	return old, nil
 }
 
@@ -232,16 +256,51 @@ func (s *Session) detach(k *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.socket.CompareAndSwap(k, nil) {
-		s.agent.pause()
+		s.up.push(parcel{kind: unlinked})
 	}
 }
 
-// toClient sends frames to the client, if there is a socket, and loses them if
-// there is none. It blocks while more than limit bytes wait for the client to
-// read.
-func (s *Session) toClient(frames []byte, limit int) {
+// toAgent sends a batch of messages to the agent and leaves an empty one. It
+// blocks while the relay, or the agent, has too much.
+func (s *Session) toAgent(batch *[]byte) {
+	s.used()
+	if !s.up.slow.Load() {
+		s.agent.deliver(batch)
+		return
+	}
+	for m := range messages(*batch) {
+		s.up.push(parcel{kind: frame, data: m})
+	}
+	*batch = (*batch)[:0]
+}
+
+// atAgent is the end of the way to the agent. It may be called with s.mu held.
+func (s *Session) atAgent(p parcel) {
+	switch p.kind {
+	case linked:
+		s.agent.start()
+	case unlinked:
+		s.agent.pause()
+	default:
+		one := appendMessage(nil, p.data)
+		s.agent.deliver(&one)
+	}
+}
+
+// toClient sends the agent's frames to the client. It blocks while more than
+// limit bytes wait for the client to read.
+func (s *Session) toClient(frames []byte, limit int) { s.down.pushFrames(frames, limit) }
+
+// fromAgent is the end of the way from the agent. Frames go on to the client if
+// there is a socket, and are lost if there is none.
+func (s *Session) fromAgent(p parcel) {
+	if p.kind == farewell {
+		s.End("")
+		return
+	}
+	s.used()
 	if k := s.socket.Load(); k != nil {
-		k.down.pushFrames(frames, limit)
+		k.down.pushFrames(p.data, p.limit)
 	}
 }
 

@@ -42,10 +42,10 @@ type socket struct {
 	conn    *conn
 	ws      *websocket.Conn
 	session *Session
-	up      *pipe // to the agent
+	up      *pipe // from the client
 	down    *pipe // to the client
 
-	// The reader's alone: the message being read, and those for the agent,
+	// The reader's alone: the message being read, and those for the session,
 	// each after its length, until nothing is left to read without waiting.
 	message, batch []byte
 
@@ -107,7 +107,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 		written:  make(chan struct{}),
 	}
 	k.more.L, k.room.L = &k.mu, &k.mu
-	k.up = newPipe(s, k.toAgent, uint64(link)<<1)
+	k.up = newPipe(s, k.fromClient, uint64(link)<<1)
 	k.down = newPipe(s, k.toNetwork, uint64(link)<<1|1)
 	if f := s.faults.cutEach.Load(); f != nil && *f != nil {
 		k.cutAfter, k.cutHow = (*f)(link)
@@ -230,14 +230,14 @@ func (k *socket) read(p []byte) (int, error) {
 	}
 }
 
-// flushUp passes the batch on to the agent, or to what the path makes of it.
+// flushUp passes the batch on to the session, or to what the path makes of it.
 func (k *socket) flushUp() {
 	if len(k.batch) == 0 || k.hole.Load() || k.over.Load() {
 		k.batch = k.batch[:0]
 		return
 	}
 	if !k.up.slow.Load() {
-		k.session.agent.deliver(&k.batch)
+		k.session.toAgent(&k.batch)
 		return
 	}
 	for m := range messages(k.batch) {
@@ -246,19 +246,19 @@ func (k *socket) flushUp() {
 	k.batch = k.batch[:0]
 }
 
-// toAgent is the end of the way up.
-func (k *socket) toAgent(p parcel) {
+// fromClient is the end of the way from the client.
+func (k *socket) fromClient(p parcel) {
 	switch {
 	case k.hole.Load() || k.over.Load():
 	case p.kind == ping:
 		k.down.push(parcel{kind: service, data: appendControl(nil, websocket.PongMessage, p.data)})
 	default:
 		one := appendMessage(nil, p.data)
-		k.session.agent.deliver(&one)
+		k.session.toAgent(&one)
 	}
 }
 
-// toNetwork is the end of the way down.
+// toNetwork is the end of the way to the client.
 func (k *socket) toNetwork(p parcel) {
 	if p.kind == farewell {
 		k.farewell(websocket.CloseNormalClosure, "Bye")

@@ -7,10 +7,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,5 +189,70 @@ func replay(t *testing.T, lines []line, name string) {
 			t.Errorf("the end: %v", err)
 		}
 		return
+	}
+}
+
+// TestAgentForwardsAsInTheCaptures replays the client's side of the captures of
+// port forwarding and expects the agent's messages to be those of the capture,
+// in its order but for acknowledgements.
+func TestAgentForwardsAsInTheCaptures(t *testing.T) {
+	for name, parameters := range map[string]map[string][]string{
+		"mux-closed-port":    {"portNumber": {"19999"}, "localPortNumber": {"20013"}},
+		"mux-terminate-flag": {"portNumber": {"19002"}, "localPortNumber": {"20012"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			s, _ := newServer(t, Config{})
+			var dialled atomic.Bool
+			s.AddNode(Node{ID: nodeID, Dial: func(context.Context, string, string) (net.Conn, error) {
+				dialled.Store(true)
+				if name == "mux-closed-port" {
+					return nil, errors.New("connection refused")
+				}
+				near, far := net.Pipe()
+				go func() {
+					defer far.Close()
+					io.Copy(far, far)
+				}()
+				return near, nil
+			}})
+			c := startDocument(t, s, "AWS-StartPortForwardingSession", parameters)
+			var got, want []string
+			receive := func() {
+				if m := c.recv(); m.Type != ssmproto.Acknowledge {
+					c.ack(m)
+					got = append(got, fixed(t, m))
+				}
+			}
+			var flag ssmproto.Message
+			for _, l := range capture(t, name) {
+				m := l.message
+				switch {
+				case m.Type == ssmproto.OutputStreamData:
+					want = append(want, fixed(t, m))
+					for len(got) < len(want) {
+						receive()
+					}
+				case m.Type == ssmproto.InputStreamData && m.PayloadType == ssmproto.FlagPayload:
+					flag = m
+				case m.Type == ssmproto.InputStreamData:
+					c.ws.WriteMessage(websocket.BinaryMessage, l.frame)
+					if m.Sequence == 1 { // it keeps nothing until it is ready
+						eventually(t, "the agent dials", func() bool {
+							c.ws.WriteMessage(websocket.BinaryMessage, l.frame)
+							return dialled.Load()
+						})
+					}
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%q, want\n%q", got, want)
+			}
+			if c.session().Ended() {
+				t.Error("the session has ended before the flag")
+			}
+			c.write(&flag)
+			c.ended()
+		})
 	}
 }

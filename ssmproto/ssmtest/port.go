@@ -1,0 +1,153 @@
+package ssmtest
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+)
+
+// forwarding says whether the session is for the documents that forward a port,
+// not for ssh's.
+func (a *agent) forwarding() bool { return a.properties["type"] == localPortForwarding }
+
+// redials says whether the agent has one connection after the other.
+func (a *agent) redials() bool { return a.forwarding() && !a.multiplexes() }
+
+// dial connects to the port, or prepares for many connections to it, without
+// holding up the rest.
+func (a *agent) dial() {
+	a.phase = dialing
+	a.session.srv.wg.Go(func() {
+		var port io.ReadWriteCloser // nil: it could not
+		if a.multiplexes() {
+			port = a.serveMux()
+		} else if p, err := a.dialPort(); err == nil {
+			port = p
+		}
+		a.dialed <- port
+		if a.ctx.Err() == nil {
+			return
+		}
+		select { // run may be gone
+		case port := <-a.dialed:
+			if port != nil {
+				port.Close()
+			}
+		default:
+		}
+	})
+}
+
+// connect begins to carry bytes between client and port. It is nil if nothing
+// listens there.
+func (a *agent) connect(port io.ReadWriteCloser) {
+	if port == nil {
+		a.end()
+		return
+	}
+	pumped := make(chan struct{})
+	a.port, a.pumped = port, pumped
+	a.phase = connected
+	a.session.srv.wg.Go(func() {
+		defer close(pumped)
+		a.outbox.portLoop(port)
+		if a.redials() {
+			port.Close() // the client is not told; its next data is for the next connection
+		} else if a.ctx.Err() == nil && a.outbox.flushed(flushTime) {
+			a.end()
+		}
+	})
+}
+
+// writePort writes what is in order to the port.
+func (a *agent) writePort() {
+	for data := a.toPort; len(data) > 0; {
+		n, err := a.port.Write(data)
+		if err == nil {
+			break
+		}
+		data = data[n:]
+		a.port.Close() // its reader ends the session
+		if !a.redials() || !a.redial() {
+			break
+		}
+	}
+	a.toPort = a.toPort[:0]
+}
+
+// redial replaces a connection that is closed. Nothing else is handled
+// meanwhile.
+func (a *agent) redial() bool {
+	<-a.pumped
+	port, err := a.dialPort()
+	switch {
+	case err == nil:
+		a.connect(port)
+	case a.ctx.Err() == nil:
+		a.end()
+	}
+	return err == nil
+}
+
+// portConn is a connection of an agent's to its port, which ends with the agent
+// at the latest.
+type portConn struct {
+	net.Conn
+	a      *agent
+	once   sync.Once
+	forget func() bool // that the agent's end closes it
+}
+
+func (a *agent) dialPort() (*portConn, error) {
+	dial := a.session.node.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	host := a.properties["host"]
+	if host == "" {
+		host = "localhost"
+	}
+	conn, err := dial(a.ctx, "tcp", net.JoinHostPort(host, a.properties["portNumber"]))
+	if err != nil {
+		a.session.srv.logf("%s: %v", a.session.id, err)
+		return nil, err
+	}
+	a.dials.Add(1)
+	a.connections.Add(1)
+	p := &portConn{Conn: conn, a: a}
+	p.forget = context.AfterFunc(a.ctx, func() { p.close() })
+	return p, nil
+}
+
+// Read and Write count, and stand still while the agents are stalled.
+func (p *portConn) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	p.a.down.Add(int64(n))
+	if !p.a.running() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (p *portConn) Write(b []byte) (int, error) {
+	if !p.a.running() {
+		return 0, net.ErrClosed
+	}
+	n, err := p.Conn.Write(b)
+	p.a.up.Add(int64(n))
+	return n, err
+}
+
+func (p *portConn) Close() error {
+	p.forget()
+	return p.close()
+}
+
+func (p *portConn) close() (err error) {
+	p.once.Do(func() {
+		err = p.Conn.Close()
+		p.a.connections.Add(-1)
+	})
+	return err
+}
