@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,24 +94,80 @@ func newApp() *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
 	return &cli.App{
-		Name:                  "ssmpipe",
-		Usage:                 "ssh to private machines through AWS Session Manager",
-		Version:               version(),
-		HideHelpCommand:       true,
-		CustomAppHelpTemplate: appHelp,
-		OnUsageError:          usageError,
-		ExitErrHandler:        func(*cli.Context, error) {}, // run does it
+		Name:                      "ssmpipe",
+		Usage:                     "ssh to private machines through AWS Session Manager",
+		Version:                   version(),
+		HideHelpCommand:           true,
+		CustomAppHelpTemplate:     appHelp,
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              usageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage("unknown command %q", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{proxyCommand(), demoCommand()},
+		Commands: []*cli.Command{proxyCommand(), forwardCommand(), demoCommand()},
 	}
 }
 
 func usageError(_ *cli.Context, err error, _ bool) error { return usage("%v", err) }
+
+// sessionFlags are those of every command that opens sessions.
+func sessionFlags(verbose *int, more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "profile"},
+		&cli.StringFlag{Name: "region"},
+		&cli.StringFlag{Name: "document"},
+		&cli.StringFlag{Name: "reason"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second},
+		&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout},
+		&cli.DurationFlag{Name: "keepalive"},
+		&cli.BoolFlag{Name: "v", Count: verbose},
+	}, more...)
+}
+
+// sessionOptions reads them, and the target, which is the first argument.
+func sessionOptions(c *cli.Context, verbose int) (proxy.Options, error) {
+	o := proxy.Options{
+		Target:         c.Args().First(),
+		Document:       c.String("document"),
+		Reason:         c.String("reason"),
+		Profile:        c.String("profile"),
+		Region:         c.String("region"),
+		ConnectTimeout: c.Duration("connect-timeout"),
+		ResumeTimeout:  c.Duration("resume-timeout"),
+		KeepAlive:      c.Duration("keepalive"),
+		Alone:          true,
+		Notice:         say,
+		Log:            logger(verbose),
+	}
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return o, usage("options go before TARGET: %q", arg)
+		}
+	}
+	if o.ConnectTimeout < 0 || o.ResumeTimeout < 0 || o.KeepAlive < 0 {
+		return o, usage("a time cannot be negative")
+	}
+	if o.KeepAlive > 0 && o.KeepAlive < time.Second {
+		return o, usage("--keepalive is at least 1s")
+	}
+	return o, nil
+}
+
+// portNumber reads a port's number or name.
+func portNumber(text string) (string, error) {
+	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
+		return text, nil
+	}
+	n, err := net.LookupPort("tcp", text)
+	if err != nil || n == 0 {
+		return "", usage("%q is not a port", text)
+	}
+	return strconv.Itoa(n), nil
+}
 
 func proxyCommand() *cli.Command {
 	var verbose int
@@ -120,56 +177,119 @@ func proxyCommand() *cli.Command {
 		OnUsageError:           usageError,
 		UseShortOptionHandling: true,
 		HideHelpCommand:        true,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "profile"},
-			&cli.StringFlag{Name: "region"},
-			&cli.StringFlag{Name: "document", Value: proxy.DefaultDocument},
-			&cli.StringFlag{Name: "reason"},
-			&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second},
-			&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout},
-			&cli.BoolFlag{Name: "v", Count: &verbose},
-		},
+		Flags:                  sessionFlags(&verbose, &cli.StringFlag{Name: "via"}),
 		Action: func(c *cli.Context) error {
-			o := proxy.Options{
-				Target:         c.Args().Get(0),
-				Port:           "22",
-				Document:       c.String("document"),
-				Reason:         c.String("reason"),
-				Profile:        c.String("profile"),
-				Region:         c.String("region"),
-				ConnectTimeout: c.Duration("connect-timeout"),
-				ResumeTimeout:  c.Duration("resume-timeout"),
-				Alone:          true,
-				Notice:         say,
-				Log:            logger(verbose),
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
 			}
-			for _, arg := range c.Args().Slice() {
-				if strings.HasPrefix(arg, "-") {
-					return usage("options go before TARGET: %q", arg)
+			args := c.Args().Slice()
+			what := "TARGET"
+			if via := c.String("via"); via != "" {
+				what = "HOST"
+				o.Target = via
+				if o.Host = c.Args().First(); o.Host == "" && len(args) > 0 {
+					return usage("HOST is empty")
 				}
 			}
-			switch c.NArg() {
-			case 2:
-				o.Port = c.Args().Get(1)
+			o.Port = "22"
+			switch len(args) {
 			case 0:
-				return usage("proxy needs a TARGET")
+				return usage("proxy needs a %s", what)
 			case 1:
-			default:
-				return usage("proxy takes TARGET and PORT, not %q", c.Args().Slice())
-			}
-			if n, err := strconv.ParseUint(o.Port, 10, 16); err != nil || n == 0 {
-				if n, err := net.LookupPort("tcp", o.Port); err != nil || n == 0 {
-					return usage("%q is not a port", o.Port)
-				} else {
-					o.Port = strconv.Itoa(n)
+			case 2:
+				if o.Port, err = portNumber(args[1]); err != nil {
+					return err
 				}
-			}
-			if o.ConnectTimeout < 0 || o.ResumeTimeout < 0 {
-				return usage("a timeout cannot be negative")
+			default:
+				return usage("proxy takes %s and PORT, not %q", what, args)
 			}
 			return proxy.Stdio(c.Context, o, os.Stdin, os.Stdout)
 		},
 	}
+}
+
+func forwardCommand() *cli.Command {
+	var verbose int
+	var specs []proxy.Spec
+	spec := func(name string, parse func(string) (proxy.Spec, error)) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Action: func(_ *cli.Context, values []string) error {
+			for _, v := range values {
+				s, err := parse(v)
+				if err != nil {
+					return usage("%v", err)
+				}
+				specs = append(specs, s)
+			}
+			return nil
+		}}
+	}
+	return &cli.Command{
+		Name:                   "forward",
+		CustomHelpTemplate:     forwardHelp,
+		OnUsageError:           usageError,
+		UseShortOptionHandling: true,
+		HideHelpCommand:        true,
+		Flags: sessionFlags(&verbose,
+			spec("L", proxy.ParseLocal),
+			spec("D", proxy.ParseDynamic),
+			&cli.IntFlag{Name: "sessions", Value: 1},
+			&cli.BoolFlag{Name: "once"},
+			&cli.BoolFlag{Name: "exit-on-forward-failure"},
+			&cli.BoolFlag{Name: "json"},
+		),
+		Action: func(c *cli.Context) error {
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			f := proxy.ForwardOptions{
+				Options:       o,
+				Specs:         specs,
+				Sessions:      c.Int("sessions"),
+				Once:          c.Bool("once"),
+				ExitOnFailure: c.Bool("exit-on-forward-failure"),
+				Ready:         sayReady,
+			}
+			if c.Bool("json") {
+				f.Ready = printReady
+			}
+			switch {
+			case c.NArg() == 0:
+				return usage("forward needs a TARGET")
+			case c.NArg() > 1:
+				return usage("forward takes one TARGET, not %q", c.Args().Slice())
+			case len(specs) == 0:
+				return usage("forward needs -L or -D")
+			case f.Sessions < 1 || f.Sessions > 16:
+				return usage("--sessions is from 1 to 16")
+			}
+			return proxy.Forward(c.Context, f)
+		},
+	}
+}
+
+// sayReady tells people of a forward.
+func sayReady(l proxy.Listening) {
+	to := "where the client says (SOCKS5)"
+	if !l.Spec.Dynamic {
+		to = l.Spec.Destination()
+	}
+	say(fmt.Sprintf("forwarding %s to %s", l.Addr, to))
+}
+
+// printReady tells programs.
+func printReady(l proxy.Listening) {
+	line := struct {
+		Listen string `json:"listen"`
+		Host   string `json:"host,omitempty"`
+		Port   string `json:"port,omitempty"`
+		SOCKS  bool   `json:"socks,omitempty"`
+	}{l.Addr.String(), l.Spec.Host, l.Spec.Port, l.Spec.Dynamic}
+	if !l.Spec.Dynamic && line.Host == "" {
+		line.Host = "localhost"
+	}
+	json.NewEncoder(os.Stdout).Encode(line)
 }
 
 func demoCommand() *cli.Command {
@@ -229,6 +349,7 @@ const appHelp = `NAME
 
 SYNOPSIS
     ssmpipe proxy [OPTION]... TARGET [PORT]
+    ssmpipe forward [OPTION]... -L [BIND:]PORT:HOST:HOSTPORT... TARGET
     ssmpipe demo [-- COMMAND [ARG]...]
     ssmpipe --help | --version
 
@@ -248,6 +369,7 @@ DESCRIPTION
 
 COMMANDS
     proxy    connect stdin and stdout to a port of a machine
+    forward  make ports of a machine, or behind it, ports of this one
     demo     try it without an AWS account: a service, an agent and an SSH
              server in this process
 
@@ -272,6 +394,7 @@ const proxyHelp = `NAME
 
 SYNOPSIS
     ssmpipe proxy [OPTION]... TARGET [PORT]
+    ssmpipe proxy [OPTION]... --via TARGET HOST [PORT]
 
 DESCRIPTION
     Opens a Session Manager session to TARGET and pipes stdin to PORT there
@@ -285,14 +408,26 @@ DESCRIPTION
     TARGET is an EC2 instance (i-...), a managed node (mi-...) or a container
     (ecs:CLUSTER_TASKID_RUNTIMEID).
 
+    With --via the port is HOST's, which TARGET reaches and resolves. HOST needs
+    no agent, and TARGET neither sshd nor a key:
+
+        Host *.internal
+            ProxyCommand ssmpipe proxy --via i-0123456789abcdef0 %h %p
+
 OPTIONS
+    --via TARGET              the machine to go through
     --profile NAME            profile of the AWS configuration [$AWS_PROFILE]
     --region REGION           region of TARGET [$AWS_REGION]
-    --document NAME           session document (AWS-StartSSHSession)
+    --document NAME           session document (AWS-StartSSHSession; with --via
+                              AWS-StartPortForwardingSessionToRemoteHost)
     --reason TEXT             why, for the records of the account
     --connect-timeout TIME    how long connecting may take (30s); 0: no limit
     --resume-timeout TIME     how long to try to overcome one outage (10m0s);
                               0: no limit
+    --keepalive TIME          send something so often that the account's idle
+                              timeout does not end the session; it is there for
+                              a reason, so this is off. ssh has a way of its own:
+                              ServerAliveInterval
     -v                        tell on stderr what happens; -vv: all of it
 
     TIME is written as 90s, 10m or 1h30m.
@@ -302,6 +437,39 @@ OPTIONS
 EXIT STATUS
     0    the far side ended the stream, and all of it was written
     1    anything else; the last line on stderr says why and what to do
+    2    wrong usage
+`
+
+const forwardHelp = `NAME
+    ssmpipe forward - reach ports of a machine, and of hosts behind it, without ssh
+
+SYNOPSIS
+    ssmpipe forward [OPTION]... -L [BIND:]PORT:HOST:HOSTPORT... TARGET
+    ssmpipe forward [OPTION]... -D [BIND:]PORT TARGET
+
+DESCRIPTION
+    Listens on this machine and forwards each connection through TARGET, as
+    "ssh -L" and "ssh -D" do, but with neither sshd nor a key there. It stays up:
+    a session that ends is replaced, and the listeners stay meanwhile.
+
+    HOST is as TARGET sees it; localhost is TARGET itself. IPv6 addresses are
+    written in brackets. BIND is loopback if it is not given; * is all addresses.
+    PORT 0 chooses one that is free. Instead of [BIND:]PORT a path names a Unix
+    socket.
+
+OPTIONS
+    -L SPEC                   forward a port (may be repeated)
+    -D SPEC                   SOCKS5: clients say where to connect to
+    --sessions N              sessions for each destination, 1 to 16 (1); the
+                              agent sends less than 1 MB/s on each
+    --once                    end when a session has ended
+    --exit-on-forward-failure end if one of several cannot be listened on
+    --json                    print what is ready as JSON lines on stdout
+
+    and those of "ssmpipe proxy".
+
+EXIT STATUS
+    1    the last line on stderr says why
     2    wrong usage
 `
 

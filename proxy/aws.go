@@ -19,10 +19,11 @@ import (
 var ErrNoRegion = errors.New("no region")
 
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
-// the credentials. It ends with ctx; time during which a person is asked is
-// given back to the limit by hold.
-// The connection to the API that it has opened meanwhile is the caller's to drop.
-func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, w *warm, err error) {
+// the credentials. It ends with ctx, and what asks for credentials again later
+// with life; time during which a person is asked is given back to the limit by
+// hold. The connection to the API that it has opened meanwhile is the caller's
+// to drop.
+func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, w *warm, err error) {
 	var asking sync.Mutex // held while a person is asked
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
@@ -35,7 +36,7 @@ func loadConfig(ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Conf
 				asking.Lock()
 				defer asking.Unlock()
 				defer limit.hold()()
-				return askCode(ctx, aws.ToString(a.SerialNumber))
+				return askCode(life, aws.ToString(a.SerialNumber))
 			}
 		}),
 	}

@@ -35,7 +35,7 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	o.Log = slog.New(slog.DiscardHandler)
-	cfg, warm, err := loadConfig(context.Background(), &o, &timeLimit{})
+	cfg, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
 	defer warm.drop()
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestExpectedEndpoint(t *testing.T) {
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
 				var warm *warm
-				cfg, warm, _ = loadConfig(context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
+				cfg, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
 				defer warm.drop()
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {

@@ -36,10 +36,20 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// destinationError says to which of several destinations something did not work.
+type destinationError struct {
+	destination
+	error
+}
+
+func (e *destinationError) Error() string { return e.destination.String() + ": " + e.error.Error() }
+func (e *destinationError) Unwrap() error { return e.error }
+
 // cause shortens the SDK's account of a call to what the service said, or to
 // what kept the call from reaching it.
 func cause(err error) string {
 	var (
+		to     *destinationError
 		creds  *credentialsError
 		resume *ssmproto.ResumeError
 		api    smithy.APIError
@@ -47,6 +57,8 @@ func cause(err error) string {
 		op     *smithy.OperationError
 	)
 	switch {
+	case errors.As(err, &to):
+		return to.destination.String() + ": " + cause(to.error)
 	case errors.As(err, &creds):
 		return "no credentials: " + cause(creds.error)
 	case errors.As(err, &resume):
@@ -101,6 +113,9 @@ func (o *Options) next(err error) string {
 	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
 		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
 	case errors.Is(err, ssmproto.ErrNotConnected):
+		if o.Host != "" {
+			return fmt.Sprintf("check that something listens on %s, as seen from there", destination{o.Host, o.Port})
+		}
 		return fmt.Sprintf("check that something listens on port %s there", o.Port)
 	case errors.Is(err, ssmproto.ErrSessionEnded), errors.As(err, &closed):
 		return "connect again; an idle ssh is kept alive by ServerAliveInterval"

@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -21,14 +19,19 @@ import (
 // Options say what to connect to, and how.
 type Options struct {
 	Target   string // i-…, mi-… or ecs:CLUSTER_TASKID_RUNTIMEID
-	Port     string // on the target
-	Document string // "" means AWS-StartSSHSession
+	Host     string // behind the target; "" means the target itself
+	Port     string // there
+	Document string // "" means AWS's own
 	Reason   string // for the account's records; may be empty
 	Profile  string // of the AWS configuration; "" means the default
 	Region   string // "" means the profile's or the environment's
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
+
+	// KeepAlive is how often something is sent so that the service does not
+	// take the session for idle; 0 means never.
+	KeepAlive time.Duration
 
 	// Alone says that the process does nothing else, so that the Go runtime may
 	// be set for one stream.
@@ -37,9 +40,6 @@ type Options struct {
 	Notice func(string) // told one line at a time what a user should know; nil: nobody
 	Log    *slog.Logger // nil: nothing
 }
-
-// DefaultDocument is the session document that reaches a port for ssh.
-const DefaultDocument = "AWS-StartSSHSession"
 
 // noticeAfter is how long an outage lasts before the user is told: the
 // service's hourly disconnect is over long before.
@@ -91,46 +91,48 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 }
 
 // dial opens a session and its stream.
-func (o *Options) dial(ctx context.Context) (*ssmproto.Conn, error) {
-	target, err := resolve(ctx, o.Target)
-	if err != nil {
-		return nil, err
-	}
-	ctx, limit, stop := withTimeLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
+func (o *Options) dial(ctx context.Context) (net.Conn, error) {
+	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, warm, err := loadConfig(ctx, o, limit)
-	defer warm.drop()
+	c, err := o.newClient(ctx, limited, limit)
+	defer c.warm.drop()
 	if err != nil {
 		return nil, err
 	}
-	start := ssm.StartSessionInput{
-		Target:       &target,
-		DocumentName: aws.String(DefaultDocument),
-		Parameters:   map[string][]string{"portNumber": {o.Port}},
+	if o.Host == "" {
+		return c.open(limited, sshDocument, destination{port: o.Port})
 	}
-	if o.Document != "" {
-		start.DocumentName = &o.Document
+	conn, err := c.open(limited, "", destination{o.Host, o.Port})
+	if err != nil {
+		return nil, err
 	}
-	if o.Reason != "" {
-		start.Reason = &o.Reason
+	return o.only(conn)
+}
+
+// only makes conn's one connection.
+func (o *Options) only(conn *ssmproto.Conn) (net.Conn, error) {
+	l, err := newLane(conn, o.KeepAlive)
+	if err != nil {
+		conn.Close()
+		return nil, err
 	}
-	s := newSession(cfg, start)
-	s.log = o.Log
-	s.lingers = func(err error) {
-		o.Notice(printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
+	c := l.reserve()
+	if err := c.open(); err != nil {
+		l.close()
+		return nil, err
 	}
-	resumeTimeout := o.ResumeTimeout
-	if resumeTimeout == 0 {
-		resumeTimeout = -1
-	}
-	return ssmproto.Dial(ctx, s, &ssmproto.Config{
-		Transport:     transport(&cfg),
-		Endpoint:      s.expectedEndpoint(),
-		ResumeTimeout: resumeTimeout,
-		DataKey:       s.dataKey,
-		OnOutage:      o.tellOutage(),
-		Log:           o.Log,
-	})
+	return &onlyConn{c, l}, nil
+}
+
+// onlyConn takes its session with it.
+type onlyConn struct {
+	net.Conn
+	lane *lane
+}
+
+func (c *onlyConn) Close() error {
+	c.Conn.Close()
+	return c.lane.close()
 }
 
 // tellOutage returns what turns outages into notices: one line when it lasts,

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"net"
 )
 
 // ErrStdoutClosed says that whoever read our output has gone.
@@ -20,7 +19,7 @@ var ErrStdoutClosed = errors.New("the reader of stdout has gone")
 //
 // The goroutine that reads stdin ends with stdin, which for a process is its
 // own end: a read from a pipe cannot be called off everywhere.
-func serve(ctx context.Context, conn *ssmproto.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
+func serve(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
 	stdinDone := make(chan struct{})
 	go func() {
 		defer close(stdinDone)

@@ -53,6 +53,7 @@ var sections = []struct {
 	{"paths", (*bench).paths, false},
 	{"resume", (*bench).resume, false},
 	{"interactive", (*bench).interactive, false},
+	{"forward", (*bench).forward, false},
 	{"others", (*bench).others, true}, // fetches and runs programs of other people
 }
 

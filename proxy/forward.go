@@ -1,0 +1,356 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// ForwardOptions say what to forward. Options.Host and Port mean nothing here.
+type ForwardOptions struct {
+	Options
+	Specs    []Spec
+	Sessions int  // for each destination, 1 to 16; 0 means 1
+	Once     bool // end when a session has ended, instead of starting another
+
+	// ExitOnFailure ends everything if one of the Specs cannot be listened on.
+	// Otherwise those that can be are.
+	ExitOnFailure bool
+
+	Ready func(Listening) // told of each Spec once it is usable; nil: nobody
+}
+
+// Listening is a Spec that is ready.
+type Listening struct {
+	Spec Spec
+	Addr net.Addr // where it listens: the port may have been chosen
+}
+
+// ErrForward is wrapped by errors about what cannot be listened on.
+var ErrForward = errors.New("cannot listen")
+
+// Forward listens as o.Specs say and forwards what connects, through sessions
+// to o.Target, until ctx ends, or, with Once, a session does. Its error is for
+// the user's eyes. It leaves nothing behind and takes less than 2 s for that.
+func Forward(ctx context.Context, o ForwardOptions) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.Ready == nil {
+		o.Ready = func(Listening) {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*sharedTunnel), conns: make(map[net.Conn]bool)}
+	defer f.close()
+	return o.explain(f.run())
+}
+
+// forwarder is a run of Forward.
+type forwarder struct {
+	o      *ForwardOptions
+	client *client
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	tunnels   map[destination]*sharedTunnel
+	conns     map[net.Conn]bool
+	listeners []net.Listener
+}
+
+func (f *forwarder) run() error {
+	limited, limit, stop := f.o.connectLimit(f.ctx)
+	defer stop()
+	listeners, err := f.listen()
+	if err != nil {
+		return err
+	}
+	f.client, err = f.o.newClient(f.ctx, limited, limit)
+	defer f.client.warm.drop()
+	if err != nil {
+		return err
+	}
+	// All destinations are connected to at once, and all must be there.
+	for _, l := range listeners {
+		if !l.spec.Dynamic {
+			f.acquire(destination{l.spec.Host, l.spec.Port}) // until the end
+		}
+	}
+	for d, t := range f.tunnels {
+		if err := t.ready(limited); err != nil {
+			return &destinationError{d, err}
+		}
+	}
+	for _, l := range listeners {
+		for _, socket := range l.sockets {
+			f.wg.Go(func() { f.serve(socket, l.spec) })
+		}
+		f.o.Ready(Listening{l.spec, l.sockets[0].Addr()})
+	}
+	<-f.ctx.Done()
+	return context.Cause(f.ctx)
+}
+
+// listen listens on all Specs, or on those that it can.
+func (f *forwarder) listen() (list []listener, err error) {
+	for _, s := range f.o.Specs {
+		sockets, failed := listen(s)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(failed)))
+			continue
+		}
+		f.listeners = append(f.listeners, sockets...)
+		list = append(list, listener{s, sockets})
+	}
+	if err != nil && len(list) > 0 && !f.o.ExitOnFailure {
+		f.o.Notice(printable(err.Error()))
+		err = nil
+	}
+	return list, err
+}
+
+// serve takes in connections until the socket is closed.
+func (f *forwarder) serve(socket net.Listener, s Spec) {
+	for {
+		local, err := socket.Accept()
+		switch {
+		case err == nil:
+			f.wg.Go(func() { f.handle(local, s) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Out of descriptors, mostly: those that are open go on.
+			f.o.Notice(printable(fmt.Sprintf("%s: %v", s.Listen, shortOpError(err))))
+			select {
+			case <-time.After(time.Second):
+			case <-f.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// handle serves one connection of a program's.
+func (f *forwarder) handle(local net.Conn, s Spec) {
+	if !f.track(local) {
+		return
+	}
+	defer f.untrack(local)
+	d := destination{s.Host, s.Port}
+	if s.Dynamic {
+		var err error
+		if d, err = acceptSOCKS(local); err != nil {
+			local.Close()
+			f.o.Log.Info("SOCKS", "err", err)
+			return
+		}
+	}
+	t := f.acquire(d)
+	defer f.release(d, t)
+	far, err := f.dial(t, s)
+	if s.Dynamic {
+		reply := byte(socksOK)
+		if err != nil {
+			reply = socksFailure
+		}
+		// That the agent could connect is not known yet: it tells only failures.
+		replySOCKS(local, reply)
+	}
+	if err == nil {
+		err = relay(local, far)
+	} else {
+		abort(local)
+	}
+	if err != nil && f.ctx.Err() == nil {
+		f.lost(d, err)
+	}
+}
+
+// dial opens a connection through t. Where a session is kept up it waits for
+// that; one that is started on demand may fail.
+func (f *forwarder) dial(t *sharedTunnel, s Spec) (net.Conn, error) {
+	ctx, _, stop := f.o.connectLimit(f.ctx)
+	defer stop()
+	if s.Dynamic {
+		if err := t.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return t.dial(ctx)
+}
+
+// lost tells what became of a connection.
+func (f *forwarder) lost(d destination, err error) {
+	var api smithy.APIError
+	switch {
+	case errors.Is(err, ssmproto.ErrNotConnected):
+		f.o.Notice(printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d)))
+	case errors.As(err, &api), errors.Is(err, errConnectTimeout):
+		f.o.Notice(f.o.explain(&destinationError{d, err}).Error())
+	default:
+		f.o.Log.Info("connection ended", "to", d.String(), "err", err)
+	}
+}
+
+// track notes an open connection, or closes it if it comes too late.
+func (f *forwarder) track(c net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		c.Close()
+		return false
+	}
+	f.conns[c] = true
+	return true
+}
+
+func (f *forwarder) untrack(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// sharedTunnel is a tunnel and how many use it: a listener counts as one.
+type sharedTunnel struct {
+	tunnel
+	users int
+	idle  *time.Timer // runs while nobody does
+}
+
+// idleTunnel is how long a tunnel that was started on demand stays unused.
+const idleTunnel = 2 * time.Minute
+
+// acquire returns the tunnel to d, which is started if there is none. release
+// must be called.
+func (f *forwarder) acquire(d destination) *sharedTunnel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.tunnels[d]
+	if t == nil {
+		t = &sharedTunnel{tunnel: tunnel{
+			open: func(ctx context.Context) (*ssmproto.Conn, error) {
+				limited, _, stop := f.o.connectLimit(ctx)
+				defer stop()
+				return f.client.open(limited, "", d)
+			},
+			keepAlive: f.o.KeepAlive,
+			log:       f.o.Log.Info,
+			changed:   f.tellState(d),
+		}}
+		t.run(f.ctx, max(f.o.Sessions, 1))
+		f.tunnels[d] = t
+	}
+	if t.users++; t.idle != nil {
+		t.idle.Stop()
+	}
+	return t
+}
+
+// release ends the use of t, which leads to d. A tunnel that nobody uses is
+// closed after a while, or at once if it is down.
+func (f *forwarder) release(d destination, t *sharedTunnel) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t.users--; t.users > 0 || f.ctx.Err() != nil {
+		return
+	}
+	wait := idleTunnel
+	if !t.up() {
+		wait = 0
+	}
+	t.idle = time.AfterFunc(wait, func() {
+		f.mu.Lock()
+		unused := t.users == 0 && f.tunnels[d] == t && f.ctx.Err() == nil // else close does it
+		if unused {
+			delete(f.tunnels, d)
+			f.wg.Add(1)
+		}
+		f.mu.Unlock()
+		if unused {
+			defer f.wg.Done()
+			t.close()
+		}
+	})
+}
+
+// tellState returns what tells of a tunnel's changes: that it is down, why it
+// stays down, once for each reason, and that it is up again.
+func (f *forwarder) tellState(d destination) func(tunnelState, error) {
+	var mu sync.Mutex
+	began, told := false, ""
+	return func(s tunnelState, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case s == tunnelUp && told != "":
+			f.o.Notice(fmt.Sprintf("%s: connected to %s again", f.o.Target, d))
+			told = ""
+		case s == tunnelUp:
+			began = true
+		case !began: // run tells
+		case f.o.Once:
+			f.cancel(fmt.Errorf("the session to %s ended: %s", d, endCause(err)))
+		case s == tunnelDown:
+			told = "ended"
+			f.o.Notice(printable(fmt.Sprintf("%s: the session to %s ended (%s); starting another", f.o.Target, d, endCause(err))))
+		case told != cause(err):
+			told = cause(err)
+			f.o.Notice(printable(f.o.explain(&destinationError{d, err}).Error() + "; trying again"))
+		}
+	}
+}
+
+// endCause says why a session ended, in a few words.
+func endCause(err error) string {
+	var closed *ssmproto.ClosedError
+	switch {
+	case errors.As(err, &closed):
+		return closed.Reason
+	case err == nil, errors.Is(err, io.EOF):
+		return "by the far side"
+	}
+	return cause(err)
+}
+
+// close ends everything, listeners first.
+func (f *forwarder) close() {
+	f.cancel(nil)
+	for _, l := range f.listeners {
+		l.Close()
+	}
+	f.mu.Lock()
+	for c := range f.conns {
+		abort(c)
+	}
+	f.mu.Unlock()
+	f.closeTunnels() // which ends the connections through them
+	f.wg.Wait()
+	f.closeTunnels() // what came in between
+}
+
+func (f *forwarder) closeTunnels() {
+	f.mu.Lock()
+	tunnels := slices.Collect(maps.Values(f.tunnels))
+	f.mu.Unlock()
+	var all sync.WaitGroup
+	for _, t := range tunnels {
+		all.Go(t.close)
+	}
+	all.Wait()
+}

@@ -1,0 +1,124 @@
+package proxy_test
+
+import (
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// TestForwardReboot: the instance goes away under open connections and comes
+// back; what is then asked of the forward is answered.
+func TestForwardReboot(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("web.internal:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "--resume-timeout", "2s", "-L", "0:web.internal:80")
+	open, err := net.Dial("tcp", f.ready[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	open.Write([]byte("x"))
+	if _, err := io.ReadFull(open, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	back := b.Reboot(node1)
+	open.Write([]byte("is anybody there?"))
+	open.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := open.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes from an instance that is off", n)
+	} else if isTimeout(err) {
+		t.Error("the connection is still open")
+	}
+	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "TargetNotConnected") })
+	answered := make(chan error, 1)
+	go func() { answered <- ask(f.ready[0], "after the reboot") }() // waits for the session
+	back()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if said := f.said(); strings.Count(said, "\n") > 3 {
+		t.Errorf("stderr %q", said)
+	}
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := err.(net.Error)
+	return ok && timeout.Timeout()
+}
+
+// TestKeepAlive: an idle session that is kept alive outlives the idle timeout,
+// and one that is not does not, with new agents and with old ones.
+func TestKeepAlive(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"3.3.0.0", "3.0.100.0"} {
+		b := newBastion(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: version}, IdleTimeout: 3 * time.Second})
+		b.put("web.internal:80", serveTCP(t, echo))
+		idle := b.forward(t, 1, "--once", "-L", "0:web.internal:80")
+		kept := b.forward(t, 1, "--once", "--keepalive", "1s", "-L", "0:web.internal:80")
+		select {
+		case <-idle.ended:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the idle session is not ended: the test shows nothing")
+		}
+		if !strings.Contains(idle.said(), "inactivity") {
+			t.Errorf("stderr %q", idle.said())
+		}
+		time.Sleep(4 * time.Second) // more than the timeout, since the other's end
+		if err := ask(kept.ready[0], "still there"); err != nil {
+			t.Errorf("agent %s: %v; stderr %q", version, err, kept.said())
+		}
+		kept.end()
+	}
+}
+
+// TestForwardDenied: one document is not allowed.
+func TestForwardDenied(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("web.internal:80", serveTCP(t, echo))
+	b.put("localhost:80", serveTCP(t, echo))
+	b.Deny("AWS-StartPortForwardingSessionToRemoteHost")
+	f := b.tryForward(t, "-L", "0:web.internal:80", "-L", "0:localhost:80")
+	if err := f.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		f.Wait()
+		close(f.ended)
+	}()
+	f.wantEnd(t, 1, "web.internal:80: AccessDenied")
+	if strings.Count(f.said(), "\n") != 1 || !strings.Contains(f.said(), "permission") {
+		t.Errorf("stderr %q", f.said())
+	}
+	// By SOCKS it is one connection's matter.
+	f = b.forward(t, 1, "-D", "0")
+	curl := need(t, "curl")
+	cmd := exec.Command(curl, "--silent", "--show-error", "--max-time", "20", "--proxy", "socks5h://"+f.ready[0], "http://web.internal/")
+	if r := run(t, cmd, nil); r.status != 97 && r.status != 7 {
+		t.Errorf("curl: status %d, %s", r.status, r.stderr)
+	}
+	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "AccessDenied") })
+}
+
+// TestForwardTargetGone: it is not there from the beginning.
+func TestForwardTargetGone(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	back := b.Reboot(node1)
+	defer back()
+	f := b.tryForward(t, "-L", "0:web.internal:80")
+	if err := f.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		f.Wait()
+		close(f.ended)
+	}()
+	f.wantEnd(t, 1, "TargetNotConnected")
+}

@@ -1,0 +1,208 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// table returns rows for COPY, about n bytes of them.
+func table(n int) []byte {
+	var b bytes.Buffer
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "%d\t%x\n", i, [4]uint64{r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64()})
+	}
+	return b.Bytes()
+}
+
+// copyTable sends rows to the database and fetches them again.
+func copyTable(t *testing.T, address string, rows []byte) {
+	t.Helper()
+	psql := func(stdin io.Reader, command string) []byte {
+		return succeed(t, pg(t, address, "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", command), stdin)
+	}
+	psql(nil, "CREATE TABLE rows (id int, text text)")
+	psql(bytes.NewReader(rows), "COPY rows FROM STDIN")
+	equal(t, "the table", psql(nil, "COPY (SELECT * FROM rows ORDER BY id) TO STDOUT"), rows)
+	psql(nil, "DROP TABLE rows")
+}
+
+// pgbench runs ten clients for a while.
+func pgbench(t *testing.T, address string, seconds int) {
+	t.Helper()
+	if r := run(t, pg(t, address, "pgbench", "-i", "-q", "postgres"), nil); r.status != 0 {
+		t.Fatalf("pgbench -i: %s", r.stderr)
+	}
+	r := run(t, pg(t, address, "pgbench", "-n", "-c", "10", "-T", fmt.Sprint(seconds), "postgres"), nil)
+	if r.status != 0 || !strings.Contains(string(r.stdout), "number of failed transactions: 0 ") {
+		t.Errorf("pgbench: status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	for line := range strings.Lines(string(r.stdout)) {
+		if strings.HasPrefix(line, "tps") || strings.HasPrefix(line, "latency") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
+func redisBenchmark(t *testing.T, address string, requests int) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(address)
+	r := run(t, exec.Command(need(t, "redis-benchmark"), "-h", "127.0.0.1", "-p", port, "-c", "50",
+		"-n", fmt.Sprint(requests), "-t", "ping,set,get,lrange_100", "-q"), nil)
+	out := string(r.stdout) + r.stderr
+	if r.status != 0 || strings.Contains(strings.ToLower(out), "error") || strings.Count(out, "requests per second") < 5 {
+		t.Errorf("redis-benchmark: status %d\n%s", r.status, out)
+	}
+}
+
+// sizes are smaller where everything is slow.
+func sizes() (copied, seconds, requests int) {
+	if testing.Short() || raceEnabled() {
+		return 20 << 20, 2, 2000
+	}
+	return 200 << 20, 10, 20000
+}
+
+func TestForwardPostgres(t *testing.T) {
+	t.Parallel()
+	copied, seconds, _ := sizes()
+	b := newBastion(t, noSleep)
+	b.put("db.internal:5432", startPostgres(t))
+	f := b.forward(t, 1, "-L", "0:db.internal:5432")
+	copyTable(t, f.ready[0], table(copied))
+	pgbench(t, f.ready[0], seconds)
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	if f.said() != "" {
+		t.Errorf("stderr %q", f.said())
+	}
+}
+
+func TestForwardRedis(t *testing.T) {
+	t.Parallel()
+	_, _, requests := sizes()
+	b := newBastion(t, noSleep)
+	b.put("cache:6379", startRedis(t))
+	f := b.forward(t, 1, "-L", "0:cache:6379")
+	redisBenchmark(t, f.ready[0], requests)
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+}
+
+// TestLocalForwardDatabases: the same through ssh's own forwarding.
+func TestLocalForwardDatabases(t *testing.T) {
+	t.Parallel()
+	copied, seconds, requests := sizes()
+	r := newSSHRig(t, fast)
+	postgres, redis := startPostgres(t), startRedis(t)
+	pgLocal, redisLocal := freePort(t), freePort(t)
+	ssh := r.command(t, "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", pgLocal+":"+postgres, "-L", redisLocal+":"+redis, node1)
+	start(t, ssh)
+	waitFor(t, "ssh's forwards", func() bool {
+		c, err := net.Dial("tcp", redisLocal)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	copyTable(t, pgLocal, table(copied))
+	pgbench(t, pgLocal, seconds)
+	redisBenchmark(t, redisLocal, requests)
+	ssh.Process.Kill()
+	ssh.Wait()
+}
+
+// TestForwardUnderFaults: databases notice nothing of a bad network.
+func TestForwardUnderFaults(t *testing.T) {
+	t.Parallel()
+	_, seconds, requests := sizes()
+	b := newBastion(t, ssmtest.Config{TLS: true, Agent: ssmtest.Agent{NoSleep: true}})
+	b.put("db.internal:5432", startPostgres(t))
+	b.put("cache:6379", startRedis(t))
+	f := b.forward(t, 2, "-L", "0:db.internal:5432", "-L", "0:cache:6379")
+	stop := make(chan struct{})
+	var faults sync.WaitGroup
+	faults.Go(func() {
+		bad := ssmtest.Path{Drop: 0.01, Duplicate: 0.01, Reorder: 0.03}
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				b.SetPath(ssmtest.Path{}, ssmtest.Path{})
+				return
+			case <-time.After(time.Second):
+			}
+			b.Cut(ssmtest.Cut(n % 3))
+			switch n % 4 {
+			case 0:
+				b.SetPath(bad, bad)
+			case 2:
+				b.SetPath(ssmtest.Path{}, ssmtest.Path{})
+			}
+		}
+	})
+	var loads sync.WaitGroup
+	loads.Go(func() {
+		copyTable(t, f.ready[0], table(4<<20))
+		pgbench(t, f.ready[0], seconds)
+	})
+	loads.Go(func() { redisBenchmark(t, f.ready[1], requests/10) })
+	loads.Wait()
+	close(stop)
+	faults.Wait()
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	links := 0
+	for _, s := range b.Sessions() {
+		links += s.Links()
+	}
+	if links < 5 {
+		t.Errorf("%d links: nothing was cut", links)
+	}
+}
+
+// TestForwardWebPage: what a browser does, with more connections at once.
+func TestForwardWebPage(t *testing.T) {
+	t.Parallel()
+	curl := need(t, "curl")
+	const assets = 60
+	b := newBastion(t, noSleep)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := uint64(len(r.URL.Path))
+		w.Write(random(int(n)*1000, n))
+	}))
+	t.Cleanup(web.Close)
+	b.put("web:80", web.Listener.Addr().String())
+	f := b.forward(t, 2, "-L", "0:web:80", "-D", "0")
+	for name, args := range map[string][]string{
+		"forward": {},
+		"SOCKS":   {"--proxy", "socks5h://" + f.ready[1]},
+	} {
+		dir := t.TempDir()
+		base := "http://" + f.ready[0]
+		if len(args) > 0 {
+			base = "http://web"
+		}
+		args = append(args, "--silent", "--show-error", "--fail", "--parallel", "--parallel-max", fmt.Sprint(assets))
+		for n := range assets {
+			args = append(args, base+"/"+strings.Repeat("a", n), "-o", filepath.Join(dir, fmt.Sprint(n)))
+		}
+		// Silent it is not, with --parallel.
+		if r := run(t, exec.Command(curl, args...), nil); r.status != 0 {
+			t.Errorf("%s: curl's status is %d", name, r.status)
+		}
+		for n := range assets {
+			equal(t, fmt.Sprint(name, " asset ", n), readFile(t, filepath.Join(dir, fmt.Sprint(n))), random((n+1)*1000, uint64(n+1)))
+		}
+	}
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+}

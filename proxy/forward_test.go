@@ -1,0 +1,372 @@
+package proxy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+var noSleep = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
+
+func TestForward(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("localhost:7", serveTCP(t, echo))
+	b.put("db.internal:5432", serveTCP(t, func(c net.Conn) { io.WriteString(c, "I am the database") }))
+	socket := filepath.Join(t.TempDir(), "s")
+	f := b.forward(t, 3, "-L", "0:localhost:7", "-L", "0:db.internal:5432", "-L", socket+":db.internal:5432")
+	if err := ask(f.ready[0], strings.Repeat("hello ", 100000)); err != nil {
+		t.Error(err)
+	}
+	for network, address := range map[string]string{"tcp": f.ready[1], "unix": socket} {
+		c, err := net.Dial(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); string(got) != "I am the database" || err != nil {
+			t.Errorf("%s: %q, %v", network, got, err)
+		}
+		c.Close()
+	}
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v", info.Mode(), err)
+	}
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	documents := map[string]int{}
+	for _, s := range b.Sessions() {
+		documents[s.Document()]++
+	}
+	if documents["AWS-StartPortForwardingSession"] != 1 || documents["AWS-StartPortForwardingSessionToRemoteHost"] != 1 {
+		t.Errorf("sessions: %v", documents) // one for each destination
+	}
+	begun := time.Now()
+	f.Process.Signal(syscall.SIGINT)
+	f.wantEnd(t, 1, "")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// TestForwardRefused: it is told to the one connection it belongs to, and to
+// the user.
+func TestForwardRefused(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 2, "-L", "0:web:80", "-L", "0:nobody:80")
+	c, err := net.Dial("tcp", f.ready[1])
+	if err == nil { // it may be reset as soon as that
+		defer c.Close()
+		c.Write([]byte("hello"))
+		_, err = io.ReadAll(c)
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the refused connection ended with %v", err)
+	}
+	waitFor(t, "word of the refusal", func() bool { return strings.Contains(f.said(), "nobody:80 refused") })
+	if err := ask(f.ready[0], "still there"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestForwardMany: many connections at once, and in a row, leave nothing.
+func TestForwardMany(t *testing.T) {
+	t.Parallel()
+	inARow, atOnce := 1000, 200
+	if testing.Short() || raceEnabled() {
+		inARow, atOnce = 200, 100
+	}
+	b := newBastion(t, noSleep)
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "-L", "0:web:80")
+	files := func() int {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.Process.Pid))
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(list)
+	}
+	if err := ask(f.ready[0], "first"); err != nil {
+		t.Fatal(err)
+	}
+	before := files()
+	for n := range inARow {
+		if err := ask(f.ready[0], fmt.Sprint("number ", n)); err != nil {
+			t.Fatalf("connection %d: %v", n, err)
+		}
+	}
+	var wg sync.WaitGroup
+	for n := range atOnce {
+		wg.Go(func() {
+			if err := ask(f.ready[0], strings.Repeat(fmt.Sprint(n, " "), 2000)); err != nil {
+				t.Errorf("connection %d of many: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	waitFor(t, "end of ours", func() bool { return files() <= before })
+	if n := b.live(); n != 1 {
+		t.Errorf("%d sessions for one destination", n)
+	}
+}
+
+// TestForwardHalfClose: a program that has said all it has to say still gets
+// its answer.
+func TestForwardHalfClose(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	answer := make(chan struct{})
+	b.put("slow:1", serveTCP(t, func(c net.Conn) {
+		c.Read(make([]byte, 100))
+		<-answer
+		c.Write(random(1<<20, 5))
+	}))
+	f := b.forward(t, 1, "-L", "0:slow:1")
+	c, err := net.Dial("tcp", f.ready[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte("question"))
+	c.(*net.TCPConn).CloseWrite()
+	waitFor(t, "the question there", func() bool { return b.connections() == 1 })
+	close(answer)
+	got, err := io.ReadAll(c)
+	if err != nil {
+		t.Error(err)
+	}
+	equal(t, "the answer", got, random(1<<20, 5))
+	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+}
+
+// TestForwardStuckProgram: one that does not read what has come for it stops
+// nobody else, on the session that it shares with them, and gets the rest when
+// it reads on.
+func TestForwardStuckProgram(t *testing.T) {
+	t.Parallel()
+	const size = 24 << 20
+	b := newBastion(t, noSleep)
+	b.put("files:80", serveTCP(t, func(c net.Conn) {
+		seed := make([]byte, 1)
+		if _, err := io.ReadFull(c, seed); err == nil {
+			c.Write(random(size, uint64(seed[0])))
+		}
+	}))
+	f := b.forward(t, 1, "-L", "0:files:80")
+	fetch := func(n byte) net.Conn {
+		c, err := net.Dial("tcp", f.ready[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte{n})
+		return c
+	}
+	stuck := fetch(0)
+	defer stuck.Close()
+	first := make([]byte, 1<<20)
+	if _, err := io.ReadFull(stuck, first); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := byte(1); n < 10; n++ {
+		wg.Go(func() {
+			c := fetch(n)
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(2 * time.Minute))
+			got, err := io.ReadAll(c)
+			if err != nil {
+				t.Error(err)
+			}
+			equal(t, fmt.Sprint("download ", n), got, random(size, uint64(n)))
+		})
+	}
+	wg.Wait()
+	stuck.SetDeadline(time.Now().Add(2 * time.Minute))
+	rest, err := io.ReadAll(stuck)
+	if err != nil {
+		t.Error(err)
+	}
+	equal(t, "what had been stuck", append(first, rest...), random(size, 0))
+}
+
+// TestForwardOvertakesAStuckSession: a session that stands still is left to
+// those who are on it.
+func TestForwardOvertakesAStuckSession(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("zeros:80", serveTCP(t, func(c net.Conn) {
+		for buf := make([]byte, 64<<10); ; {
+			if _, err := c.Write(buf); err != nil {
+				return
+			}
+		}
+	}))
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "-L", "0:zeros:80")
+	stuck, err := net.Dial("tcp", f.ready[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	waitFor(t, "session that stands still", func() bool {
+		before := b.Sessions()[0].BytesDown()
+		time.Sleep(300 * time.Millisecond)
+		return before > 0 && b.Sessions()[0].BytesDown() == before
+	})
+	c, err := net.Dial("tcp", f.ready[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	if n := b.live(); n != 2 {
+		t.Errorf("%d sessions, not 2", n)
+	}
+}
+
+// TestForwardWider: eight downloads over eight sessions, each at the agent's
+// pace.
+func TestForwardWider(t *testing.T) {
+	if raceEnabled() {
+		t.Skip("the race detector is slower than eight agents")
+	}
+	b := newBastion(t, ssmtest.Config{})
+	const size = 1 << 20
+	b.put("files:80", serveTCP(t, func(c net.Conn) { c.Write(random(size, 1)) }))
+	fetch := func(f *forwarding, n int) time.Duration {
+		var wg sync.WaitGroup
+		begun := time.Now()
+		for range n {
+			wg.Go(func() {
+				c, err := net.Dial("tcp", f.ready[0])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				got, err := io.ReadAll(c)
+				if err != nil {
+					t.Error(err)
+				}
+				equal(t, "download", got, random(size, 1))
+			})
+		}
+		wg.Wait()
+		return time.Since(begun)
+	}
+	f := b.forward(t, 1, "-L", "0:files:80", "--sessions", "8")
+	waitFor(t, "eight sessions", func() bool { return b.live() == 8 })
+	one := fetch(f, 1)
+	eight := fetch(f, 8)
+	used := 0
+	for _, s := range b.Sessions() {
+		if s.BytesDown() > 0 {
+			used++
+		}
+	}
+	// The time depends on the machine; that they are spread does not.
+	t.Logf("one: %v, eight: %v, ratio of rates %.1f", one, eight, 8*one.Seconds()/eight.Seconds())
+	if used != 8 {
+		t.Errorf("%d sessions carried something, not 8", used)
+	}
+}
+
+// TestForwardStaysUp: the listener outlives sessions.
+func TestForwardStaysUp(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "-L", "0:web:80")
+	open, err := net.Dial("tcp", f.ready[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	open.Write([]byte("x"))
+	if _, err := io.ReadFull(open, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	b.Sessions()[0].End("Your session timed out due to inactivity.")
+	open.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadAll(open); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a connection outlives its session")
+	}
+	if err := ask(f.ready[0], "again"); err != nil {
+		t.Errorf("after the session's end: %v", err)
+	}
+	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "connected to web:80 again") })
+	if lines := strings.Split(strings.TrimSpace(f.said()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "inactivity") {
+		t.Errorf("stderr %q", f.said())
+	}
+}
+
+func TestForwardOnce(t *testing.T) {
+	t.Parallel()
+	b := newBastion(t, noSleep)
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "--once", "-L", "0:web:80")
+	b.Sessions()[0].End("maximum duration")
+	f.wantEnd(t, 1, "maximum duration")
+}
+
+// TestForwardErrors: what keeps it from starting is said in one line.
+func TestForwardErrors(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for _, tt := range []struct {
+		args   []string
+		status int
+		text   string
+	}{
+		{[]string{"-L", port + ":web:80"}, 1, "address already in use"},
+		{[]string{"--exit-on-forward-failure", "-L", "0:web:80", "-L", port + ":web:80"}, 1, "address already in use"},
+		{[]string{"-L", "80:web"}, 2, "bad forwarding specification"},
+		{[]string{"-D", "x"}, 2, "bad forwarding specification"},
+		{[]string{}, 2, "-L or -D"},
+		{[]string{"-L", "0:web:80", "--sessions", "17"}, 2, "--sessions"},
+		{[]string{"-L", "0:web:80", "--keepalive", "1ms"}, 2, "--keepalive"},
+	} {
+		b := newBastion(t, noSleep)
+		f := b.tryForward(t, tt.args...)
+		if err := f.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			f.Wait()
+			close(f.ended)
+		}()
+		f.wantEnd(t, tt.status, tt.text)
+	}
+	// Without --exit-on-forward-failure those that can are listened on.
+	b := newBastion(t, noSleep)
+	b.put("web:80", serveTCP(t, echo))
+	f := b.forward(t, 1, "-L", port+":web:80", "-L", "0:web:80")
+	if err := ask(f.ready[0], "hello"); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(f.said(), "address already in use") {
+		t.Errorf("stderr %q", f.said())
+	}
+}

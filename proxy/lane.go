@@ -1,0 +1,184 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// heldAfter is for how long a program may not read what has come for it before
+// its session counts as held up. smux has no flow control by connection, so the
+// others on that session may soon wait for it.
+const heldAfter = time.Second
+
+// lane is one session that carries connections: many, or, with an old agent,
+// one after the other.
+type lane struct {
+	conn *ssmproto.Conn
+	mux  *ssmproto.Mux // nil: one after the other
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	busy    map[*laneConn]bool
+	closing int    // connections of an old agent's that are not over yet
+	freed   func() // told when a connection has ended
+}
+
+func newLane(conn *ssmproto.Conn, keepAlive time.Duration) (*lane, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &lane{conn: conn, stop: stop, busy: make(map[*laneConn]bool), freed: func() {}}
+	if conn.Multiplexed() {
+		var err error
+		l.mux, err = ssmproto.NewMux(conn, keepAlive)
+		return l, err
+	}
+	if keepAlive > 0 {
+		l.wg.Go(func() { sendKeepAlive(ctx, conn, keepAlive) })
+	}
+	return l, nil
+}
+
+// sendKeepAlive sends flags of a value that no agent knows, so that all ignore
+// it, until ctx ends.
+func sendKeepAlive(ctx context.Context, conn *ssmproto.Conn, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			conn.SendFlag(0)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// load returns how many connections there are, whether there is room for
+// another, and whether a program that does not read holds them up.
+func (l *lane) load() (connections int, room, heldUp bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now().UnixNano()
+	for c := range l.busy {
+		since := c.writing.Load()
+		heldUp = heldUp || since > 0 && now-since > int64(heldAfter)
+	}
+	return len(l.busy), l.mux != nil || len(l.busy)+l.closing == 0, heldUp
+}
+
+// reserve takes the place of a connection, which is opened by open.
+func (l *lane) reserve() *laneConn {
+	c := &laneConn{lane: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy[c] = true
+	return c
+}
+
+// open opens the connection, or gives its place back.
+func (c *laneConn) open() error {
+	l := c.lane
+	if l.mux == nil {
+		c.Conn = l.conn
+		return nil
+	}
+	conn, err := l.mux.Open()
+	if err != nil {
+		l.mu.Lock()
+		delete(l.busy, c)
+		l.mu.Unlock()
+		return err
+	}
+	c.Conn = conn
+	return nil
+}
+
+// close ends the session and all connections over it.
+func (l *lane) close() error {
+	l.stop()
+	var err error
+	if l.mux != nil {
+		err = l.mux.Close()
+	} else {
+		err = l.conn.Close()
+	}
+	l.wg.Wait()
+	return err
+}
+
+// laneConn is a connection over a lane.
+type laneConn struct {
+	net.Conn
+	lane    *lane
+	once    sync.Once
+	writing atomic.Int64 // since when a program has not taken what has come, ns; 0: it has
+}
+
+// Close ends the connection, and leaves the session for the next.
+func (c *laneConn) Close() error {
+	var err error
+	c.once.Do(func() {
+		l := c.lane
+		if l.mux != nil {
+			err = c.Conn.Close()
+		}
+		l.mu.Lock()
+		delete(l.busy, c)
+		if l.mux == nil {
+			l.closing++
+			l.wg.Go(func() { l.disconnect() })
+		}
+		l.mu.Unlock()
+		l.freed()
+	})
+	return err
+}
+
+// quiet is how long nothing may come before what an old agent's port has sent
+// is over.
+const quiet = 200 * time.Millisecond
+
+// disconnect makes an old agent close its connection; it dials again for the
+// next. What comes until then belongs to nobody.
+func (l *lane) disconnect() {
+	l.conn.SendFlag(ssmproto.DisconnectToPort)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	acked := make(chan struct{})
+	go func() {
+		defer close(acked)
+		l.conn.Flush(ctx)
+	}()
+	var buf [4 << 10]byte
+	for over := false; !over; {
+		select {
+		case <-acked:
+			over = true // after one more wait
+		default:
+		}
+		l.conn.SetReadDeadline(time.Now().Add(quiet))
+		if n, err := l.conn.Read(buf[:]); n > 0 {
+			over = false
+		} else if !isTimeout(err) {
+			break
+		}
+	}
+	stop()
+	<-acked
+	l.conn.SetReadDeadline(time.Time{})
+	l.mu.Lock()
+	l.closing--
+	l.mu.Unlock()
+	l.freed()
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

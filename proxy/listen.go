@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+)
+
+// listener is the sockets of one Spec.
+type listener struct {
+	spec    Spec
+	sockets []net.Listener // at least one
+}
+
+// listen opens the sockets of a Spec: for localhost those of both families, if
+// there are both.
+func listen(s Spec) ([]net.Listener, error) {
+	if s.Network == "unix" {
+		l, err := listenUnix(s.Listen)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{l}, nil
+	}
+	host, _, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen(s.Network, s.Listen)
+	if err != nil {
+		return nil, err
+	}
+	list := []net.Listener{l}
+	if addr, ok := l.Addr().(*net.TCPAddr); ok && host == "localhost" {
+		other := *addr
+		if other.IP = net.IPv6loopback; addr.IP.To4() == nil {
+			other.IP = net.IPv4(127, 0, 0, 1)
+		}
+		if l, err := net.ListenTCP("tcp", &other); err == nil {
+			list = append(list, l)
+		}
+	}
+	return list, nil
+}
+
+// listenUnix listens on a socket that only this user may connect to. One that
+// is left over from a process that is no more is replaced.
+func listenUnix(path string) (net.Listener, error) {
+	old := syscallUmask(0o177)
+	l, err := net.Listen("unix", path)
+	syscallUmask(old)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return l, err
+	}
+	if c, dialErr := net.Dial("unix", path); dialErr == nil {
+		c.Close()
+		return nil, err
+	} else if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return nil, err
+	}
+	if info, statErr := os.Lstat(path); statErr != nil || info.Mode().Type() != os.ModeSocket {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	old = syscallUmask(0o177)
+	defer syscallUmask(old)
+	return net.Listen("unix", path)
+}
+
+// shortOpError leaves out what the caller says himself.
+func shortOpError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return err
+}

@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// A program that has said all it has to say may still wait for the answer.
+	// smux ends both directions at once, so the far side learns of the end only
+	// when the answer has come: after answerTime without a first byte, or
+	// pauseTime after the last one.
+	answerTime = time.Minute
+	pauseTime  = time.Second
+
+	// lingerTime is how long a program is waited for that goes on sending to a
+	// far side that has gone.
+	lingerTime = time.Second
+
+	relaySize = 32 << 10
+)
+
+// relay copies between a program's connection and far until both directions
+// have ended, and closes both. It returns why it could not go on, nil if the
+// connection ended as connections do.
+func relay(local, far net.Conn) error {
+	r := &relaying{local: local, far: far}
+	if c, ok := far.(*laneConn); ok {
+		r.conn = c
+	}
+	defer local.Close()
+	defer far.Close()
+	upEnded, downEnded := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(upEnded)
+		r.up()
+	}()
+	go func() { downEnded <- r.down() }()
+	var err error
+	select {
+	case err = <-downEnded:
+		if err != nil {
+			abort(local)
+		} else {
+			closeWrite(local)
+			local.SetReadDeadline(time.Now().Add(lingerTime))
+		}
+		<-upEnded
+	case <-upEnded:
+		err = r.answer(downEnded)
+	}
+	return err
+}
+
+// relaying is one relay's state.
+type relaying struct {
+	local, far net.Conn
+	conn       *laneConn // far, if it is one
+
+	mu       sync.Mutex
+	owed     bool      // the program has sent something since the last answer
+	last     time.Time // when that came
+	answered bool      // something has come since the program has ended
+}
+
+// up copies what the program says.
+func (r *relaying) up() {
+	buf := make([]byte, relaySize)
+	for {
+		n, err := r.local.Read(buf)
+		if n > 0 {
+			r.mu.Lock()
+			r.owed = true
+			r.mu.Unlock()
+			if _, err := r.far.Write(buf[:n]); err != nil {
+				// Whatever ended it, the other direction tells. What the program
+				// still sends is not wanted, but must not end what it receives.
+				io.Copy(io.Discard, r.local)
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// down copies what the far side says.
+func (r *relaying) down() error {
+	buf := make([]byte, relaySize)
+	for {
+		n, err := r.far.Read(buf)
+		if n > 0 {
+			r.mu.Lock()
+			r.owed, r.answered, r.last = false, true, time.Now()
+			r.mu.Unlock()
+			if r.conn != nil {
+				r.conn.writing.Store(time.Now().UnixNano())
+			}
+			_, werr := r.local.Write(buf[:n])
+			if r.conn != nil {
+				r.conn.writing.Store(0)
+			}
+			if werr != nil {
+				return nil // the program has gone, which is its right
+			}
+		}
+		switch {
+		case err == io.EOF, isTimeout(err):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// answer waits, after the program's end, for what the far side owes it, and
+// ends the connection then.
+func (r *relaying) answer(downEnded <-chan error) error {
+	r.mu.Lock()
+	r.answered = false
+	r.mu.Unlock()
+	for limit := time.Now().Add(answerTime); r.waitsForAnswer(limit); {
+		select {
+		case err := <-downEnded:
+			return err
+		case <-time.After(pauseTime / 4):
+		}
+	}
+	r.far.SetReadDeadline(time.Unix(1, 0))
+	r.local.SetWriteDeadline(time.Now().Add(lingerTime))
+	return <-downEnded
+}
+
+func (r *relaying) waitsForAnswer(limit time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.answered {
+		return time.Since(r.last) < pauseTime
+	}
+	return r.owed && time.Now().Before(limit)
+}
+
+// closeWrite tells the program that no more comes.
+func closeWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// abort ends a program's connection so that it does not take that for an
+// ordinary end.
+func abort(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	c.Close()
+}
