@@ -158,7 +158,10 @@ func TestForwardHalfClose(t *testing.T) {
 // it reads on.
 func TestForwardStuckProgram(t *testing.T) {
 	t.Parallel()
-	const size = 24 << 20
+	size := 24 << 20
+	if testing.Short() || raceEnabled() {
+		size = 6 << 20
+	}
 	b := newBastion(t, noSleep)
 	b.put("files:80", serveTCP(t, func(c net.Conn) {
 		seed := make([]byte, 1)
