@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,7 +28,10 @@ type Conn struct {
 
 	ctx    context.Context // ends with the Conn
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // supervisor and key request
+	wg     sync.WaitGroup // supervisor, watch on the network, and key request
+
+	attempt atomic.Pointer[attempt] // to connect, while one is under way
+	again   chan struct{}           // roamed was called: the next one is not waited for
 
 	wake   chan struct{} // the writer has something to do
 	opened chan struct{} // closed once the handshake is complete
@@ -71,15 +75,15 @@ type Conn struct {
 // Conn.
 func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	c := newConn(session, cfg)
-	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport)
+	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
 	grant, err := session.Open(ctx)
 	if err != nil {
 		c.cancel()
 		early.drop()
 		return nil, err
 	}
-	c.wg.Add(1)
-	go c.supervise(grant, early)
+	c.wg.Go(func() { c.supervise(grant, early) })
+	c.wg.Go(func() { c.cfg.watchNetwork(c.ctx, c.roamed) })
 	select {
 	case <-c.opened:
 		return c, nil
@@ -110,6 +114,7 @@ func newConn(session Session, cfg *Config) *Conn {
 		session: session,
 		id:      newUUID(),
 		start:   time.Now(),
+		again:   make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 		opened:  make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -128,6 +133,9 @@ func newConn(session Session, cfg *Config) *Conn {
 	}
 	if c.cfg.pingAfter == 0 {
 		c.cfg.pingAfter = pingAfter
+	}
+	if c.cfg.watchNetwork == nil {
+		c.cfg.watchNetwork = watchNetwork
 	}
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, _ = http.DefaultTransport.(*http.Transport)

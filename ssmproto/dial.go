@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,10 +15,78 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// dialNet opens the byte stream that a WebSocket to u runs on: TCP, through
-// the proxy that t names for u if any, and TLS for wss. Doing it here, and not
-// in the WebSocket library, lets several frames share one TLS record.
-func dialNet(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error) {
+// Bounds of opening a connection. It may hang because of one packet that was
+// lost while the network was away: TCP sends a SYN again after 1, 3 and 7 s, a
+// DNS resolver its question after 5 s, and the network may long be back. So
+// another connection is begun beside one that hangs, every second, and the first
+// to be made is taken. The one begun first has all the time there is, for paths
+// that are slow; those beside it have enough for round trips of almost a second,
+// so that there are never more than four.
+const (
+	dialTimeout   = 15 * time.Second // in all
+	besideEvery   = time.Second
+	besideTimeout = 3 * time.Second
+)
+
+// dialNet opens the byte stream that a WebSocket to u runs on. How long that
+// connection took, from its own beginning, is told to connected, unless that is
+// nil.
+func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(took time.Duration)) (*wire, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	type result struct {
+		conn *wire
+		err  error
+		took time.Duration
+	}
+	results := make(chan result)
+	pending := 0
+	beside := time.NewTimer(0)
+	defer func() {
+		beside.Stop()
+		cancel()
+		for ; pending > 0; pending-- {
+			if r := <-results; r.conn != nil {
+				r.conn.Close()
+			}
+		}
+	}()
+	limit := dialTimeout
+	for {
+		select {
+		case <-beside.C:
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			begun := time.Now()
+			go func() {
+				defer cancel()
+				conn, err := dialOnce(ctx, u, t)
+				results <- result{conn, err, time.Since(begun)}
+			}()
+			pending++
+			limit = besideTimeout
+			beside.Reset(besideEvery)
+		case r := <-results:
+			pending--
+			var late net.Error
+			switch {
+			case r.err == nil:
+				if connected != nil {
+					connected(r.took)
+				}
+				return r.conn, nil
+			case errors.As(r.err, &late) && late.Timeout(): // no answer, so perhaps to the next
+			default:
+				return nil, r.err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// dialOnce opens one connection: TCP, through the proxy that t names for u if
+// any, and TLS for wss. Doing it here, and not in the WebSocket library, lets
+// several frames share one TLS record.
+func dialOnce(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error) {
 	secure := u.Scheme == "wss"
 	w := &wire{}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -55,18 +124,18 @@ type headStart struct {
 	err    error
 }
 
-// startDial begins to dial address, of which only scheme and host count. The
-// caller calls drop in the end.
-func startDial(ctx context.Context, address string, t *http.Transport) *headStart {
+// startDial begins to dial address, of which only scheme and host count, and
+// tells connected as dialNet does. The caller calls drop in the end.
+func startDial(ctx context.Context, address string, t *http.Transport, connected func(took time.Duration)) *headStart {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	h := &headStart{to: u.Scheme + u.Host, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
-		h.conn, h.err = dialNet(ctx, u, t)
+		h.conn, h.err = dialNet(ctx, u, t, connected)
 	}()
 	return h
 }

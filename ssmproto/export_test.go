@@ -1,6 +1,9 @@
 package ssmproto
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetPingAfter makes a Conn impatient: a dead peer is noticed after three
 // times d.
@@ -15,3 +18,36 @@ func (c *Conn) Buffered() int {
 
 // SetGapLimit is for how long a gap may stay open.
 func (c *Config) SetGapLimit(d time.Duration) { c.gapLimit = d }
+
+// SetWatch replaces the watch on the network: f calls changed until ctx ends.
+func (c *Config) SetWatch(f func(ctx context.Context, changed func())) { c.watchNetwork = f }
+
+// PretendSleep makes the link believe that the machine slept for d, once it has
+// looked at its clocks at all.
+func (c *Conn) PretendSleep(d time.Duration) {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	l.lookedWall = l.lookedWall.Add(-d)
+}
+
+// Gather makes few calls of many events.
+var Gather = gather
+
+// HasLooked says whether the link has looked at its clocks.
+func (c *Conn) HasLooked() bool {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	return !l.looked.IsZero()
+}
+
+// WatchNetwork is the watch that a Conn has.
+var WatchNetwork = watchNetwork
+
+// Gone says whether an address is this machine's no longer.
+var Gone = gone

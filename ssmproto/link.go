@@ -10,18 +10,26 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// When a link is quiet for pingAfter we ask whether anybody is there, and when
-// it was quiet for deadFactor times that it is given up: a dead peer is known
-// within 15 s. During a download two fifths of that must do, because all that
-// the agent sends into the void it repeats later, at ten messages a second; no
-// less, because links that stand still for some seconds and then go on are
-// common on the road.
+// When a link is quiet we ask whether anybody is there, and when it stays quiet
+// it is given up:
+//
+//	                   asked after      given up after
+//	usually            pingAfter, 5 s   deadFactor times that, 15 s
+//	during a download  2/5 of it, 2 s   deadFactor times that, 6 s
+//	in doubt           at once          doubtTime, 2 s, or more (Conn.roamed)
+//
+// During a download it is less because all that the agent sends into the void
+// it repeats later, at ten messages a second; no less than that, because links
+// that stand still for some seconds and then go on are common on the road. A
+// link is in doubt when the network has changed or the machine was asleep,
+// until something is heard.
 const (
 	pingAfter  = 5 * time.Second
 	deadFactor = 3
@@ -51,13 +59,19 @@ type link struct {
 	paused   atomic.Bool // the reader waits for room: silence means nothing
 	ping     atomic.Bool // the writer is to send a ping
 	pong     atomic.Pointer[string]
-	dead     atomic.Bool
-	frames   atomic.Int64  // messages received
-	checked  int64         // of which this many at the last look
-	busy     time.Duration // when a look found a download under way
-	watch    *time.Timer
-	looked   bool          // check has run
-	patience time.Duration // how long silence may last before a ping
+	frames   atomic.Int64          // messages received
+	why      atomic.Pointer[error] // we gave the link up, if we did
+	patience time.Duration         // how long silence may last before a ping
+
+	looking    sync.Mutex // held by check, and for what follows
+	watch      *time.Timer
+	over       bool
+	looked     time.Time     // when check ran last,
+	lookedWall time.Time     // and by the wall clock
+	checked    int64         // of frames, this many were there at the last look
+	busy       time.Duration // when a look found a download under way
+	doubted    time.Duration // when doubt came up, and
+	doubt      time.Duration // how long silence may last since
 
 	steady      int // messages since steadySince
 	steadySince time.Time
@@ -82,10 +96,12 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	}
 	conn := early.take(ctx, u)
 	if conn == nil {
-		if conn, err = dialNet(ctx, u, t); err != nil {
+		if conn, err = dialNet(ctx, u, t, nil); err != nil {
 			return nil, fmt.Errorf("data channel: %w", err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
+	defer cancel()
 	plain := *u
 	plain.Scheme = "ws" // TLS is done already
 	dialer := websocket.Dialer{
@@ -128,8 +144,9 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	}
 	l.out = l.out[:0]
 	conn.socket.gather = true
-	l.watch = time.AfterFunc(time.Hour, l.check)
-	l.watch.Reset(min(patience, settleTime)) // only now, because check uses l.watch
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	l.watch = time.AfterFunc(min(patience, settleTime), l.check)
 	return l, nil
 }
 
@@ -152,16 +169,56 @@ func (l *link) alive() {
 
 // check runs on the watch timer.
 func (l *link) check() {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	now := time.Now()
+	wall := now.Round(0)
+	switch {
+	case l.looked.IsZero():
+		l.ask()
+	case slept(now.Sub(l.looked), wall.Sub(l.lookedWall)):
+		l.suspect(doubtTime)
+	}
+	l.looked, l.lookedWall = now, wall
+	l.look()
+}
+
+// doubtful has the link prove itself.
+func (l *link) doubtful(patience time.Duration) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	l.suspect(patience)
+	l.look()
+}
+
+// suspect puts the link in doubt, unless it is already: it is asked for a sign
+// of life at once, and given up if there is none within patience. l.looking is
+// held.
+func (l *link) suspect(patience time.Duration) {
+	if l.doubted > time.Duration(l.heard.Load()) {
+		return
+	}
+	l.doubted, l.doubt = time.Since(l.born), patience
+	l.ask()
+}
+
+// ask has a ping sent.
+func (l *link) ask() {
+	l.ping.Store(true)
+	l.wake()
+}
+
+// look gives the link up if it has been quiet for too long, or asks for a sign
+// of life, and sets the timer. l.looking is held.
+func (l *link) look() {
+	if l.over {
+		return
+	}
 	now := time.Since(l.born)
 	if l.paused.Load() {
 		l.heard.Store(int64(now))
 	}
 	patience := l.patience
-	if !l.looked {
-		l.looked = true
-		l.ping.Store(true)
-		l.wake()
-	}
 	if frames := l.frames.Load(); frames-l.checked >= busyFrames {
 		l.busy = now
 		l.checked = frames
@@ -169,17 +226,19 @@ func (l *link) check() {
 	if l.busy > 0 && now-l.busy < deadFactor*patience {
 		patience = patience * 2 / 5
 	}
-	quiet := now - time.Duration(l.heard.Load())
-	switch limit := deadFactor * patience; {
-	case quiet >= limit:
-		l.dead.Store(true)
-		l.net.Close()
-	case quiet >= patience:
-		l.ping.Store(true)
-		l.wake()
-		l.watch.Reset(min(patience, limit-quiet))
+	heard := time.Duration(l.heard.Load())
+	askAt, endAt := heard+patience, heard+deadFactor*patience
+	if l.doubted > heard {
+		endAt = min(endAt, l.doubted+l.doubt)
+	}
+	switch {
+	case now >= endAt:
+		l.giveUp(ErrDeadPeer)
+	case now >= askAt:
+		l.ask()
+		l.watch.Reset(min(patience, endAt-now))
 	default:
-		l.watch.Reset(patience - quiet)
+		l.watch.Reset(min(askAt, endAt) - now)
 	}
 }
 
@@ -223,10 +282,16 @@ func (l *link) next() ([]byte, error) {
 
 // ended says why the link is over.
 func (l *link) ended(err error) error {
-	if l.dead.Load() {
-		return ErrDeadPeer
+	if why := l.why.Load(); why != nil {
+		return *why
 	}
 	return fmt.Errorf("data channel: %w", err)
+}
+
+// giveUp ends the link because it is no good any more.
+func (l *link) giveUp(why error) {
+	l.why.CompareAndSwap(nil, &why)
+	l.net.Close()
 }
 
 // queue adds a frame to what write sends.
@@ -286,7 +351,10 @@ func (l *link) control() bool { return l.ping.Load() || l.pong.Load() != nil }
 
 // close ends the link at once; reader and writer return.
 func (l *link) close() {
+	l.looking.Lock()
+	l.over = true
 	l.watch.Stop()
+	l.looking.Unlock()
 	l.net.Close()
 }
 

@@ -64,6 +64,9 @@ type Config struct {
 
 	// Tests have no patience. 0 means the constants of these names.
 	pingAfter, gapLimit time.Duration
+
+	// watchNetwork is the function of this name if nil, and ends with ctx.
+	watchNetwork func(ctx context.Context, changed func())
 }
 
 // Outage describes a time without a link.

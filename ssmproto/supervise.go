@@ -1,6 +1,7 @@
 package ssmproto
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -9,9 +10,8 @@ import (
 )
 
 // supervise keeps the Conn on a link, one after the other, until it ends. It
-// is the only goroutine that a Conn has without a link.
+// is, with the watch on the network, all that a Conn has without a link.
 func (c *Conn) supervise(g Grant, early *headStart) {
-	defer c.wg.Done()
 	var o outage
 	for {
 		err := c.serve(g, early, &o)
@@ -40,6 +40,7 @@ type outage struct {
 	asked    time.Time // when Resume was last called, in this outage or before
 	attempts int
 	refused  int // upgrades that were refused in a row
+	stale    int // attempts that were given up to make them again
 }
 
 // maxRefused is how many refusals of the upgrade are put up with in one
@@ -70,6 +71,10 @@ func (c *Conn) failed(o *outage, err error) error {
 	if permanent(err) || c.final(err, o) {
 		return err
 	}
+	if errors.Is(err, errStale) {
+		o.stale++
+		o.asked = time.Time{} // it has been waited for long enough
+	}
 	if o.attempts == 0 {
 		return nil // the link has only just been lost
 	}
@@ -91,16 +96,17 @@ func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 	for {
 		select {
 		case <-time.After(o.wait()):
+		case <-c.again:
 		case <-c.ctx.Done():
 			return Grant{}, nil, c.ctx.Err()
 		}
+		c.roamedSince() // what was before is no news
 		o.attempts++
 		o.asked = time.Now()
-		early := startDial(c.ctx, last, c.cfg.Transport)
-		ctx, cancel := context.WithTimeout(c.ctx, resumeTimeout)
-		g, err := c.session.Resume(ctx)
-		cancel()
-		if err == nil {
+		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, dialTimeout))
+		early := startDial(c.ctx, last, c.cfg.Transport, a.connected)
+		g, err := c.session.Resume(a.ctx)
+		if err = c.tried(a, err); err == nil {
 			return g, early, nil
 		}
 		early.drop()
@@ -115,14 +121,16 @@ func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 }
 
 // wait returns how long to wait before the next attempt: with a random part,
-// so that many clients do not come back at once. The first attempt of an
-// outage is made at once, unless the outage before it has only just ended.
+// so that many clients do not come back at once. It counts from the beginning
+// of the last one, which may have hung for long enough. The first attempt of
+// an outage is made at once, unless the outage before it has only just ended.
 func (o *outage) wait() time.Duration {
-	if o.attempts == 0 {
-		return firstWait - time.Since(o.asked)
+	d := firstWait
+	if o.attempts > 0 {
+		d = min(firstWait<<min(o.attempts-1, 10), maxWait)
+		d = d/2 + rand.N(d/2)
 	}
-	d := min(firstWait<<min(o.attempts-1, 10), maxWait)
-	return d/2 + rand.N(d/2)
+	return d - time.Since(o.asked)
 }
 
 // endOutage takes in a sign of life.
@@ -138,19 +146,9 @@ func (c *Conn) endOutage(o *outage) {
 	*o = outage{asked: o.asked}
 }
 
-// Bounds of each single attempt, to open a WebSocket and to call Resume. A call
-// that hangs because the network was away hangs on when it is back, so it is
-// better made again.
-const (
-	dialTimeout   = 15 * time.Second
-	resumeTimeout = 5 * time.Second
-)
-
 // serve runs one link until it ends. The reader is on this goroutine, the
 // writer on one of its own that ends before serve returns.
 func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
-	ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
-	defer cancel()
 	h := hello{
 		MessageSchemaVersion: "1.0",
 		RequestID:            newUUID(),
@@ -158,8 +156,13 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 		ClientID:             c.id,
 		ClientVersion:        c.cfg.ClientVersion,
 	}
-	l, err := dialLink(ctx, g, h, c.cfg.Transport, early, c.cfg.pingAfter, c.wakeWriter)
-	if err != nil {
+	a := c.try(o, dialTimeout+upgradeTimeout)
+	if c.roamedSince() {
+		early.drop() // it may come from an address that is gone
+		early = nil
+	}
+	l, err := dialLink(a.ctx, g, h, c.cfg.Transport, early, c.cfg.pingAfter, c.wakeWriter)
+	if err = c.tried(a, err); err != nil {
 		return err
 	}
 	c.log.Debug("data channel open", "address", l.net.RemoteAddr())
@@ -183,13 +186,10 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	writeErr := <-written
 	l.close()
 	l.net.release()
-	switch {
-	case l.dead.Load():
-		return ErrDeadPeer
-	case writeErr != nil:
-		return writeErr
+	if why := l.why.Load(); why != nil {
+		return *why
 	}
-	return err
+	return cmp.Or(writeErr, err)
 }
 
 func (c *Conn) attach(l *link) {
