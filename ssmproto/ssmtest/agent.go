@@ -273,13 +273,20 @@ func (a *agent) handleInbox() {
 		}
 	}
 	a.flush()
-	if cap(batch) > spareLimit {
-		return
+	if batch = emptied(batch); batch != nil {
+		select {
+		case a.spares <- batch:
+		default:
+		}
 	}
-	select {
-	case a.spares <- batch[:0]:
-	default:
+}
+
+// emptied is what b is to be used again as: nil if it is too large to keep.
+func emptied(b []byte) []byte {
+	if cap(b) > spareLimit {
+		return nil
 	}
+	return b[:0]
 }
 
 func (a *agent) handle(data []byte) {
@@ -374,6 +381,6 @@ func (a *agent) flush() {
 	}
 	if len(a.acks) > 0 {
 		a.session.toClient(a.acks, ackLimit)
-		a.acks = a.acks[:0]
+		a.acks = emptied(a.acks)
 	}
 }

@@ -73,7 +73,7 @@ func (a *agent) writePort() {
 			break
 		}
 	}
-	a.toPort = a.toPort[:0]
+	a.toPort = emptied(a.toPort)
 }
 
 // redial replaces a connection that is closed. Nothing else is handled

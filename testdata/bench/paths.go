@@ -17,8 +17,9 @@ const frameHead = 8
 // link is a path between client and agent, the same both ways.
 type link struct {
 	name  string
-	path  ssmtest.Path
-	dip   int // bytes per second that the rate changes to every 5 s, and back
+	path  ssmtest.Path // between client and service
+	agent ssmtest.Path // between service and agent; the rate is on one side only
+	dip   int          // bytes per second that the rate changes to every 5 s, and back
 	limit time.Duration
 	share float64 // the goodput that is wanted
 }
@@ -28,6 +29,8 @@ var links = []link{
 	{name: "8 Mbit/s, 50 ms, 1 MB queue", path: shaped(1_000_000, 50, 1_000_000), share: 0.95, limit: 100 * time.Millisecond},
 	{name: "500 kbit/s, 80 ms, 256 KB queue", path: shaped(62_500, 80, 256_000), share: 0.9, limit: 250 * time.Millisecond},
 	{name: "8 Mbit/s, 50 ms, 2 % loss both ways", path: lossy(shaped(1_000_000, 50, 1_000_000)), share: 0.8, limit: 250 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms, 1 MB queue, on the agent's side", path: shaped(0, 50, 0), agent: shaped(1_000_000, 0, 1_000_000), share: 0.95, limit: 100 * time.Millisecond},
+	{name: "8 Mbit/s, 50 ms, on the agent's side, the relay pushes back", path: shaped(0, 50, 0), agent: shaped(1_000_000, 0, 0), share: 0.95, limit: 100 * time.Millisecond},
 	{name: "50 ms, 8 to 2 Mbit/s and back every 5 s", path: shaped(1_000_000, 50, 1_000_000), dip: 250_000, share: 0.85, limit: 500 * time.Millisecond},
 }
 
@@ -62,7 +65,7 @@ func (b *bench) paths() error {
 			return fmt.Errorf("%s: %w", loopback.name, err)
 		}
 	}
-	note("%v each, from the first byte on, start included. Goodput is payload that has arrived, as a share of rate × %d / (%d + %d): the emulated rate counts messages with their heads, and not the WebSocket's %d bytes. Added delay is from the beginning of Write, the wait for its turn among writers of 1 KiB included, to the far end, less the path's one way. Sent beyond need: bytes on the wire over those of full messages with the payload that arrived, less 1: retransmissions, short messages, acknowledgements. Client, service and far end share a process. All bytes are compared.",
+	note("%v each, from the first byte on, start included. Goodput is payload that has arrived, as a share of rate × %d / (%d + %d): the emulated rate counts messages with their heads, and not the WebSocket's %d bytes. Added delay is from the beginning of Write, the wait for its turn among writers of 1 KiB included, to the far end, less the path's one way. Sent beyond need: bytes on the wire over those of full messages with the payload that arrived, less 1: retransmissions, short messages, acknowledgements. On the agent's side the path is slow between service and agent, and its delay is between client and service; a service that pushes back holds 1 MiB and then reads no more from the client. Client, service and far end share a process. All bytes are compared.",
 		b.pathTime(), ssmproto.MaxPayload, ssmproto.MaxPayload, ssmproto.HeadLen, frameHead)
 	return b.stallRow()
 }
@@ -76,6 +79,7 @@ func (b *bench) pathRow(l link) error {
 		return err
 	}
 	defer r.close()
+	r.srv.SetAgentPath(l.agent, l.agent)
 	wire := r.wire.Load()
 	load := r.load(true)
 	defer load.end()
@@ -92,7 +96,7 @@ func (b *bench) pathRow(l link) error {
 			left = min(left, 5*time.Second)
 		}
 		b.pause(left)
-		carried += time.Since(since).Seconds() * float64(path.Rate)
+		carried += time.Since(since).Seconds() * float64(path.Rate+l.agent.Rate)
 		if l.dip > 0 {
 			path.Rate = l.dip + l.path.Rate - path.Rate
 			r.srv.SetPath(path, path)

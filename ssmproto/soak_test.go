@@ -1,0 +1,662 @@
+//go:build soak
+
+package ssmproto_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+var (
+	soakTime = flag.Duration("soak", 10*time.Minute, "how long TestSoak runs")
+	soakSeed = flag.Uint64("seed", 0, "of TestSoak's load and faults; 0 is one at random")
+)
+
+const (
+	cutEvery    = 2 * time.Second
+	faultEvery  = 20 * time.Second
+	sampleEvery = 10 * time.Second
+
+	// What a sample may be above the warm-up's largest. Buffers are kept at the
+	// size that they once needed, and the warm-up brings them near their bounds
+	// but not quite; a link that is not let go of is 100 KiB and two goroutines,
+	// and there are hundreds.
+	heapSlack      = 4 << 20
+	goroutineSlack = 5
+
+	// stuckAfter is for how long a direction may stand still that has something
+	// to carry. The longest fault takes half of it.
+	stuckAfter = time.Minute
+)
+
+// TestSoak is an hour and more, compressed: one Conn over TLS, cut every two
+// seconds, with traffic both ways and three faults a minute. Every byte must
+// arrive, and memory and goroutines must stay where they were after a warm-up of
+// a tenth of the time, or longer: every fault has its turn in it, so no run is
+// shorter than a minute. Service, agent and load are in this process and count.
+//
+//	go test -tags soak -run TestSoak -timeout 20m -v ./ssmproto [-soak 1m] [-seed N]
+func TestSoak(t *testing.T) {
+	seed := *soakSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("to repeat the load and the faults: -seed %d", seed)
+	s := newSoak(t, seed)
+	begun := time.Now()
+	s.run(begun.Add(*soakTime/10), begun.Add(*soakTime))
+	s.finish()
+	s.report(time.Since(begun))
+}
+
+// soak is one run. The fields down to samples are the test's goroutine's alone.
+type soak struct {
+	t       testing.TB
+	rig     *rig
+	near    *ssmproto.Conn
+	session *soakSession
+	rng     *rand.Rand
+	faults  []*soakFault
+	deck    []*soakFault // to come, before they are shuffled again
+	cuts    int
+	samples []sample // those of the warm-up first
+	warm    int      // samples in it
+
+	up, down *way
+	sending  gate          // both senders
+	reading  gate          // our reader
+	stop     chan struct{} // closed: send no more
+	errs     chan error
+	log      *tail
+
+	mu      sync.Mutex
+	outages int
+	longest time.Duration
+}
+
+type sample struct {
+	heap       uint64 // bytes
+	goroutines int
+}
+
+func newSoak(t testing.TB, seed uint64) *soak {
+	s := &soak{
+		t:    t,
+		rig:  newRig(t, ssmtest.Config{TLS: true, Agent: compressedAgent}),
+		rng:  rand.New(rand.NewPCG(seed, 0)),
+		up:   newWay("up", seed, 4<<20),
+		down: newWay("down", seed, 256<<10),
+		stop: make(chan struct{}),
+		errs: make(chan error, 4),
+		log:  &tail{},
+		warm: math.MaxInt,
+	}
+	s.sending.init()
+	s.reading.init()
+	s.faults = soakFaults()
+	s.deck = append(fillers(), s.shuffled()...)
+	cfg := &ssmproto.Config{
+		Transport: s.rig.Transport(),
+		Log:       slog.New(slog.NewTextHandler(s.log, nil)),
+		OnOutage:  s.outage,
+	}
+	cfg.SetPingAfter(time.Second) // a dead peer is noticed in seconds, too
+	s.session = &soakSession{Client: s.rig.NewClient(node, "22"), srv: s.rig.Server}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var err error
+	if s.near, err = ssmproto.Dial(ctx, s.session, cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.near.Close() })
+	far := s.rig.far(t)
+	go func() { s.errs <- s.up.send(s.near, s) }()
+	go func() { s.errs <- s.down.send(far, s) }()
+	go func() { s.errs <- s.up.receive(far, nil) }()
+	go func() { s.errs <- s.down.receive(s.near, &s.reading) }()
+	return s
+}
+
+// compressedAgent keeps its pace, but it repeats twenty times as often as the
+// real one does, ten lost messages a second. It would mend one black hole for
+// minutes, and an hour has few.
+var compressedAgent = ssmtest.Agent{ResendEvery: 5 * time.Millisecond}
+
+func (s *soak) outage(o ssmproto.Outage) {
+	if !o.Over {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outages++
+	s.longest = max(s.longest, o.Lasted)
+}
+
+// run makes the weather until end. In the warm-up fault follows fault, so that
+// after it every buffer has its size.
+func (s *soak) run(warm, end time.Time) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	nextCut, nextFault, nextSample := time.Now().Add(cutEvery), time.Now(), time.Now()
+	var now running
+	for {
+		var t time.Time
+		select {
+		case t = <-tick.C:
+		case err := <-s.errs:
+			s.fatal("%v", err)
+		}
+		s.watch()
+		if now.fault != nil && now.over(s) {
+			now.end(s)
+			now = running{}
+		}
+		if now.fault == nil && t.After(end) && !s.warming() {
+			return
+		}
+		if now.fault == nil && t.After(warm) && s.warming() && s.hadAll() && len(s.samples) > 0 {
+			s.warm = len(s.samples)
+		}
+		switch {
+		case now.fault != nil:
+		case t.After(nextSample):
+			// A quiet point: all that was sent has arrived, and no fault is on.
+			s.sending.shut(true)
+			if s.quiet() {
+				s.sample()
+				s.sending.shut(false)
+				nextSample = time.Now().Add(min(sampleEvery, *soakTime/40))
+			}
+		case t.After(nextFault):
+			now = s.begin()
+			if !s.warming() {
+				nextFault = t.Add(min(faultEvery, *soakTime/20))
+			}
+		}
+		if t.After(nextCut) && !now.alone() {
+			s.cut()
+			nextCut = t.Add(cutEvery)
+		}
+	}
+}
+
+func (s *soak) hadAll() bool {
+	return !slices.ContainsFunc(s.faults, func(f *soakFault) bool { return f.times == 0 })
+}
+
+func (s *soak) warming() bool { return s.warm == math.MaxInt }
+
+func (s *soak) cut() {
+	s.cuts++
+	s.rig.Cut(ssmtest.Cut(s.rng.IntN(3)))
+}
+
+// quiet tells whether nothing is under way.
+func (s *soak) quiet() bool {
+	return s.sending.waiting() == 2 && s.up.quiet() && s.down.quiet()
+}
+
+// sample takes a sample, once the service is done with links that have ended,
+// which it keeps for up to two seconds.
+func (s *soak) sample() {
+	n := runtime.NumGoroutine()
+	for end := time.Now().Add(3 * time.Second); n > s.fewest() && time.Now().Before(end); n = runtime.NumGoroutine() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	runtime.GC()
+	runtime.GC() // what a sync.Pool holds survives the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	s.samples = append(s.samples, sample{m.HeapAlloc, n})
+}
+
+// fewest is the smallest number of goroutines so far.
+func (s *soak) fewest() int {
+	n := math.MaxInt
+	for _, x := range s.samples {
+		n = min(n, x.goroutines)
+	}
+	return n
+}
+
+// watch ends the test if a direction stands still.
+func (s *soak) watch() {
+	for _, w := range []*way{s.up, s.down} {
+		if d := w.still(); d > stuckAfter {
+			s.fatal("%s: nothing has come for %v after %d of %d bytes", w.name, d, w.got.Load(), w.sent.Load())
+		}
+	}
+}
+
+func (s *soak) fatal(format string, args ...any) {
+	s.t.Helper()
+	buf := make([]byte, 1<<20)
+	s.t.Fatalf("%s\n\n%s\n%s", fmt.Sprintf(format, args...), s.log, buf[:runtime.Stack(buf, true)])
+}
+
+// finish lets the weather end, and everything arrive.
+func (s *soak) finish() {
+	close(s.stop)
+	s.sending.shut(false)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for senders := 2; senders > 0 || !s.up.quiet() || !s.down.quiet(); {
+		select {
+		case err := <-s.errs:
+			if err != nil {
+				s.fatal("%v", err)
+			}
+			senders--
+		case <-tick.C:
+			s.watch()
+		}
+	}
+	s.sample()
+	if err := s.near.Close(); err != nil {
+		s.t.Error(err)
+	}
+	for range 2 { // the receivers
+		if err := <-s.errs; !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) {
+			s.t.Error(err)
+		}
+	}
+	for _, w := range []*way{s.up, s.down} {
+		if sent, got := fmt.Sprintf("%x", w.in.Sum(nil)), fmt.Sprintf("%x", w.out.Sum(nil)); sent != got || w.sent.Load() != w.got.Load() {
+			s.t.Errorf("%s: sent %d bytes, SHA-256 %s, got %d, %s", w.name, w.sent.Load(), sent, w.got.Load(), got)
+		}
+	}
+	s.rig.wantNoSessions(s.t)
+}
+
+// report judges the samples and prints how it went.
+func (s *soak) report(took time.Duration) {
+	var heap, goroutines []uint64
+	for _, x := range s.samples {
+		heap = append(heap, x.heap)
+		goroutines = append(goroutines, uint64(x.goroutines))
+	}
+	flat := func(what string, of []uint64, slack uint64) {
+		if before, after := slices.Max(of[:s.warm]), slices.Max(of[s.warm:]); after > before+slack {
+			s.t.Errorf("%s: up to %d in the warm-up, %d after it: %d", what, before, after, of)
+		}
+	}
+	flat("bytes of heap", heap, heapSlack)
+	flat("goroutines", goroutines, goroutineSlack)
+
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "\n%-24s "+format, append([]any{name}, args...)...)
+	}
+	for _, w := range []*way{s.up, s.down} {
+		row(w.name, "%.1f MB, SHA-256 %x", float64(w.got.Load())/1e6, w.out.Sum(nil))
+	}
+	row("cuts", "%d, %d links", s.cuts, s.rig.Sessions()[0].Links())
+	for _, f := range s.faults {
+		row(f.name, "%d", f.times)
+	}
+	s.mu.Lock()
+	row("outages", "%d, the longest %v", s.outages, s.longest.Round(time.Millisecond))
+	s.mu.Unlock()
+	kib := func(n uint64) uint64 { return n >> 10 }
+	row("heap", "%d KiB first, %d max in the warm-up, %d max after, %d last (%d samples)", kib(heap[0]),
+		kib(slices.Max(heap[:s.warm])), kib(slices.Max(heap[s.warm:])), kib(heap[len(heap)-1]), len(heap))
+	row("goroutines", "%d first, %d max in the warm-up, %d max after, %d last", goroutines[0],
+		slices.Max(goroutines[:s.warm]), slices.Max(goroutines[s.warm:]), goroutines[len(goroutines)-1])
+	s.t.Logf("%v%s", took.Round(time.Second), &b)
+}
+
+// soakFault is something that goes wrong for a while.
+type soakFault struct {
+	name  string
+	begin func(*soak)
+	over  func(*soak) bool // nil: after some seconds
+	end   func(*soak)
+	alone bool // the link must not be cut meanwhile
+	times int
+}
+
+// running is the fault that is on, if any.
+type running struct {
+	fault *soakFault
+	began time.Time
+	lasts time.Duration
+}
+
+// begin begins a fault: each has its turn before one comes again.
+func (s *soak) begin() running {
+	if len(s.deck) == 0 {
+		s.deck = s.shuffled()
+	}
+	f := s.deck[0]
+	s.deck = s.deck[1:]
+	f.times++
+	r := running{f, time.Now(), time.Second + time.Duration(s.rng.Int64N(int64(3*time.Second)))}
+	f.begin(s)
+	return r
+}
+
+func (s *soak) shuffled() []*soakFault {
+	deck := slices.Clone(s.faults)
+	s.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	return deck
+}
+
+func (r running) alone() bool { return r.fault != nil && r.fault.alone }
+
+func (r running) over(s *soak) bool {
+	if r.fault.over == nil {
+		return time.Since(r.began) > r.lasts
+	}
+	if time.Since(r.began) > stuckAfter/2 {
+		s.fatal("%s: it has had no effect", r.fault.name)
+	}
+	return r.fault.over(s)
+}
+
+func (r running) end(s *soak) {
+	if r.fault.end != nil {
+		r.fault.end(s)
+	}
+}
+
+func soakFaults() []*soakFault {
+	bad := ssmtest.Path{Drop: 0.02, Duplicate: 0.02, Reorder: 0.05, Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond}
+	slow := ssmtest.Path{Rate: 256 << 10}
+	var links int
+	var left atomic.Int64 // refusals to come
+	refuse := func(s *soak, n int64) {
+		left.Store(n)
+		s.cut()
+	}
+	refused := func(*soak) bool { return left.Load() <= 0 }
+	return []*soakFault{{
+		name:  "black hole",
+		begin: func(s *soak) { links = s.rig.Sessions()[0].Links(); s.rig.BlackHole() },
+		over:  func(s *soak) bool { return s.rig.Sessions()[0].Links() > links },
+		alone: true, // or it would be the cut that ends it
+	}, {
+		name:  "offline",
+		begin: func(s *soak) { s.rig.Offline(true) },
+		end:   func(s *soak) { s.rig.Offline(false) },
+	}, {
+		name:  "bad path, client's side",
+		begin: func(s *soak) { s.rig.SetPath(bad, bad) },
+		end:   func(s *soak) { s.rig.SetPath(ssmtest.Path{}, ssmtest.Path{}) },
+	}, {
+		name:  "bad path, agent's side",
+		begin: func(s *soak) { s.rig.SetAgentPath(bad, bad) },
+		end:   func(s *soak) { s.rig.SetAgentPath(ssmtest.Path{}, ssmtest.Path{}) },
+	}, {
+		name:  "slow path, agent's side",
+		begin: func(s *soak) { s.rig.SetAgentPath(slow, slow) },
+		end:   func(s *soak) { s.rig.SetAgentPath(ssmtest.Path{}, ssmtest.Path{}) },
+	}, {
+		name:  "agent stalled",
+		begin: func(s *soak) { s.rig.StallAgent(true) },
+		end:   func(s *soak) { s.rig.StallAgent(false) },
+	}, {
+		name:  "nobody reads",
+		begin: func(s *soak) { s.down.flood.Store(true); s.reading.shut(true) },
+		over:  func(s *soak) bool { return s.near.Buffered() > 700<<10 },
+		end:   func(s *soak) { s.down.flood.Store(false); s.reading.shut(false) },
+	}, {
+		name: "resume throttled",
+		begin: func(s *soak) {
+			s.rig.OnAPI(func(string) *ssmtest.APIError {
+				if left.Add(-1) < 0 {
+					return nil
+				}
+				return &ssmtest.APIError{Status: 400, Code: "ThrottlingException", Message: "Rate exceeded"}
+			})
+			refuse(s, 1+s.rng.Int64N(4))
+		},
+		over: refused,
+		end:  func(s *soak) { s.rig.OnAPI(nil) },
+	}, {
+		name: "upgrade refused",
+		begin: func(s *soak) {
+			status := []int{403, 429, 503}[s.rng.IntN(3)]
+			s.rig.OnUpgrade(func(int) int {
+				if left.Add(-1) < 0 {
+					return 0
+				}
+				return status
+			})
+			refuse(s, 1)
+		},
+		over: refused,
+		end:  func(s *soak) { s.rig.OnUpgrade(nil) },
+	}, {
+		name:  "credentials run out",
+		begin: func(s *soak) { s.session.stale.Store(true); s.cut() },
+		over:  func(s *soak) bool { return !s.session.stale.Load() },
+	}}
+}
+
+// fillers are what makes the buffers as large as they get: those of the sender
+// when much is in flight, those of the receiver when much waits for what is lost.
+func fillers() []*soakFault {
+	long := ssmtest.Path{Delay: 70 * time.Millisecond}
+	var enough int64
+	return []*soakFault{{
+		name: "long path",
+		begin: func(s *soak) {
+			s.up.flood.Store(true)
+			s.rig.SetPath(long, long)
+			s.cut() // on the same link the longer way would be taken for a queue
+			enough = s.up.got.Load() + 64<<20
+		},
+		over:  func(s *soak) bool { return s.up.got.Load() > enough },
+		end:   func(s *soak) { s.up.flood.Store(false); s.rig.SetPath(ssmtest.Path{}, ssmtest.Path{}) },
+		alone: true, // so that the window can open
+	}, {
+		name: "much lost",
+		begin: func(s *soak) {
+			s.down.flood.Store(true)
+			s.rig.SetAgentPath(ssmtest.Path{}, ssmtest.Path{Drop: 1})
+			enough = s.rig.Sessions()[0].BytesDown() + 1800<<10
+		},
+		over: func(s *soak) bool {
+			if s.rig.Sessions()[0].BytesDown() > enough {
+				s.rig.SetAgentPath(ssmtest.Path{}, ssmtest.Path{})
+			}
+			return s.near.Buffered() > 5<<20
+		},
+		end:   func(s *soak) { s.down.flood.Store(false) },
+		alone: true,
+	}}
+}
+
+// soakSession lets credentials run out between ResumeSession and the upgrade,
+// which is signed with them.
+type soakSession struct {
+	*ssmtest.Client
+	srv   *ssmtest.Server
+	stale atomic.Bool
+	times int
+}
+
+func (s *soakSession) Resume(ctx context.Context) (ssmproto.Grant, error) {
+	g, err := s.Client.Resume(ctx)
+	if err == nil && s.stale.Swap(false) {
+		s.times++
+		s.srv.SetCredentials(fmt.Sprintf("AKIA%016d", s.times), "a secret", fmt.Sprintf("token %d", s.times))
+	}
+	return g, err
+}
+
+// way is one direction of the stream.
+type way struct {
+	name      string
+	most      int         // bytes of a burst
+	flood     atomic.Bool // nothing but bursts
+	rng       *rand.Rand
+	source    *rand.ChaCha8 // what is sent
+	same      *rand.ChaCha8 // the same once more, to compare with
+	in, out   hash.Hash     // the sender's, the receiver's
+	sent, got atomic.Int64
+
+	// The test's goroutine's: what had come when something came last.
+	seen int64
+	when time.Time
+}
+
+func newWay(name string, seed uint64, most int) *way {
+	var key [32]byte
+	copy(key[:], fmt.Sprint(name, seed))
+	return &way{
+		name: name, most: most,
+		rng:    rand.New(rand.NewPCG(seed, uint64(len(name)))),
+		source: rand.NewChaCha8(key), same: rand.NewChaCha8(key),
+		in: sha256.New(), out: sha256.New(),
+		when: time.Now(),
+	}
+}
+
+// send writes bursts, single bytes and nothing, at random, until it is stopped.
+func (w *way) send(to io.Writer, s *soak) error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, piece, pause := 0, 1+w.rng.IntN(len(buf)), time.Duration(0)
+		switch kind := w.rng.IntN(10); {
+		case kind < 4 || w.flood.Load():
+			n = int(math.Exp(w.rng.Float64() * math.Log(float64(w.most)))) // as many small ones as large ones
+		case kind < 8: // somebody types
+			n, piece, pause = w.rng.IntN(50), 1, w.pause(20*time.Millisecond)
+		default:
+			pause = w.pause(time.Second)
+		}
+		for {
+			select {
+			case <-s.stop:
+				return nil
+			case <-time.After(pause):
+			}
+			s.sending.pass()
+			if n == 0 {
+				break
+			}
+			p := buf[:min(n, piece)]
+			n -= len(p)
+			w.source.Read(p)
+			w.in.Write(p)
+			w.sent.Add(int64(len(p)))
+			if _, err := to.Write(p); err != nil {
+				return fmt.Errorf("%s: after %d bytes: %w", w.name, w.sent.Load(), err)
+			}
+		}
+	}
+}
+
+func (w *way) pause(most time.Duration) time.Duration {
+	return time.Duration(w.rng.Int64N(int64(most)))
+}
+
+// receive reads to the end, which is an error before finish has closed all.
+func (w *way) receive(from io.Reader, g *gate) error {
+	buf, want := make([]byte, 32<<10), make([]byte, 32<<10)
+	for {
+		if g != nil {
+			g.pass()
+		}
+		n, err := from.Read(buf)
+		w.out.Write(buf[:n])
+		// The hashes say whether all is well; this says where it is not.
+		if w.same.Read(want[:n]); !bytes.Equal(buf[:n], want[:n]) {
+			return fmt.Errorf("%s: wrong bytes within %d after %d", w.name, n, w.got.Load())
+		}
+		w.got.Add(int64(n))
+		if err != nil {
+			return fmt.Errorf("%s: after %d bytes: %w", w.name, w.got.Load(), err)
+		}
+	}
+}
+
+func (w *way) quiet() bool { return w.got.Load() == w.sent.Load() }
+
+// still is for how long nothing has come although there is something.
+func (w *way) still() time.Duration {
+	if got := w.got.Load(); got != w.seen || got == w.sent.Load() {
+		w.seen, w.when = got, time.Now()
+	}
+	return time.Since(w.when)
+}
+
+// gate holds up those who pass while it is shut.
+type gate struct {
+	mu     sync.Mutex
+	open   sync.Cond
+	closed bool
+	held   int
+}
+
+func (g *gate) init() { g.open.L = &g.mu }
+
+func (g *gate) shut(closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = closed
+	g.open.Broadcast()
+}
+
+func (g *gate) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held++
+	for g.closed {
+		g.open.Wait()
+	}
+	g.held--
+}
+
+// waiting is how many are held up.
+func (g *gate) waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held
+}
+
+// tail keeps the last lines of a log.
+type tail struct {
+	mu    sync.Mutex
+	lines [100]string
+	n     int
+}
+
+func (l *tail) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines[l.n%len(l.lines)] = string(p)
+	l.n++
+	return len(p), nil
+}
+
+func (l *tail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	for i := range l.lines {
+		b.WriteString(l.lines[(l.n+i)%len(l.lines)])
+	}
+	return b.String()
+}
