@@ -82,6 +82,9 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if err != nil {
 		return o.explain(err)
 	}
+	if o.Alone {
+		releaseStart()
+	}
 	if o.Alone && pipes != nil {
 		tuneScheduler()
 	}

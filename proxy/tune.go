@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 // tuneMemory sets the garbage collector for a process that is one stream: what
@@ -14,6 +15,10 @@ func tuneMemory() {
 		debug.SetGCPercent(30)
 	}
 }
+
+// releaseStart gives back, a little later, what starting has taken: most of what
+// the SDK needed is garbage then.
+func releaseStart() { time.AfterFunc(time.Second, debug.FreeOSMemory) }
 
 // tuneScheduler gives a process that is one stream one processor. A message
 // goes through three goroutines, each of which works for some microseconds: to

@@ -20,15 +20,21 @@ type rtt struct {
 	smoothed time.Duration
 	varied   time.Duration
 	latest   time.Duration
+	stale    bool // all of that is of another path, and may be much too short
 }
+
+// restart takes in that the path is another from now on. What is known is good
+// enough for a guess at its rate, and too little for a timeout: one that is
+// shorter than the new round trip would always come before the acknowledgement.
+func (r *rtt) restart() { r.stale = true }
 
 // sample takes one measurement in. The caller keeps Karn's rule: no
 // measurement from a message that was sent more than once.
 func (r *rtt) sample(d time.Duration) {
 	d = max(d, time.Microsecond)
 	r.latest = d
-	if r.smoothed == 0 {
-		r.smoothed, r.varied = d, d/2
+	if r.smoothed == 0 || r.stale {
+		r.smoothed, r.varied, r.stale = d, d/2, false
 		return
 	}
 	r.varied += ((r.smoothed - d).Abs() - r.varied) / 4
@@ -37,10 +43,11 @@ func (r *rtt) sample(d time.Duration) {
 
 // timeout returns the retransmission timeout before any back-off.
 func (r *rtt) timeout() time.Duration {
-	if r.smoothed == 0 {
-		return initialRTO
+	least := minRTO
+	if r.smoothed == 0 || r.stale {
+		least = initialRTO
 	}
-	return min(max(r.smoothed+4*r.varied, minRTO), maxRTO)
+	return min(max(r.smoothed+4*r.varied, least), maxRTO)
 }
 
 // recent is the round-trip time to reckon rates with. One late sample, as of a

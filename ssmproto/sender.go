@@ -287,8 +287,15 @@ func (s *sender) ack(seq int64, now time.Duration) {
 	} else {
 		s.lost--
 	}
+	if p.again && now-p.sentAt < s.window.base/2 {
+		// Too soon for the last transmission: it was for one before, and there
+		// was no need for another (RFC 3522). The path has become longer.
+		s.rtt.restart()
+	}
 	p.state = acknowledged
-	s.backoff = 0
+	if !s.rtt.stale {
+		s.backoff = 0
+	}
 	s.dataAcked = s.dataAcked || p.payload == Output
 	s.window.acked(len(p.frame), d, now)
 
@@ -408,6 +415,7 @@ func (s *sender) relink() {
 	s.timerAt = 0
 	s.backoff = 0
 	s.held = false
+	s.rtt.restart()
 	s.window.relinked()
 }
 

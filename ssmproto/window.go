@@ -17,9 +17,16 @@ const (
 	minQueueTarget = 2 * time.Millisecond
 	maxQueueTarget = 20 * time.Millisecond
 
-	// baseLife is for how long the smallest round-trip time is believed; paths
-	// change. Two generations are kept so that it never has to start from none.
-	baseLife = 30 * time.Second
+	// baseLife is for how long the smallest round-trip time is believed when it
+	// is not seen again. Then it is probed for, as BBR does: for two round trips
+	// next to nothing is sent, so that no queue of ours is in what is measured.
+	// Without that a standing queue would be taken for the path in the end, and
+	// a path that has become longer for a queue.
+	baseLife = 10 * time.Second
+
+	// soonLife is for how long it is when the window is next to nothing anyway:
+	// then to probe costs little, and the path has probably become longer.
+	soonLife = 2 * time.Second
 )
 
 // window is the congestion window, in bytes of frames: how much may be
@@ -31,8 +38,9 @@ type window struct {
 	size      int
 	slowStart bool
 
-	base, nextBase time.Duration // smallest round-trip times: known, and of this generation
-	baseUntil      time.Duration
+	base   time.Duration // the smallest round-trip time
+	baseAt time.Duration // when it was last seen, or probed for
+	probe  probe
 
 	round     time.Duration // when the running round ends: about one round-trip time
 	roundMin  time.Duration // smallest sample of the running round
@@ -40,6 +48,14 @@ type window struct {
 	roundLost int
 	limited   bool // the window held something back in this round
 	known     int  // size up to which it may grow without a sample
+}
+
+// probe is a time in which the window is as small as can be.
+type probe struct {
+	from  time.Duration // the queue is gone from then on
+	until time.Duration // 0: there is no probe
+	min   time.Duration // smallest round-trip time since from
+	size  int           // of the window before
 }
 
 func newWindow() window {
@@ -52,6 +68,10 @@ func (w *window) acked(n int, d, now time.Duration) {
 	w.roundSent++
 	if d > 0 {
 		w.measure(d, now)
+	}
+	if w.probe.until > 0 {
+		w.endProbe(now)
+		return
 	}
 	if w.slowStart && w.limited {
 		switch {
@@ -76,15 +96,16 @@ func (w *window) lost() {
 
 // timedOut starts over: nothing was heard for a whole retransmission timeout.
 func (w *window) timedOut() {
-	w.known = w.size / 2
+	w.known = max(w.size, w.probe.size) / 2
 	w.size = minWindow
+	w.probe = probe{}
 	w.slowStart = true
 }
 
 // relinked forgets what belonged to the old path, but that it carried so much:
 // the new one is probably the same. Half of it is a careful start.
 func (w *window) relinked() {
-	known := max(w.size, w.known)
+	known := max(w.size, w.known, w.probe.size)
 	*w = newWindow()
 	w.known = known
 	w.size = max(w.size, known/2)
@@ -94,18 +115,36 @@ func (w *window) measure(d, now time.Duration) {
 	if w.roundMin == 0 || d < w.roundMin {
 		w.roundMin = d
 	}
-	if w.nextBase == 0 || d < w.nextBase {
-		w.nextBase = d
-	}
 	if w.base == 0 || d < w.base {
 		w.base = d
 	}
-	if now >= w.baseUntil {
-		if w.baseUntil > 0 {
-			w.base, w.nextBase = w.nextBase, d
-		}
-		w.baseUntil = now + baseLife
+	if d <= w.base+w.base/16 {
+		w.baseAt = now
 	}
+	if p := &w.probe; p.until > 0 && now >= p.from && (p.min == 0 || d < p.min) {
+		p.min = d
+	}
+	life := baseLife
+	if w.size <= minWindow*3/2 {
+		life = soonLife
+	}
+	if w.probe.until == 0 && now-w.baseAt > life {
+		w.probe = probe{from: now + d, until: now + 2*d + time.Millisecond, size: w.size}
+		w.size = minWindow
+	}
+}
+
+// endProbe believes what the probe has found, once it is over.
+func (w *window) endProbe(now time.Duration) {
+	p := w.probe
+	if now < p.until || p.min == 0 {
+		return
+	}
+	w.slowStart = p.min > w.base*3/2 // it has become longer, so it takes more
+	w.base, w.baseAt = p.min, now
+	w.size, w.probe = max(p.size, minWindow), probe{}
+	w.round = now + w.base
+	w.roundMin, w.roundSent, w.roundLost, w.limited = 0, 0, 0, false
 }
 
 // target is the queue that is aimed at: enough that the path does not run dry,

@@ -21,8 +21,9 @@ type emulated struct {
 	delay   time.Duration // wanted bound of the added delay, 95th percentile
 
 	stallAt, stallEnd time.Duration // the agent takes nothing in between
-	after             [8]int        // bytes that came in each half second after that
+	after             [16]int       // bytes that came in each half second after that
 	cut               bool          // at stallEnd the link is replaced, and what is on its way lost
+	then              time.Duration // the round-trip time from stallEnd on; 0: as before
 }
 
 func mbit(r float64) func(time.Duration) float64 {
@@ -92,6 +93,54 @@ func TestLinkIsReplaced(t *testing.T) {
 	}
 }
 
+// TestOtherPath: the new link's path, or the old one's from some moment on, is
+// much longer, and is soon filled all the same.
+func TestOtherPath(t *testing.T) {
+	for _, then := range []time.Duration{40, 100, 300, 600} {
+		for _, cut := range []bool{false, true} {
+			p := emulated{rate: mbit(32), rtt: 20 * time.Millisecond, queue: 1 << 20,
+				stallAt: 5 * time.Second, stallEnd: 5 * time.Second, cut: cut, then: then * time.Millisecond}
+			p.run(15*time.Second, 1)
+			half := 32e6 / 8 / 2 * MaxPayload / (HeadLen + MaxPayload + 8)
+			var shares []float64
+			for _, n := range p.after {
+				shares = append(shares, float64(n)/half)
+			}
+			t.Logf("20 to %3d ms, cut: %5v: share of the path's goodput in each half second: %.2f", then, cut, shares)
+			want := 0.8
+			if then == 600 && !cut { // a timeout at each message until the base is probed for
+				want = 0.3
+			}
+			if best := slices.Max(shares[12:]); best < want {
+				t.Errorf("20 to %d ms, cut: %v: it does not fill the path any more", then, cut)
+			}
+		}
+	}
+}
+
+// TestQueueDoesNotGrow: what stands in the queue all the time is not taken for
+// the path.
+func TestQueueDoesNotGrow(t *testing.T) {
+	for _, p := range paths[:3] {
+		_, delays, _ := p.run(200*time.Second, 1)
+		n := len(delays) / 8
+		first, last := slices.Sorted(slices.Values(delays[:n])), slices.Sorted(slices.Values(delays[7*n:]))
+		early, late := first[n/2], last[n/2]
+		t.Logf("%s: added delay %v, after 3 minutes %v", p.name, early.Round(time.Millisecond), late.Round(time.Millisecond))
+		if late > early*5/4 {
+			t.Errorf("%s: the added delay grows from %v to %v", p.name, early, late)
+		}
+	}
+}
+
+// way is half of the round-trip time.
+func (p *emulated) way(now time.Duration) time.Duration {
+	if p.then > 0 && now >= p.stallEnd {
+		return p.then / 2
+	}
+	return p.rtt / 2
+}
+
 type pathEvent struct {
 	at    time.Duration
 	frame []byte // arrives at the agent, or
@@ -155,7 +204,7 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 				continue
 			}
 			busyUntil = max(busyUntil, now) + time.Duration(size/p.rate(now)*1e9)
-			arrival := busyUntil + p.rtt/2
+			arrival := busyUntil + p.way(now)
 			if arrival >= p.stallAt && arrival < p.stallEnd {
 				arrival = p.stallEnd // waits in the service
 			}
@@ -189,10 +238,10 @@ func (p *emulated) run(length time.Duration, seed uint64) (goodput float64, dela
 				panic(err)
 			}
 			if r.accept(&m) && rng.Float64() >= p.loss {
-				heap.Push(&events, pathEvent{at: e.at + p.rtt/2, ack: m.Sequence})
+				heap.Push(&events, pathEvent{at: e.at + p.way(e.at), ack: m.Sequence})
 			}
 			r.read(sink)
-			if p.stallEnd > 0 && e.at > p.stallEnd && e.at <= p.stallEnd+4*time.Second {
+			if p.stallEnd > 0 && e.at > p.stallEnd && e.at <= p.stallEnd+8*time.Second {
 				p.after[int((e.at-p.stallEnd-1)/(500*time.Millisecond))] += len(m.Payload)
 			}
 			for len(probes) > 0 && probes[0].pos <= r.total {
