@@ -148,6 +148,8 @@ func TestForwardUnderFaults(t *testing.T) {
 				b.SetPath(bad, bad)
 			case 2:
 				b.SetPath(ssmtest.Path{}, ssmtest.Path{})
+			case 3:
+				b.BlackHole() // until the sockets are reset
 			}
 		}
 	})

@@ -21,7 +21,6 @@ const heldAfter = time.Second
 type lane struct {
 	conn *ssmproto.Conn
 	mux  *ssmproto.Mux // nil: one after the other
-	stop context.CancelFunc
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -31,29 +30,28 @@ type lane struct {
 }
 
 func newLane(conn *ssmproto.Conn, keepAlive time.Duration) (*lane, error) {
-	ctx, stop := context.WithCancel(context.Background())
-	l := &lane{conn: conn, stop: stop, busy: make(map[*laneConn]bool), freed: func() {}}
+	l := &lane{conn: conn, busy: make(map[*laneConn]bool), freed: func() {}}
 	if conn.Multiplexed() {
 		var err error
 		l.mux, err = ssmproto.NewMux(conn, keepAlive)
 		return l, err
 	}
 	if keepAlive > 0 {
-		l.wg.Go(func() { sendKeepAlive(ctx, conn, keepAlive) })
+		l.wg.Go(func() { sendKeepAlive(conn, keepAlive) })
 	}
 	return l, nil
 }
 
 // sendKeepAlive sends flags of a value that no agent knows, so that all ignore
-// it, until ctx ends.
-func sendKeepAlive(ctx context.Context, conn *ssmproto.Conn, every time.Duration) {
+// it, until conn ends.
+func sendKeepAlive(conn *ssmproto.Conn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			conn.SendFlag(0)
-		case <-ctx.Done():
+		case <-conn.Done():
 			return
 		}
 	}
@@ -101,7 +99,6 @@ func (c *laneConn) open() error {
 
 // close ends the session and all connections over it.
 func (l *lane) close() error {
-	l.stop()
 	var err error
 	if l.mux != nil {
 		err = l.mux.Close()

@@ -102,10 +102,11 @@ func (o *Options) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	document := ""
 	if o.Host == "" {
-		return c.open(limited, sshDocument, destination{port: o.Port})
+		document = sshDocument
 	}
-	conn, err := c.open(limited, "", destination{o.Host, o.Port})
+	conn, err := c.open(limited, document, destination{o.Host, o.Port})
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +115,12 @@ func (o *Options) dial(ctx context.Context) (net.Conn, error) {
 
 // only makes conn's one connection.
 func (o *Options) only(conn *ssmproto.Conn) (net.Conn, error) {
+	if !conn.Multiplexed() {
+		if o.KeepAlive > 0 {
+			go sendKeepAlive(conn, o.KeepAlive)
+		}
+		return conn, nil
+	}
 	l, err := newLane(conn, o.KeepAlive)
 	if err != nil {
 		conn.Close()

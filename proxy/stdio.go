@@ -23,7 +23,7 @@ func serve(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer
 	stdinDone := make(chan struct{})
 	go func() {
 		defer close(stdinDone)
-		n, err := io.Copy(conn, stdin)
+		n, err := copyIn(conn, stdin)
 		log.Debug("end of stdin", "bytes", n, "err", err)
 	}()
 	written := make(chan error, 1)
@@ -49,6 +49,18 @@ func serve(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer
 		}
 	}
 	return err
+}
+
+// smallCopy is how much is read at once for a connection that cannot say how
+// much it would take now: what is typed next waits behind it.
+const smallCopy = 4 << 10
+
+// copyIn copies stdin to conn.
+func copyIn(conn net.Conn, stdin io.Reader) (int64, error) {
+	if c, ok := conn.(io.ReaderFrom); ok {
+		return c.ReadFrom(stdin)
+	}
+	return io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stdin}, make([]byte, smallCopy))
 }
 
 // checkedWriter tells errors of writing from errors of reading, and a reader
