@@ -142,6 +142,8 @@ func nextForCode(code string) string {
 		return "ask for the IAM permission that it names"
 	case "InvalidDocument":
 		return "check --document and the region"
+	case "InvalidParameters":
+		return "check host and port: AWS's document takes hosts of three characters and more"
 	case "ThrottlingException", "Throttling", "TooManyRequestsException":
 		return "too many calls in this account; try again in a while"
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
