@@ -96,6 +96,7 @@ func (o *Options) next(err error) string {
 		creds    *credentialsError
 		resume   *ssmproto.ResumeError
 		dns      *net.DNSError
+		op       *net.OpError
 		closed   *ssmproto.ClosedError
 		handshak *ssmproto.HandshakeError
 	)
@@ -125,6 +126,8 @@ func (o *Options) next(err error) string {
 		return "check the network and connect again; --resume-timeout sets how long is tried"
 	case errors.As(err, &dns):
 		return "check the network and the region's name"
+	case errors.As(err, &op) && op.Op != "listen":
+		return "check the network and HTTPS_PROXY"
 	case errors.As(err, &handshak):
 		return "update the SSM agent on the target if it is old, and try again"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errConnectTimeout):
