@@ -101,6 +101,10 @@ func TestProxyKeepAlive(t *testing.T) {
 	if _, err := io.ReadFull(kept.stdout, make([]byte, 5)); err != nil {
 		t.Error(err)
 	}
+	for _, c := range far {
+		c.Close()
+	}
+	kept.wantEnd(t, b, 5*time.Second, 0, "")
 }
 
 // TestForwardDenied: one document is not allowed.
