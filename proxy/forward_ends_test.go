@@ -69,7 +69,11 @@ func TestKeepAlive(t *testing.T) {
 		if !strings.Contains(idle.said(), "inactivity") {
 			t.Errorf("stderr %q", idle.said())
 		}
-		time.Sleep(4 * time.Second) // more than the timeout, since the other's end
+		select {
+		case <-kept.ended:
+			t.Fatalf("agent %s: the session that is kept alive has ended: %s", version, kept.said())
+		case <-time.After(4 * time.Second): // more than the timeout, since the other's end
+		}
 		if err := ask(kept.ready[0], "still there"); err != nil {
 			t.Errorf("agent %s: %v; stderr %q", version, err, kept.said())
 		}
