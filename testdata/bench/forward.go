@@ -100,6 +100,11 @@ func (b *bench) forwardSetUp() error {
 }
 
 func listenEcho() (net.Listener, error) {
+	return serveEach(func(c net.Conn) { io.Copy(c, c) })
+}
+
+// serveEach serves each connection until the listener is closed.
+func serveEach(handle func(net.Conn)) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -112,7 +117,7 @@ func listenEcho() (net.Listener, error) {
 			}
 			go func() {
 				defer c.Close()
-				io.Copy(c, c)
+				handle(c)
 			}()
 		}
 	}()
@@ -183,28 +188,14 @@ func (b *bench) forwardWide() error {
 
 // listenFiles serves a number of bytes of the stream to whoever says a byte.
 func listenFiles(size int64) (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	return serveEach(func(c net.Conn) {
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			w := bufio.NewWriterSize(c, chunk)
+			if send(w, size) == nil {
+				w.Flush()
 			}
-			go func() {
-				defer c.Close()
-				if _, err := c.Read(make([]byte, 1)); err == nil {
-					w := bufio.NewWriterSize(c, chunk)
-					if send(w, size) == nil {
-						w.Flush()
-					}
-				}
-			}()
 		}
-	}()
-	return l, nil
+	})
 }
 
 func download(addr string, size int64) error {
