@@ -12,7 +12,6 @@ import (
 
 // SOCKS version 5 (RFC 1928), as much of it as leads to a TCP connection: no
 // authentication, for who may connect to the socket may use it, and CONNECT.
-// It is a page, and the libraries for it are not kept.
 
 const socksVersion = 5
 
