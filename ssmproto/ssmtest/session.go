@@ -234,6 +234,10 @@ func (s *Session) admit(k *socket, m openMessage) (old *socket, err error) {
 	switch {
 	case s.ended:
 		return nil, errors.New("the session has ended")
+	case k.over.Load():
+		// Cut in the middle of what brought m: its client may be back already,
+		// with another socket. One that is cut from here on is detached by that.
+		return nil, errors.New("the data channel is cut")
 	case m.MessageSchemaVersion != "1.0":
 		return nil, fmt.Errorf("MessageSchemaVersion %q", m.MessageSchemaVersion)
 	case m.RequestId == "" || m.ClientId == "":
