@@ -22,6 +22,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/demo"
+	"github.com/ssmpipe/ssmpipe/proxy/manual"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -69,10 +70,24 @@ func run(ctx context.Context, args []string) int {
 	return statusFailed
 }
 
-// say writes one line to stderr.
+// say writes one line to stderr, or several where there is a list.
 func say(text string) {
 	if text != "" {
-		fmt.Fprint(os.Stderr, "ssmpipe: "+text+lineEnd())
+		fmt.Fprint(os.Stderr, "ssmpipe: "+strings.ReplaceAll(text, "\n", lineEnd())+lineEnd())
+	}
+}
+
+// progress returns what shows how a wait goes, in a line that is written over,
+// or nil where nobody looks.
+func progress() func(string) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return func(text string) {
+		if text != "" {
+			text = "ssmpipe: " + text
+		}
+		fmt.Fprint(os.Stderr, "\r"+text+"\x1b[K")
 	}
 }
 
@@ -93,12 +108,21 @@ func newApp() *cli.App {
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "ssmpipe", c.App.Version) }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
+	commands := []*cli.Command{proxyCommand(), forwardCommand(), demoCommand()}
+	var index []manual.Item
+	for _, c := range commands {
+		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
+		c.OnUsageError = usageError
+		c.HideHelpCommand = true
+		c.UseShortOptionHandling = true
+		c.CustomHelpTemplate = manual.Page(c.Name, options(c.Flags))
+	}
 	return &cli.App{
 		Name:                      "ssmpipe",
 		Usage:                     "ssh to private machines through AWS Session Manager",
 		Version:                   version(),
 		HideHelpCommand:           true,
-		CustomAppHelpTemplate:     appHelp,
+		CustomAppHelpTemplate:     manual.Page("ssmpipe", index),
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usageError,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
@@ -108,24 +132,66 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{proxyCommand(), forwardCommand(), demoCommand()},
+		Commands: commands,
 	}
+}
+
+// options lists flags as the manual does. A flag's value is named in its usage
+// text in backquotes.
+func options(flags []cli.Flag) (items []manual.Item) {
+	for _, f := range flags {
+		doc, ok := f.(cli.DocGenerationFlag)
+		if !ok || doc.GetUsage() == "" {
+			continue
+		}
+		name := "--" + f.Names()[0]
+		if len(f.Names()[0]) == 1 {
+			name = name[1:]
+		}
+		use := doc.GetUsage()
+		if before, rest, ok := strings.Cut(use, "`"); ok {
+			value, after, _ := strings.Cut(rest, "`")
+			name += " " + value
+			use = before + value + after
+		}
+		items = append(items, manual.Item{Name: name, Use: use})
+	}
+	return items
 }
 
 func usageError(_ *cli.Context, err error, _ bool) error { return usage("%v", err) }
 
 // sessionFlags are those of every command that opens sessions.
-func sessionFlags(verbose *int, more ...cli.Flag) []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "profile"},
-		&cli.StringFlag{Name: "region"},
-		&cli.StringFlag{Name: "document"},
-		&cli.StringFlag{Name: "reason"},
-		&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second},
-		&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout},
-		&cli.DurationFlag{Name: "keepalive"},
-		&cli.BoolFlag{Name: "v", Count: verbose},
-	}, more...)
+func sessionFlags(verbose *int) []cli.Flag {
+	return append(targetFlags(verbose),
+		&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
+		&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account"},
+		&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout,
+			Usage: "`TIME` to try to overcome one outage (10m0s); 0: no limit"},
+		&cli.DurationFlag{Name: "keepalive",
+			Usage: "send something each `TIME`, so that the account's idle timeout does not end the session; " +
+				"it is there for a reason, so this is off. ssh has a way of its own: ServerAliveInterval"},
+	)
+}
+
+// targetFlags are those of every command that looks for a machine.
+func targetFlags(verbose *int) []cli.Flag {
+	return append(accountFlags(verbose),
+		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
+		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
+		&cli.StringFlag{Name: "strip-suffix", Usage: "`SUFFIX` to cut off TARGET, so that a Host pattern of ssh can choose a profile"},
+	)
+}
+
+// accountFlags are those of every command that asks AWS.
+func accountFlags(verbose *int) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "profile", Usage: "`NAME` of a profile of the AWS configuration [$AWS_PROFILE]"},
+		&cli.StringFlag{Name: "region", Usage: "`REGION` of TARGET [$AWS_REGION]"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second,
+			Usage: "`TIME` that connecting may take (30s); 0: no limit"},
+		&cli.BoolFlag{Name: "v", Count: verbose, Usage: "tell on stderr what happens; -vv: all of it"},
+	}
 }
 
 // sessionOptions reads them, and the target, which is the first argument.
@@ -139,14 +205,23 @@ func sessionOptions(c *cli.Context, verbose int) (proxy.Options, error) {
 		ConnectTimeout: c.Duration("connect-timeout"),
 		ResumeTimeout:  c.Duration("resume-timeout"),
 		KeepAlive:      c.Duration("keepalive"),
+		StripSuffix:    c.String("strip-suffix"),
+		Pick:           proxy.Pick(c.String("pick")),
+		Start:          c.Bool("start"),
 		Alone:          true,
 		Notice:         say,
+		Progress:       progress(),
 		Log:            logger(verbose),
 	}
 	for _, arg := range c.Args().Slice() {
 		if strings.HasPrefix(arg, "-") {
 			return o, usage("options go before TARGET: %q", arg)
 		}
+	}
+	switch o.Pick {
+	case "", proxy.PickNewest, proxy.PickOldest, proxy.PickAny:
+	default:
+		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
 	}
 	if o.ConnectTimeout < 0 || o.ResumeTimeout < 0 || o.KeepAlive < 0 {
 		return o, usage("a time cannot be negative")
@@ -172,12 +247,10 @@ func portNumber(text string) (string, error) {
 func proxyCommand() *cli.Command {
 	var verbose int
 	return &cli.Command{
-		Name:                   "proxy",
-		CustomHelpTemplate:     proxyHelp,
-		OnUsageError:           usageError,
-		UseShortOptionHandling: true,
-		HideHelpCommand:        true,
-		Flags:                  sessionFlags(&verbose, &cli.StringFlag{Name: "via"}),
+		Name:  "proxy",
+		Usage: "connect stdin and stdout to a port of a machine",
+		Flags: append([]cli.Flag{&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"}},
+			sessionFlags(&verbose)...),
 		Action: func(c *cli.Context) error {
 			o, err := sessionOptions(c, verbose)
 			if err != nil {
@@ -212,8 +285,8 @@ func proxyCommand() *cli.Command {
 func forwardCommand() *cli.Command {
 	var verbose int
 	var specs []proxy.Spec
-	spec := func(name string, parse func(string) (proxy.Spec, error)) cli.Flag {
-		return &cli.StringSliceFlag{Name: name, Action: func(_ *cli.Context, values []string) error {
+	spec := func(name, use string, parse func(string) (proxy.Spec, error)) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Usage: use, Action: func(_ *cli.Context, values []string) error {
 			for _, v := range values {
 				s, err := parse(v)
 				if err != nil {
@@ -225,19 +298,17 @@ func forwardCommand() *cli.Command {
 		}}
 	}
 	return &cli.Command{
-		Name:                   "forward",
-		CustomHelpTemplate:     forwardHelp,
-		OnUsageError:           usageError,
-		UseShortOptionHandling: true,
-		HideHelpCommand:        true,
-		Flags: sessionFlags(&verbose,
-			spec("L", proxy.ParseLocal),
-			spec("D", proxy.ParseDynamic),
-			&cli.IntFlag{Name: "sessions", Value: 1},
-			&cli.BoolFlag{Name: "once"},
-			&cli.BoolFlag{Name: "exit-on-forward-failure"},
-			&cli.BoolFlag{Name: "json"},
-		),
+		Name:  "forward",
+		Usage: "make ports of a machine, or behind it, ports of this one",
+		Flags: append([]cli.Flag{
+			spec("L", "forward `SPEC` (may be repeated)", proxy.ParseLocal),
+			spec("D", "SOCKS5 on `SPEC`: clients say where to connect to", proxy.ParseDynamic),
+			&cli.IntFlag{Name: "sessions", Value: 1,
+				Usage: "`N` sessions for each destination, 1 to 16 (1); the agent sends less than 1 MB/s on each"},
+			&cli.BoolFlag{Name: "once", Usage: "end when a session has ended"},
+			&cli.BoolFlag{Name: "exit-on-forward-failure", Usage: "end if one of several cannot be listened on"},
+			&cli.BoolFlag{Name: "json", Usage: "print what is ready as JSON lines on stdout"},
+		}, sessionFlags(&verbose)...),
 		Action: func(c *cli.Context) error {
 			o, err := sessionOptions(c, verbose)
 			if err != nil {
@@ -294,10 +365,8 @@ func printReady(l proxy.Listening) {
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
-		Name:               "demo",
-		CustomHelpTemplate: demoHelp,
-		OnUsageError:       usageError,
-		HideHelpCommand:    true,
+		Name:  "demo",
+		Usage: "try it without an AWS account: a service, an agent and an SSH server in this process",
 		Action: func(c *cli.Context) error {
 			exe, err := os.Executable()
 			if err != nil {
@@ -341,154 +410,3 @@ func version() string {
 	}
 	return info.Main.Version
 }
-
-// The help texts are written by hand, because they are the manual.
-
-const appHelp = `NAME
-    ssmpipe - ssh to private machines through AWS Session Manager
-
-SYNOPSIS
-    ssmpipe proxy [OPTION]... TARGET [PORT]
-    ssmpipe forward [OPTION]... -L [BIND:]PORT:HOST:HOSTPORT... TARGET
-    ssmpipe demo [-- COMMAND [ARG]...]
-    ssmpipe --help | --version
-
-DESCRIPTION
-    ssmpipe is what ssh starts as its ProxyCommand. It opens an AWS Systems
-    Manager session and pipes stdin and stdout over it, so that ssh, scp, sftp,
-    rsync and port forwarding work to machines that no network path leads to.
-    Nothing but the AWS SSM agent and sshd is needed there, and nothing but this
-    binary and ssh here.
-
-    Put this into ~/.ssh/config:
-
-        Host i-* mi-*
-            ProxyCommand ssmpipe proxy %h %p
-
-    and say "ssh i-0123456789abcdef0".
-
-COMMANDS
-    proxy    connect stdin and stdout to a port of a machine
-    forward  make ports of a machine, or behind it, ports of this one
-    demo     try it without an AWS account: a service, an agent and an SSH
-             server in this process
-
-    "ssmpipe COMMAND --help" tells more about each.
-
-ENVIRONMENT
-    Credentials, region and endpoints come from where every AWS tool finds them:
-    AWS_PROFILE, AWS_REGION, AWS_ACCESS_KEY_ID ..., ~/.aws/config, SSO, an
-    instance's role; also AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SSM,
-    AWS_ENDPOINT_URL_SSMMESSAGES, AWS_USE_FIPS_ENDPOINT,
-    AWS_USE_DUALSTACK_ENDPOINT and AWS_CA_BUNDLE. HTTPS_PROXY and NO_PROXY are
-    honoured for all connections.
-
-EXIT STATUS
-    0    the stream ended as it should
-    1    it did not; the last line on stderr says why and what to do
-    2    wrong usage
-`
-
-const proxyHelp = `NAME
-    ssmpipe proxy - connect stdin and stdout to a port of a machine
-
-SYNOPSIS
-    ssmpipe proxy [OPTION]... TARGET [PORT]
-    ssmpipe proxy [OPTION]... --via TARGET HOST [PORT]
-
-DESCRIPTION
-    Opens a Session Manager session to TARGET and pipes stdin to PORT there
-    (22 if not given) and what comes back to stdout, until the far side ends.
-    stdout carries the stream and nothing else.
-
-    When the connection to AWS is lost, the session is resumed and the stream
-    goes on without a byte lost or doubled. When ssmpipe ends, for whatever
-    reason, the session is terminated.
-
-    TARGET is an EC2 instance (i-...), a managed node (mi-...) or a container
-    (ecs:CLUSTER_TASKID_RUNTIMEID).
-
-    With --via the port is HOST's, which TARGET reaches and resolves. HOST needs
-    no agent, and TARGET neither sshd nor a key:
-
-        Host *.internal
-            ProxyCommand ssmpipe proxy --via i-0123456789abcdef0 %h %p
-
-OPTIONS
-    --via TARGET              the machine to go through
-    --profile NAME            profile of the AWS configuration [$AWS_PROFILE]
-    --region REGION           region of TARGET [$AWS_REGION]
-    --document NAME           session document (AWS-StartSSHSession; with --via
-                              AWS-StartPortForwardingSessionToRemoteHost)
-    --reason TEXT             why, for the records of the account
-    --connect-timeout TIME    how long connecting may take (30s); 0: no limit
-    --resume-timeout TIME     how long to try to overcome one outage (10m0s);
-                              0: no limit
-    --keepalive TIME          send something so often that the account's idle
-                              timeout does not end the session; it is there for
-                              a reason, so this is off. ssh has a way of its own:
-                              ServerAliveInterval
-    -v                        tell on stderr what happens; -vv: all of it
-
-    TIME is written as 90s, 10m or 1h30m.
-
-    An MFA code is asked for on the terminal.
-
-EXIT STATUS
-    0    the far side ended the stream, and all of it was written
-    1    anything else; the last line on stderr says why and what to do
-    2    wrong usage
-`
-
-const forwardHelp = `NAME
-    ssmpipe forward - reach ports of a machine, and of hosts behind it, without ssh
-
-SYNOPSIS
-    ssmpipe forward [OPTION]... -L [BIND:]PORT:HOST:HOSTPORT... TARGET
-    ssmpipe forward [OPTION]... -D [BIND:]PORT TARGET
-
-DESCRIPTION
-    Listens on this machine and forwards each connection through TARGET, as
-    "ssh -L" and "ssh -D" do, but with neither sshd nor a key there. It stays up:
-    a session that ends is replaced, and the listeners stay meanwhile.
-
-    HOST is as TARGET sees it; localhost is TARGET itself. IPv6 addresses are
-    written in brackets. BIND is loopback if it is not given; * is all addresses.
-    PORT 0 chooses one that is free. Instead of [BIND:]PORT a path names a Unix
-    socket.
-
-OPTIONS
-    -L SPEC                   forward a port (may be repeated)
-    -D SPEC                   SOCKS5: clients say where to connect to
-    --sessions N              sessions for each destination, 1 to 16 (1); the
-                              agent sends less than 1 MB/s on each
-    --once                    end when a session has ended
-    --exit-on-forward-failure end if one of several cannot be listened on
-    --json                    print what is ready as JSON lines on stdout
-
-    and those of "ssmpipe proxy".
-
-EXIT STATUS
-    1    the last line on stderr says why
-    2    wrong usage
-`
-
-const demoHelp = `NAME
-    ssmpipe demo - try ssmpipe without an AWS account
-
-SYNOPSIS
-    ssmpipe demo
-    ssmpipe demo -- COMMAND [ARG]...
-
-DESCRIPTION
-    Starts, in this process and on loopback, a Session Manager service, an
-    agent, and an SSH server that stands for the instances i-0demo and i-0demo2.
-    Commands that you run there run on this machine, as you, in a temporary
-    directory.
-
-    Without COMMAND it prints lines to paste into another terminal, and ends
-    with Ctrl-C. With COMMAND it runs that, with plain ssh, scp, sftp, rsync and
-    ssmpipe set up for these instances, and exits with its status:
-
-        ssmpipe demo -- ssh i-0demo uname -a
-`

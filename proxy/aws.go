@@ -21,9 +21,9 @@ var ErrNoRegion = errors.New("no region")
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
 // the credentials. It ends with ctx, and what asks for credentials again later
 // with life; time during which a person is asked is given back to the limit by
-// hold. The connection to the API that it has opened meanwhile is the caller's
-// to drop.
-func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, w *warm, err error) {
+// hold. account tells accounts apart. The connection to the API that has been
+// opened meanwhile is the caller's to drop.
+func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, account string, w *warm, err error) {
 	var asking sync.Mutex // held while a person is asked
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
@@ -49,10 +49,10 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	w = &warm{}
 	cfg, err = config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return cfg, w, err
+		return cfg, "", w, err
 	}
 	if cfg.Region == "" {
-		return cfg, w, ErrNoRegion
+		return cfg, "", w, ErrNoRegion
 	}
 	w = warmUp(ctx, cfg)
 	creds, err := cfg.Credentials.Retrieve(ctx)
@@ -60,14 +60,15 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 		// The SDK does not wait for who asks; the terminal must be put right.
 		asking.Lock()
 		defer asking.Unlock()
-		return cfg, w, &credentialsError{context.Cause(ctx)}
+		return cfg, "", w, &credentialsError{context.Cause(ctx)}
 	}
 	if err != nil {
-		return cfg, w, &credentialsError{err}
+		return cfg, "", w, &credentialsError{err}
 	}
 	o.Log.Debug("credentials ready", "source", creds.Source)
 	w.use(&cfg)
-	return cfg, w, nil
+	// The key stands for an account that the source of credentials does not name.
+	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
 // credentialsError says that there are no credentials to call AWS with.

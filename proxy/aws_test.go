@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +34,7 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	o.Log = slog.New(slog.DiscardHandler)
-	cfg, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
+	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
 	defer warm.drop()
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +122,7 @@ func TestExpectedEndpoint(t *testing.T) {
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
 				var warm *warm
-				cfg, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
+				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
 				defer warm.drop()
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
@@ -185,18 +184,5 @@ func TestDataKey(t *testing.T) {
 	}
 	if _, there := got.EncryptionContext["aws:ssm:RandomChallenge"]; there && got.EncryptionContext["aws:ssm:RandomChallenge"] == "" {
 		t.Error("an empty challenge was bound")
-	}
-}
-
-func TestResolve(t *testing.T) {
-	for _, good := range []string{"i-0123456789abcdef0", "i-0demo", "mi-0123456789abcdef0", "ecs:my-cluster_0123456789abcdef_0123456789abcdef-1234567890"} {
-		if got, err := resolve(context.Background(), good); err != nil || got != good {
-			t.Errorf("%s: %s, %v", good, got, err)
-		}
-	}
-	for _, bad := range []string{"", "web-1", "i-", "i-1 2", "i-1\n", "ecs:", "ecs:a", "-i-1", (&url.URL{Path: "i-é"}).Path} {
-		if got, err := resolve(context.Background(), bad); err == nil {
-			t.Errorf("%q: %s", bad, got)
-		}
 	}
 }

@@ -3,12 +3,13 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -34,10 +35,14 @@ func (d destination) String() string {
 
 // client opens sessions to one target, with one AWS configuration for all.
 type client struct {
-	o      *Options
-	target string // as StartSession takes it
-	cfg    aws.Config
-	warm   *warm // the caller's to drop, also after an error
+	o       *Options
+	t       target
+	cfg     aws.Config
+	account string
+	warm    *warm // the caller's to drop, also after an error
+
+	mu sync.Mutex
+	m  machine // what the target leads to
 }
 
 // connectLimit bounds what connecting may take.
@@ -45,27 +50,99 @@ func (o *Options) connectLimit(ctx context.Context) (limited context.Context, li
 	return withTimeLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
 }
 
-// newClient reads the configuration and fetches credentials within limited.
+// configure reads the configuration and fetches credentials within limited.
 // Credentials that are fetched again, later, end with ctx.
-func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*client, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+func (o *Options) configure(ctx, limited context.Context, limit *timeLimit) (*client, error) {
+	o.fill()
 	c := &client{o: o, warm: &warm{}}
 	var err error
-	if c.target, err = resolve(limited, o.Target); err != nil {
+	if c.t, err = parseTarget(o.Target, o.StripSuffix); err != nil {
 		return c, err
 	}
-	c.cfg, c.warm, err = loadConfig(ctx, limited, o, limit)
+	if c.t.region != "" {
+		o.Region = c.t.region
+	}
+	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o, limit)
 	return c, err
 }
 
+// newClient is configure for a machine that is found, and started if o says
+// so.
+func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*client, error) {
+	c, err := o.configure(ctx, limited, limit)
+	if err != nil {
+		return c, err
+	}
+	c.m, err = c.resolve(limited)
+	if err != nil || c.m.known == nil {
+		return c, err
+	}
+	switch c.m.known.State {
+	case "stopped", "stopping", "pending":
+		if !o.Start {
+			return c, c.named(&awayError{known: c.m.known})
+		}
+		err = c.named(c.start(ctx, limit, c.m.known))
+	}
+	return c, err
+}
+
+// named adds the id of the machine that err is about.
+func (c *client) named(err error) error {
+	if id := c.machine().id; err != nil && id != c.o.Target {
+		return &machineError{id, err}
+	}
+	return err
+}
+
+func (c *client) machine() machine {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m
+}
+
 // open starts a session to d. The document is the one that the user has named,
-// or else document, or else the one that d needs.
+// or else document, or else the one that d needs. A machine that does not
+// answer is looked up again: its name may lead elsewhere by now, and if not
+// there is more to say of it than that.
 func (c *client) open(ctx context.Context, document string, d destination) (*ssmproto.Conn, error) {
+	m := c.machine()
+	conn, err := c.session(ctx, m.id, document, d)
+	away := isCode(err, "TargetNotConnected")
+	if !away && !(m.cached && isCode(err, "AccessDeniedException")) {
+		return conn, c.named(err)
+	}
+	again, lookErr := c.lookUp(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, c.named(context.Cause(ctx))
+	case lookErr != nil && c.t.id == "":
+		return nil, lookErr
+	case lookErr != nil || !away && again.id == m.id:
+		return nil, c.named(err)
+	}
+	c.mu.Lock()
+	c.m = again
+	c.mu.Unlock()
+	if again.id != m.id {
+		c.o.Log.Info("the name leads to another machine now", "id", again.id, "before", m.id)
+		conn, err = c.session(ctx, again.id, document, d)
+		away = isCode(err, "TargetNotConnected")
+	}
+	if away {
+		inventory.UserCache().Drop(c.cacheKey()...)
+		if again.known != nil {
+			err = &awayError{again.known, err}
+		}
+	}
+	return conn, c.named(err)
+}
+
+// session starts a session to d on the machine of that id.
+func (c *client) session(ctx context.Context, id, document string, d destination) (*ssmproto.Conn, error) {
 	o := c.o
 	start := ssm.StartSessionInput{
-		Target:     &c.target,
+		Target:     &id,
 		Parameters: map[string][]string{"portNumber": {d.port}},
 	}
 	if d.host != "" {

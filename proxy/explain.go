@@ -14,24 +14,34 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // Error is what went wrong with a target, and what its user can do about it.
 type Error struct {
-	Target string
+	Target string // "" if it is about no target
 	Err    error
 	Next   string // the next step; "" if there is none to name
 }
 
 // Error returns one line: the target, the cause in the service's own words,
-// and the next step.
+// and the next step. Where there is something to choose from, a line for each
+// follows.
 func (e *Error) Error() string {
-	text := e.Target + ": " + cause(e.Err)
+	text := cause(e.Err)
+	if e.Target != "" {
+		text = e.Target + ": " + text
+	}
 	if e.Next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + e.Next
 	}
-	return printable(text)
+	text = printable(text)
+	var several *severalError
+	if errors.As(e.Err, &several) {
+		text += ":\n    " + strings.Join(several.lines(), "\n    ")
+	}
+	return text
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -45,11 +55,21 @@ type destinationError struct {
 func (e *destinationError) Error() string { return e.destination.String() + ": " + e.error.Error() }
 func (e *destinationError) Unwrap() error { return e.error }
 
+// machineError says which machine the target led to.
+type machineError struct {
+	id string
+	error
+}
+
+func (e *machineError) Unwrap() error { return e.error }
+
 // cause shortens the SDK's account of a call to what the service said, or to
 // what kept the call from reaching it.
 func cause(err error) string {
 	var (
 		to     *destinationError
+		away   *awayError
+		list   *inventory.Error
 		creds  *credentialsError
 		resume *ssmproto.ResumeError
 		api    smithy.APIError
@@ -59,6 +79,17 @@ func cause(err error) string {
 	switch {
 	case errors.As(err, &to):
 		return to.destination.String() + ": " + cause(to.error)
+	case errors.As(err, &away):
+		return away.Error()
+	case errors.As(err, &list):
+		var parts []string
+		if list.EC2 != nil {
+			parts = append(parts, inventory.EC2Action+": "+cause(list.EC2))
+		}
+		if list.SSM != nil {
+			parts = append(parts, inventory.SSMAction+": "+cause(list.SSM))
+		}
+		return strings.Join(parts, "; ")
 	case errors.As(err, &creds):
 		return "no credentials: " + cause(creds.error)
 	case errors.As(err, &resume):
@@ -80,10 +111,29 @@ func (o *Options) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Target: o.Target, Err: err, Next: o.next(err)}
+	name := o.Target
+	var at *machineError
+	if errors.As(err, &at) {
+		name = fmt.Sprintf("%s (%s)", name, at.id)
+	}
+	return &Error{Target: name, Err: err, Next: o.next(err)}
 }
 
 func (o *Options) next(err error) string {
+	var (
+		away *awayError
+		none *noMachineError
+	)
+	switch {
+	case errors.As(err, &away):
+		return away.next(o.Target)
+	case errors.As(err, &none):
+		return none.next()
+	case errors.Is(err, ErrNoMachine):
+		return ""
+	case errors.Is(err, ErrSeveral):
+		return "choose by id, or with --pick newest, oldest or any"
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		if next := nextForCode(api.ErrorCode()); next != "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -44,12 +43,7 @@ var ErrForward = errors.New("cannot listen")
 // to o.Target, until ctx ends, or, with Once, a session does. Its error is for
 // the user's eyes. It leaves nothing behind and takes less than 2 s for that.
 func Forward(ctx context.Context, o ForwardOptions) error {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Notice == nil {
-		o.Notice = func(string) {}
-	}
+	o.fill()
 	if o.Ready == nil {
 		o.Ready = func(Listening) {}
 	}

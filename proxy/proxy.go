@@ -18,13 +18,17 @@ import (
 
 // Options say what to connect to, and how.
 type Options struct {
-	Target   string // i-…, mi-… or ecs:CLUSTER_TASKID_RUNTIMEID
+	Target   string // what the user calls the machine; see [Find]
 	Host     string // behind the target; "" means the target itself
 	Port     string // there
 	Document string // "" means AWS's own
 	Reason   string // for the account's records; may be empty
 	Profile  string // of the AWS configuration; "" means the default
 	Region   string // "" means the profile's or the environment's
+
+	StripSuffix string // is no part of Target, if that ends in it
+	Pick        Pick   // chooses among machines of the same name
+	Start       bool   // a machine that is stopped
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
@@ -38,7 +42,12 @@ type Options struct {
 	Alone bool
 
 	Notice func(string) // told one line at a time what a user should know; nil: nobody
-	Log    *slog.Logger // nil: nothing
+
+	// Progress is told how a long wait goes, again and again, and "" at its end;
+	// nil: nobody.
+	Progress func(string)
+
+	Log *slog.Logger // nil: nothing
 }
 
 // noticeAfter is how long an outage lasts before the user is told: the
@@ -51,12 +60,7 @@ var errConnectTimeout = errors.New("timed out")
 // the far side ends. Its error is for the user's eyes. When ctx ends, Stdio
 // ends the session and returns ctx's cause within 2 s.
 func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Notice == nil {
-		o.Notice = func(string) {}
-	}
+	o.fill()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var in io.Reader = stdin

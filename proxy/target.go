@@ -1,23 +1,131 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 )
 
 // ErrTarget says that a target is not written as one.
 var ErrTarget = errors.New("not a target")
 
-// The forms that the service takes as they are.
-var targetID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-~]+_[!-~]+_[!-~]+)$`)
+// target is what a user calls a machine, taken apart.
+type target struct {
+	text   string           // as it was given, but for suffixes
+	region string           // "" if none was given in place
+	id     string           // what the service takes as it is; "" if it is a name
+	task   *task            // a container, by its task
+	query  *inventory.Query // else
+}
 
-// resolve turns what a user calls a machine into what StartSession takes.
-func resolve(_ context.Context, name string) (string, error) {
-	if targetID.MatchString(name) {
-		return name, nil
+// task is ecs:CLUSTER/TASK[/CONTAINER].
+type task struct{ cluster, id, container string }
+
+var (
+	// serviceID are the forms that the service takes as they are.
+	serviceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
+
+	// inRegion is a region at a name's end: web-1--eu-central-1.
+	inRegion = regexp.MustCompile(`^(.+)--([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
+
+	// privateName are the names that EC2 gives: ip-10-0-3-7.ec2.internal,
+	// ip-10-0-3-7.eu-central-1.compute.internal, i-….eu-central-1.compute.internal.
+	privateName = regexp.MustCompile(`^[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$`)
+)
+
+// parseTarget takes apart what a user calls a machine. suffix is cut off if it
+// is there.
+func parseTarget(text, suffix string) (t target, err error) {
+	wrong := func(format string, args ...any) (target, error) {
+		return t, fmt.Errorf("%q is %w: %s", text, ErrTarget, fmt.Sprintf(format, args...))
 	}
-	return "", fmt.Errorf("%q is %w: give an instance id (i-…), a managed node's id (mi-…) or ecs:CLUSTER_TASKID_RUNTIMEID",
-		name, ErrTarget)
+	if cut := strings.TrimSuffix(text, suffix); cut != "" {
+		t.text = cut
+	} else {
+		t.text = text
+	}
+	if m := inRegion.FindStringSubmatch(t.text); m != nil {
+		t.text, t.region = m[1], m[2]
+	}
+	if t.text == "" {
+		return wrong("it is empty")
+	}
+	if strings.HasPrefix(t.text, "-") {
+		return wrong("it begins with -")
+	}
+	name := t.text
+	addr, addrErr := netip.ParseAddr(strings.Trim(name, "[]"))
+	prefix, rest, _ := strings.Cut(name, ":")
+	switch {
+	case serviceID.MatchString(name):
+		t.id = name
+	case addrErr == nil:
+		t.query = addressQuery(addr.WithZone("").Unmap())
+	case prefix == "ecs":
+		parts := strings.Split(rest, "/")
+		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" || len(parts) == 3 && parts[2] == "" {
+			return wrong("a container is ecs:CLUSTER/TASK/CONTAINER")
+		}
+		t.task = &task{cluster: parts[0], id: parts[1]}
+		if len(parts) == 3 {
+			t.task.container = parts[2]
+		}
+	case prefix == "tag":
+		key, value, ok := strings.Cut(rest, "=")
+		if !ok || key == "" {
+			return wrong("a tag is tag:KEY=VALUE")
+		}
+		t.query = &inventory.Query{Tag: [2]string{key, value}}
+	case prefix == "asg":
+		if rest == "" {
+			return wrong("an Auto Scaling group is asg:NAME")
+		}
+		t.query = &inventory.Query{Tag: [2]string{groupTag, rest}}
+	case privateName.MatchString(name):
+		t.query = &inventory.Query{DNS: name}
+	default:
+		t.query = &inventory.Query{Tag: [2]string{"Name", name}}
+	}
+	return t, nil
+}
+
+// groupTag is the tag that an Auto Scaling group puts on its instances.
+const groupTag = "aws:autoscaling:groupName"
+
+// addressQuery asks for an address as EC2 knows it. That of a private network
+// may be any; what is no private address by RFC 1918 or 6598 is asked for as a
+// public one first.
+func addressQuery(addr netip.Addr) *inventory.Query {
+	switch {
+	case addr.Is6():
+		return &inventory.Query{IPv6: addr.String()}
+	case addr.IsPrivate(), shared.Contains(addr), addr.IsLinkLocalUnicast():
+		return &inventory.Query{IP: addr.String()}
+	}
+	return &inventory.Query{Public: addr.String()}
+}
+
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// names says whether the target's words name m where the services' filters are
+// stricter than people are: ssh writes host names in lower case, and EC2 knows
+// addresses by their kind.
+func (t *target) names(m *inventory.Instance) bool {
+	switch q := t.query; {
+	case q == nil:
+		return false
+	case q.Tag[0] == "Name":
+		return strings.EqualFold(m.Name, q.Tag[1]) || strings.EqualFold(m.Computer, q.Tag[1]) || strings.EqualFold(m.PrivateDNS, q.Tag[1])
+	case q.Tag[0] != "":
+		return false
+	case q.DNS != "":
+		return strings.EqualFold(m.PrivateDNS, q.DNS) || strings.EqualFold(m.Computer, q.DNS)
+	default:
+		address := q.IP + q.Public + q.IPv6
+		return m.PrivateIP == address || m.PublicIP == address
+	}
 }

@@ -1,0 +1,124 @@
+package inventory
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+)
+
+const (
+	// ssmPage is the service's largest page, and how many ids are asked for at
+	// once.
+	ssmPage = 50
+
+	// ssmParallel is how many such pages are asked for at a time: a second or so
+	// for 2,000 instances, without running into the service's limits.
+	ssmParallel = 4
+)
+
+// List hands out all instances and managed nodes, as pages come in: EC2's
+// first, managed nodes last. It is called by one goroutine at a time, and an
+// error of page's ends the list.
+func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel(nil)
+
+	// Managed nodes are asked for beside the instances.
+	var managed []ssmtypes.InstanceInformation
+	var managedErr error
+	managedDone := make(chan struct{})
+	asking.Go(func() {
+		defer close(managedDone)
+		q := Query{Managed: true}
+		managedErr = s.inform(ctx, q.ssmFilters(), func(p []ssmtypes.InstanceInformation) { managed = append(managed, p...) })
+	})
+	// The next page of EC2's is on its way while this one is completed.
+	pages := make(chan []Instance)
+	var ec2Err error
+	asking.Go(func() {
+		defer close(pages)
+		ec2Err = s.describe(ctx, []ec2types.Filter{there}, func(p []Instance) {
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+			}
+		})
+	})
+	for p := range pages {
+		ids := make([]string, 0, len(p))
+		for i := range p {
+			ids = append(ids, p[i].ID)
+		}
+		if err := page(s.merge(p, s.pings(ctx, ids))); err != nil {
+			return err
+		}
+	}
+	<-managedDone
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if managedErr != nil {
+		if ec2Err != nil {
+			return &Error{ec2Err, managedErr}
+		}
+		s.tell(SSMAction, managedErr)
+		return nil
+	}
+	if ec2Err == nil {
+		if len(managed) == 0 {
+			return nil
+		}
+		return page(s.merge(nil, managed))
+	}
+	s.tell(EC2Action, ec2Err)
+	var pageErr error
+	err := s.inform(ctx, nil, func(p []ssmtypes.InstanceInformation) {
+		if pageErr == nil {
+			if pageErr = page(s.merge(nil, p)); pageErr != nil {
+				cancel(pageErr)
+			}
+		}
+	})
+	if pageErr != nil {
+		return pageErr
+	}
+	if err != nil {
+		return &Error{SSM: err}
+	}
+	return nil
+}
+
+// pings asks what the agents on some of EC2's instances do. Without an answer
+// the list goes on.
+func (s *Service) pings(ctx context.Context, ids []string) (nodes []ssmtypes.InstanceInformation) {
+	if s.isTold(SSMAction) {
+		return nil
+	}
+	var (
+		asking sync.WaitGroup
+		mu     sync.Mutex
+		places = make(chan struct{}, ssmParallel)
+	)
+	for chunk := range slices.Chunk(ids, ssmPage) {
+		places <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-places }()
+			q := Query{IDs: chunk}
+			err := s.inform(ctx, q.ssmFilters(), func(p []ssmtypes.InstanceInformation) {
+				mu.Lock()
+				defer mu.Unlock()
+				nodes = append(nodes, p...)
+			})
+			if err != nil && ctx.Err() == nil {
+				s.tell(SSMAction, err)
+			}
+		})
+	}
+	asking.Wait()
+	return nodes
+}

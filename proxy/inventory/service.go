@@ -1,0 +1,320 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/aws/smithy-go"
+)
+
+// The permissions that the inventory is made of. Either suffices for something.
+const (
+	EC2Action = "ec2:DescribeInstances"
+	SSMAction = "ssm:DescribeInstanceInformation"
+)
+
+// Service asks EC2 and Systems Manager of one region. It may be used
+// concurrently.
+type Service struct {
+	region string
+	ec2    *ec2.Client
+	ssm    *ssm.Client
+	failed func(action string, err error)
+
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+// New returns a Service of cfg's region. If one of the two cannot be asked,
+// failed is told, once for each action, and the other goes on.
+func New(cfg aws.Config, failed func(action string, err error)) *Service {
+	return &Service{
+		region: cfg.Region,
+		// A list has many pages, and its calls are throttled in large accounts.
+		ec2:    ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.RetryMaxAttempts = maxAttempts }),
+		ssm:    ssm.NewFromConfig(cfg, func(o *ssm.Options) { o.RetryMaxAttempts = maxAttempts }),
+		failed: failed,
+		told:   make(map[string]bool),
+	}
+}
+
+// maxAttempts is how often a call is made, with the SDK's back-off between.
+const maxAttempts = 6
+
+// Error says that neither service answered, or why the one did not that alone
+// could have.
+type Error struct {
+	EC2, SSM error // nil if it was not asked
+}
+
+func (e *Error) Error() string { return errors.Join(e.Unwrap()...).Error() }
+
+// Unwrap returns what there is of the two.
+func (e *Error) Unwrap() []error {
+	return slices.DeleteFunc([]error{e.EC2, e.SSM}, func(err error) bool { return err == nil })
+}
+
+// tell reports a failure.
+func (s *Service) tell(action string, err error) {
+	s.mu.Lock()
+	first := !s.told[action]
+	s.told[action] = true
+	s.mu.Unlock()
+	if first && s.failed != nil {
+		s.failed(action, err)
+	}
+}
+
+// Denied says whether err is a missing permission.
+func Denied(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && slices.Contains([]string{
+		"UnauthorizedOperation", "AccessDeniedException", "AccessDenied",
+	}, api.ErrorCode())
+}
+
+// Query selects instances, on the services' side. Exactly one field is set.
+type Query struct {
+	IDs     []string
+	Tag     [2]string // key and value
+	IP      string    // private address
+	Public  string    // public address, IPv4
+	IPv6    string
+	DNS     string // private name
+	Managed bool   // nodes that are not EC2's
+}
+
+// there are the states of instances that are more than a memory.
+var there = ec2types.Filter{
+	Name:   aws.String("instance-state-name"),
+	Values: []string{"pending", "running", "stopping", "stopped"},
+}
+
+// ec2Filters are nil if EC2 has nothing to say.
+func (q *Query) ec2Filters() []ec2types.Filter {
+	filter := func(name string, values ...string) []ec2types.Filter {
+		for i, v := range values {
+			values[i] = literal.Replace(v)
+		}
+		return []ec2types.Filter{{Name: &name, Values: values}, there}
+	}
+	switch {
+	case len(q.IDs) > 0:
+		// Not InstanceIds, which fail as a whole when one is not there.
+		ids := slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !strings.HasPrefix(id, "i-") })
+		if len(ids) == 0 {
+			return nil
+		}
+		return filter("instance-id", ids...)
+	case q.Tag[0] != "":
+		return filter("tag:"+q.Tag[0], q.Tag[1])
+	case q.IP != "":
+		return filter("private-ip-address", q.IP)
+	case q.Public != "":
+		return filter("ip-address", q.Public)
+	case q.IPv6 != "":
+		return filter("ipv6-address", q.IPv6)
+	case q.DNS != "":
+		return filter("private-dns-name", q.DNS)
+	}
+	return nil
+}
+
+// literal takes the meaning from what EC2's filters treat as patterns.
+var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `\`, `\\`)
+
+// ssmFilters are nil if Systems Manager has nothing to say, or nothing that it
+// could be asked for.
+func (q *Query) ssmFilters() []ssmtypes.InstanceInformationStringFilter {
+	filter := func(key string, values ...string) []ssmtypes.InstanceInformationStringFilter {
+		return []ssmtypes.InstanceInformationStringFilter{{Key: &key, Values: values}}
+	}
+	switch {
+	case len(q.IDs) > 0:
+		return filter("InstanceIds", q.IDs...)
+	case q.Tag[0] != "":
+		return filter("tag:"+q.Tag[0], q.Tag[1])
+	case q.Managed:
+		return filter("ResourceType", string(ssmtypes.ResourceTypeManagedInstance))
+	}
+	return nil
+}
+
+// Find returns what q selects, with all that is known of it. It asks both
+// services at once. What one of them cannot be asked is left out; the error is
+// that of both.
+func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
+	var (
+		asking         sync.WaitGroup
+		machines       []Instance
+		nodes          []ssmtypes.InstanceInformation
+		ec2Err, ssmErr error
+		fromEC2        = q.ec2Filters()
+		fromSSM        = q.ssmFilters()
+	)
+	if fromEC2 != nil {
+		asking.Go(func() {
+			ec2Err = s.describe(ctx, fromEC2, func(page []Instance) { machines = append(machines, page...) })
+		})
+	}
+	if fromSSM != nil {
+		asking.Go(func() {
+			ssmErr = s.inform(ctx, fromSSM, func(page []ssmtypes.InstanceInformation) { nodes = append(nodes, page...) })
+		})
+	}
+	asking.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	switch {
+	case ec2Err != nil && (ssmErr != nil || fromSSM == nil), ssmErr != nil && fromEC2 == nil:
+		return nil, &Error{ec2Err, ssmErr}
+	case ec2Err != nil:
+		s.tell(EC2Action, ec2Err)
+	case ssmErr != nil:
+		s.tell(SSMAction, ssmErr)
+	}
+	if fromSSM == nil && len(machines) > 0 {
+		// By id, then. What the agent does is good to know, and no more.
+		ids := make([]string, 0, len(machines))
+		for _, m := range machines {
+			ids = append(ids, m.ID)
+		}
+		nodes = s.pings(ctx, ids)
+	}
+	return s.merge(machines, nodes), nil
+}
+
+// merge adds what Systems Manager knows to what EC2 does. A node that EC2 does
+// not list goes behind, unless it is EC2's: then it is a memory.
+func (s *Service) merge(machines []Instance, nodes []ssmtypes.InstanceInformation) []Instance {
+	place := make(map[string]int, len(machines))
+	for i := range machines {
+		place[machines[i].ID] = i
+	}
+	ec2Known := !s.isTold(EC2Action)
+	for i := range nodes {
+		id := aws.ToString(nodes[i].InstanceId)
+		at, ok := place[id]
+		switch {
+		case ok:
+		case ec2Known && strings.HasPrefix(id, "i-"):
+			continue
+		default:
+			at = len(machines)
+			place[id] = at
+			machines = append(machines, Instance{ID: id, Region: s.region})
+		}
+		machines[at].inform(&nodes[i])
+	}
+	return machines
+}
+
+func (s *Service) isTold(action string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told[action]
+}
+
+// ec2Page is how many instances are asked for at once: enough for few calls,
+// and few enough that the first come soon.
+const ec2Page = 500
+
+// describe hands out EC2's instances, page by page.
+func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]Instance)) error {
+	pages := ec2.NewDescribeInstancesPaginator(s.ec2, &ec2.DescribeInstancesInput{
+		Filters:    filters,
+		MaxResults: aws.Int32(ec2Page),
+	})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		var list []Instance
+		for _, r := range out.Reservations {
+			for i := range r.Instances {
+				list = append(list, s.instance(&r.Instances[i]))
+			}
+		}
+		if len(list) > 0 {
+			page(list)
+		}
+	}
+	return nil
+}
+
+// inform hands out Systems Manager's nodes, page by page.
+func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInformationStringFilter, page func([]ssmtypes.InstanceInformation)) error {
+	pages := ssm.NewDescribeInstanceInformationPaginator(s.ssm, &ssm.DescribeInstanceInformationInput{
+		Filters:    filters,
+		MaxResults: aws.Int32(ssmPage),
+	})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		if len(out.InstanceInformationList) > 0 {
+			page(out.InstanceInformationList)
+		}
+	}
+	return nil
+}
+
+// instance reads EC2's description.
+func (s *Service) instance(i *ec2types.Instance) Instance {
+	m := Instance{
+		ID:         aws.ToString(i.InstanceId),
+		Region:     s.region,
+		Launched:   aws.ToTime(i.LaunchTime),
+		PrivateIP:  aws.ToString(i.PrivateIpAddress),
+		PrivateDNS: aws.ToString(i.PrivateDnsName),
+		PublicIP:   aws.ToString(i.PublicIpAddress),
+		Type:       string(i.InstanceType),
+		Platform:   aws.ToString(i.PlatformDetails),
+	}
+	if i.State != nil {
+		m.State = string(i.State.Name)
+	}
+	if i.Placement != nil {
+		m.Zone = aws.ToString(i.Placement.AvailabilityZone)
+	}
+	if i.IamInstanceProfile != nil {
+		m.Profile = aws.ToString(i.IamInstanceProfile.Arn)
+	}
+	if len(i.Tags) > 0 {
+		m.Tags = make(map[string]string, len(i.Tags))
+	}
+	for _, tag := range i.Tags {
+		m.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	m.Name = m.Tags["Name"]
+	return m
+}
+
+// inform adds Systems Manager's description.
+func (i *Instance) inform(n *ssmtypes.InstanceInformation) {
+	i.Ping = string(n.PingStatus)
+	i.Pinged = aws.ToTime(n.LastPingDateTime)
+	i.Agent = aws.ToString(n.AgentVersion)
+	i.Computer = aws.ToString(n.ComputerName)
+	if i.Name == "" {
+		i.Name = aws.ToString(n.Name)
+	}
+	if i.PrivateIP == "" {
+		i.PrivateIP = aws.ToString(n.IPAddress)
+	}
+	if name := aws.ToString(n.PlatformName); name != "" {
+		i.Platform = strings.TrimSpace(fmt.Sprint(name, " ", aws.ToString(n.PlatformVersion)))
+	}
+}

@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+// List asks AWS for all machines of o's profile and region and hands them out
+// page by page as they come: EC2's first, managed nodes last. The whole is kept
+// for [Known]. If one of the two services cannot be asked, o.Notice is told and
+// the other's are handed out. An error of page's ends it.
+func List(ctx context.Context, o Options, page func([]inventory.Instance) error) error {
+	o.fill()
+	limited, limit, stop := o.connectLimit(ctx)
+	defer stop()
+	cfg, _, warm, err := loadConfig(ctx, limited, &o, limit)
+	defer warm.drop()
+	if err != nil {
+		return o.explain(err)
+	}
+	return o.explain(o.list(ctx, o.service(cfg), page))
+}
+
+// list is List with a service that may have been asked before.
+func (o *Options) list(ctx context.Context, service *inventory.Service, page func([]inventory.Instance) error) error {
+	var all []inventory.Instance
+	err := service.List(ctx, func(list []inventory.Instance) error {
+		all = append(all, list...)
+		return page(list)
+	})
+	if err == nil {
+		inventory.UserCache().Put(all, o.listKey()...)
+	}
+	return err
+}
+
+// Known returns what List kept last for o's profile and region, and how long
+// ago that was. It asks nobody and needs no credentials.
+func Known(o Options) (list []inventory.Instance, age time.Duration, ok bool) {
+	age, ok = inventory.UserCache().Get(&list, o.listKey()...)
+	return list, age, ok
+}
+
+// listKey is what a list is kept under: what chooses account and region, as far
+// as that can be known without reading the configuration.
+func (o *Options) listKey() []string {
+	key := []string{"list",
+		firstOf(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+		firstOf(o.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))}
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2"} {
+		key = append(key, os.Getenv(name))
+	}
+	return key
+}
+
+func firstOf(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// service is the inventory of cfg's region. What cannot be asked is a notice.
+func (o *Options) service(cfg aws.Config) *inventory.Service {
+	return inventory.New(cfg, func(action string, err error) {
+		text := fmt.Sprintf("%s failed: %s", action, cause(err))
+		if inventory.Denied(err) {
+			text = fmt.Sprintf("%s is not allowed", action)
+			o.Log.Info("not allowed", "action", action, "err", err)
+		}
+		o.Notice(printable(strings.TrimPrefix(o.Target+": ", ": ") + text + "; going on without"))
+	})
+}
+
+// fill puts what does nothing in the place of what is not set.
+func (o *Options) fill() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+const (
+	// bootLimit is how long an instance may take from StartInstances until its
+	// agent calls in. Large ones with checks of their disks take minutes.
+	bootLimit = 10 * time.Minute
+
+	// bootPoll is how often is looked: often enough that nobody waits for it,
+	// seldom enough for the account's request limits.
+	bootPoll = 2 * time.Second
+)
+
+var errBoot = fmt.Errorf("it was started, but its agent has not called in within %v", bootLimit)
+
+// start starts a machine that is stopped, and waits until its agent calls in.
+// What that takes is not counted as connecting.
+func (c *client) start(ctx context.Context, limit *timeLimit, m *inventory.Instance) error {
+	defer limit.hold()()
+	defer c.o.Progress("")
+	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, errBoot)
+	defer cancel()
+	service := c.o.service(c.cfg)
+	before := m.Pinged
+	began := time.Now()
+	c.o.Notice(printable(fmt.Sprintf("%s: it is %s; starting it", c.o.Target, m.State)))
+	asked := m.State == "pending"
+	tick := time.NewTicker(bootPoll)
+	defer tick.Stop()
+	for {
+		if !asked && m.State != "stopping" {
+			switch err := c.startInstance(ctx, m.ID); {
+			case err == nil:
+				asked = true
+			case !isCode(err, "IncorrectInstanceState"): // it is still stopping
+				return err
+			}
+		}
+		c.o.Progress(fmt.Sprintf("%s: %s, %d s", c.o.Target, bootState(m), int(time.Since(began)/time.Second)))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		list, err := service.Find(ctx, inventory.Query{IDs: []string{m.ID}})
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return err
+		case len(list) == 0:
+			return &noMachineError{region: c.cfg.Region}
+		}
+		m = &list[0]
+		switch {
+		case asked && m.State == "running" && m.Online() && !m.Pinged.Equal(before):
+			c.o.Progress("")
+			c.o.Notice(fmt.Sprintf("%s: it is up after %d s", c.o.Target, int(time.Since(began)/time.Second)))
+			return nil
+		case asked && m.State != "pending" && m.State != "running" && m.State != "stopped":
+			return &awayError{known: m}
+		}
+	}
+}
+
+func bootState(m *inventory.Instance) string {
+	if m.State == "running" {
+		return "running, its agent has not called in yet"
+	}
+	return m.State
+}
+
+func (c *client) startInstance(ctx context.Context, id string) error {
+	_, err := ec2.NewFromConfig(c.cfg).StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
+	return err
+}
+
+// isCode says whether err is the service's error of that code.
+func isCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}

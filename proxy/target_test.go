@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+func tagged(key, value string) *inventory.Query {
+	return &inventory.Query{Tag: [2]string{key, value}}
+}
+
+func TestParseTarget(t *testing.T) {
+	for _, tt := range []struct {
+		text, suffix string
+		want         target
+	}{
+		{"i-0123456789abcdef0", "", target{id: "i-0123456789abcdef0"}},
+		{"i-0demo", "", target{id: "i-0demo"}},
+		{"mi-0123456789abcdef0", "", target{id: "mi-0123456789abcdef0"}},
+		{"mi-0123456789abcdef0--eu-central-1", "", target{id: "mi-0123456789abcdef0", region: "eu-central-1"}},
+		{"ecs:my-cluster_0123456789abcdef_0123456789abcdef-1234567890", "",
+			target{id: "ecs:my-cluster_0123456789abcdef_0123456789abcdef-1234567890"}},
+		{"ecs:web/0123456789abcdef", "", target{task: &task{"web", "0123456789abcdef", ""}}},
+		{"ecs:web/0123456789abcdef/app_1--us-gov-west-1", "", target{task: &task{"web", "0123456789abcdef", "app_1"}, region: "us-gov-west-1"}},
+		{"web-1", "", target{query: tagged("Name", "web-1")}},
+		{"i-am-a-name", "", target{query: tagged("Name", "i-am-a-name")}},
+		{"web-1--eu-central-1", "", target{query: tagged("Name", "web-1"), region: "eu-central-1"}},
+		{"web--1", "", target{query: tagged("Name", "web--1")}},
+		{"web-1.prod", ".prod", target{query: tagged("Name", "web-1")}},
+		{"web-1--eu-central-1.prod", ".prod", target{query: tagged("Name", "web-1"), region: "eu-central-1"}},
+		{"web-1", ".prod", target{query: tagged("Name", "web-1")}},
+		{".prod", ".prod", target{query: tagged("Name", ".prod")}},
+		{"i-1\n", "", target{query: tagged("Name", "i-1\n")}},
+		{"i-", "", target{query: tagged("Name", "i-")}},
+		{"ecs", "", target{query: tagged("Name", "ecs")}},
+		{"tag:role=db", "", target{query: tagged("role", "db")}},
+		{"tag:aws:cloudformation:stack-name=a=b", "", target{query: tagged("aws:cloudformation:stack-name", "a=b")}},
+		{"tag:empty=", "", target{query: tagged("empty", "")}},
+		{"asg:web", "", target{query: tagged("aws:autoscaling:groupName", "web")}},
+		{"10.0.3.7", "", target{query: &inventory.Query{IP: "10.0.3.7"}}},
+		{"100.64.3.7", "", target{query: &inventory.Query{IP: "100.64.3.7"}}},
+		{"10.0.3.7--us-east-1", "", target{query: &inventory.Query{IP: "10.0.3.7"}, region: "us-east-1"}},
+		{"::ffff:10.0.3.7", "", target{query: &inventory.Query{IP: "10.0.3.7"}}},
+		{"198.51.100.7", "", target{query: &inventory.Query{Public: "198.51.100.7"}}},
+		{"2001:DB8::7", "", target{query: &inventory.Query{IPv6: "2001:db8::7"}}},
+		{"[2001:db8::7]", "", target{query: &inventory.Query{IPv6: "2001:db8::7"}}},
+		{"ip-10-0-3-7.ec2.internal", "", target{query: &inventory.Query{DNS: "ip-10-0-3-7.ec2.internal"}}},
+		{"ip-10-0-3-7.eu-central-1.compute.internal", "", target{query: &inventory.Query{DNS: "ip-10-0-3-7.eu-central-1.compute.internal"}}},
+		{"db.internal", "", target{query: tagged("Name", "db.internal")}},
+	} {
+		got, err := parseTarget(tt.text, tt.suffix)
+		got.text = ""
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q: %+v, %v", tt.text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "-i-1", "--eu-central-1", "tag:", "tag:role", "tag:=db", "asg:", "ecs:", "ecs:a", "ecs:a/", "ecs:/b", "ecs:a/b/", "ecs:a/b/c/d"} {
+		if got, err := parseTarget(bad, ""); !errors.Is(err, ErrTarget) {
+			t.Errorf("%q: %+v, %v", bad, got, err)
+		}
+	}
+}

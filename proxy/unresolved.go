@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+// noMachineError is ErrNoMachine with what could have been meant.
+type noMachineError struct {
+	region string
+	near   []string
+}
+
+func (e *noMachineError) Error() string { return fmt.Sprintf("%v in %s", ErrNoMachine, e.region) }
+func (e *noMachineError) Unwrap() error { return ErrNoMachine }
+
+func (e *noMachineError) next() string {
+	if len(e.near) == 0 {
+		return `"ssmpipe ls" lists what there is; --profile and --region choose account and region`
+	}
+	return "did you mean " + strings.Join(e.near, ", ") + "?"
+}
+
+// severalError is ErrSeveral with all of them.
+type severalError struct{ list []inventory.Instance }
+
+func (e *severalError) Error() string { return fmt.Sprintf("%d machines have this name", len(e.list)) }
+func (e *severalError) Unwrap() error { return ErrSeveral }
+
+// maxListed is how many of them are listed.
+const maxListed = 20
+
+// lines describes each, below the error.
+func (e *severalError) lines() (lines []string) {
+	for i := range e.list[:min(len(e.list), maxListed)] {
+		m := &e.list[i]
+		launched := ""
+		if !m.Launched.IsZero() {
+			launched = "launched " + m.Launched.Local().Format("2006-01-02 15:04")
+		}
+		words := []string{m.ID, m.Name, firstOf(m.State, m.Ping), firstOf(m.PrivateIP, m.PublicIP), launched}
+		for j, w := range words {
+			words[j] = printable(w)
+		}
+		lines = append(lines, strings.Join(slicesWithout(words, ""), "  "))
+	}
+	if more := len(e.list) - maxListed; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
+}
+
+func slicesWithout(list []string, empty string) (kept []string) {
+	for _, s := range list {
+		if s != empty {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// awayError says why a machine cannot be reached, from what is known of it.
+type awayError struct {
+	known *inventory.Instance
+	error // the service's, nil if it was not asked
+}
+
+func (e *awayError) Unwrap() error { return e.error }
+
+func (e *awayError) Error() string {
+	text := ""
+	if e.error != nil {
+		text = cause(e.error) + ": "
+	}
+	switch e.known.State {
+	case "stopped", "stopping", "pending", "shutting-down", "terminated":
+		return text + "it is " + e.known.State
+	}
+	switch {
+	case e.known.Ping == "":
+		return text + "its SSM agent has never called in"
+	case e.known.Online():
+		return text + "its SSM agent called in " + ago(e.known.Pinged) + " ago"
+	case e.known.Pinged.IsZero():
+		return text + "its SSM agent is not connected"
+	}
+	return text + "its SSM agent has not called in for " + ago(e.known.Pinged)
+}
+
+func (e *awayError) next(target string) string {
+	switch e.known.State {
+	case "stopped", "stopping":
+		return "--start starts it"
+	case "pending":
+		return "wait until it has started"
+	case "shutting-down", "terminated":
+		return `"ssmpipe ls" lists what there is`
+	}
+	if e.known.Ping == "" && e.known.State == "running" && e.known.Profile == "" {
+		return "it has no instance profile: attach one whose role has the policy AmazonSSMManagedInstanceCore"
+	}
+	return fmt.Sprintf("\"ssmpipe doctor %s\" looks for the reason", target)
+}
+
+// ago writes a time that has passed as people say it.
+func ago(t time.Time) string {
+	switch d := max(0, time.Since(t)); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d/time.Second))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d/time.Hour))
+	default:
+		return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
+	}
+}
