@@ -59,13 +59,13 @@ func parseTarget(text, suffix string) (t target, err error) {
 	}
 	name := t.text
 	addr, addrErr := netip.ParseAddr(strings.Trim(name, "[]"))
-	prefix, rest, _ := strings.Cut(name, ":")
+	prefix, rest, form := strings.Cut(name, ":")
 	switch {
 	case serviceID.MatchString(name):
 		t.id = name
 	case addrErr == nil:
 		t.query = addressQuery(addr.WithZone("").Unmap())
-	case prefix == "ecs":
+	case form && prefix == "ecs":
 		parts := strings.Split(rest, "/")
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" || len(parts) == 3 && parts[2] == "" {
 			return wrong("a container is ecs:CLUSTER/TASK/CONTAINER")
@@ -74,13 +74,13 @@ func parseTarget(text, suffix string) (t target, err error) {
 		if len(parts) == 3 {
 			t.task.container = parts[2]
 		}
-	case prefix == "tag":
+	case form && prefix == "tag":
 		key, value, ok := strings.Cut(rest, "=")
 		if !ok || key == "" {
 			return wrong("a tag is tag:KEY=VALUE")
 		}
 		t.query = &inventory.Query{Tag: [2]string{key, value}}
-	case prefix == "asg":
+	case form && prefix == "asg":
 		if rest == "" {
 			return wrong("an Auto Scaling group is asg:NAME")
 		}

@@ -229,14 +229,13 @@ func (s *Service) isTold(action string) bool {
 // and few enough that the first come soon.
 const ec2Page = 500
 
-// describe hands out EC2's instances, page by page.
+// describe hands out EC2's instances, page by page. It asks for each itself: the
+// SDK's paginators hold their client by an interface, and with that the linker
+// keeps all that EC2 can do, which is 30 MB.
 func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]Instance)) error {
-	pages := ec2.NewDescribeInstancesPaginator(s.ec2, &ec2.DescribeInstancesInput{
-		Filters:    filters,
-		MaxResults: aws.Int32(ec2Page),
-	})
-	for pages.HasMorePages() {
-		out, err := pages.NextPage(ctx)
+	in := ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(ec2Page)}
+	for {
+		out, err := s.ec2.DescribeInstances(ctx, &in)
 		if err != nil {
 			return err
 		}
@@ -249,26 +248,27 @@ func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page 
 		if len(list) > 0 {
 			page(list)
 		}
+		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+			return nil
+		}
 	}
-	return nil
 }
 
 // inform hands out Systems Manager's nodes, page by page.
 func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInformationStringFilter, page func([]ssmtypes.InstanceInformation)) error {
-	pages := ssm.NewDescribeInstanceInformationPaginator(s.ssm, &ssm.DescribeInstanceInformationInput{
-		Filters:    filters,
-		MaxResults: aws.Int32(ssmPage),
-	})
-	for pages.HasMorePages() {
-		out, err := pages.NextPage(ctx)
+	in := ssm.DescribeInstanceInformationInput{Filters: filters, MaxResults: aws.Int32(ssmPage)}
+	for {
+		out, err := s.ssm.DescribeInstanceInformation(ctx, &in)
 		if err != nil {
 			return err
 		}
 		if len(out.InstanceInformationList) > 0 {
 			page(out.InstanceInformationList)
 		}
+		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+			return nil
+		}
 	}
-	return nil
 }
 
 // instance reads EC2's description.
