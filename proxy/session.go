@@ -25,7 +25,6 @@ import (
 // session is an ssmproto.Session by way of the SDK.
 type session struct {
 	cfg   aws.Config
-	api   *ssm.Client
 	start ssm.StartSessionInput
 	log   *slog.Logger
 	// lingers is told why the session could not be terminated.
@@ -37,9 +36,13 @@ type session struct {
 }
 
 func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
-	return &session{cfg: cfg, api: ssm.NewFromConfig(cfg), start: start,
+	return &session{cfg: cfg, start: start,
 		log: slog.New(slog.DiscardHandler), lingers: func(error) {}}
 }
+
+// api is the SDK's client. It is not kept in the session, which ssmproto holds
+// by an interface: the linker would then keep all that Systems Manager can do.
+func (s *session) api() *ssm.Client { return ssm.NewFromConfig(s.cfg) }
 
 // startGrace is for how long the answer to StartSession is waited for once
 // nobody wants the session any more: without its id it could not be ended.
@@ -52,7 +55,7 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })
 	defer stop()
 	s.log.Debug("StartSession sent", "target", *s.start.Target, "document", *s.start.DocumentName, "region", s.cfg.Region)
-	out, err := s.api.StartSession(call, &s.start)
+	out, err := s.api().StartSession(call, &s.start)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -79,7 +82,7 @@ func once(o *ssm.Options) { o.RetryMaxAttempts = 1 }
 
 // Resume implements ssmproto.Session.
 func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
-	out, err := s.api.ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, once)
+	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, once)
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
@@ -101,7 +104,7 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 // Terminate implements ssmproto.Session.
 func (s *session) Terminate(ctx context.Context) error {
 	s.log.Info("terminating the session")
-	_, err := s.api.TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.id})
+	_, err := s.api().TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.id})
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "DoesNotExistException" {
 		return nil // ended already
@@ -204,7 +207,7 @@ func (s *session) expectedEndpoint() string {
 	}
 	// An API that is somewhere else has its data channels there too: that
 	// holds for what people run on their own machines.
-	if base := aws.ToString(s.api.Options().BaseEndpoint); base != "" {
+	if base := aws.ToString(s.api().Options().BaseEndpoint); base != "" {
 		return "ws" + strings.TrimPrefix(base, "http")
 	}
 	u, err := s.regionalEndpoint()
@@ -234,7 +237,7 @@ func dataChannelOverride() (*url.URL, error) {
 // SDK knows for every partition and setting: ssm.R.amazonaws.com becomes
 // ssmmessages.R.amazonaws.com, ssm-fips.R.api.aws ssmmessages-fips.R.api.aws.
 func (s *session) regionalEndpoint() (*url.URL, error) {
-	o := s.api.Options().EndpointOptions
+	o := s.api().Options().EndpointOptions
 	api, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), ssm.EndpointParameters{
 		Region:       &s.cfg.Region,
 		UseFIPS:      aws.Bool(o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
