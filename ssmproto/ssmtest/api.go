@@ -5,12 +5,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
-// APIError is an operation's refusal, answered in the form of AWS JSON 1.1.
+// The account that everything is in, and who calls.
+const (
+	accountID = "123456789012"
+	callerARN = "arn:aws:iam::" + accountID + ":user/example"
+)
+
+// APIError is an operation's refusal, answered in the form of its service.
 type APIError struct {
 	Status  int // HTTP's
 	Code    string
@@ -19,144 +25,160 @@ type APIError struct {
 
 func (e *APIError) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Message) }
 
+// badRequest is the status of nearly all that AWS's services refuse.
+func badRequest(code, format string, args ...any) *APIError {
+	return &APIError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+}
+
 // maxAPIBody is the largest request that is read, in bytes.
 const maxAPIBody = 1 << 20
 
-// apiRequest holds the members of all operations here.
-type apiRequest struct {
-	Target       string
-	DocumentName string
-	Parameters   map[string][]string
-	Reason       string
-	SessionId    string // as the API spells it
+// awsService is one of AWS's. One that names its operations in X-Amz-Target speaks
+// AWS JSON 1.1; one that has a version takes forms and answers XML.
+type awsService struct {
+	name       string // what its requests are signed for; IAM's actions begin so
+	target     string // the prefix of X-Amz-Target
+	version    string
+	operations map[string]operation
 }
 
-type apiResponse struct {
-	SessionId  string  `json:"SessionId"`
-	StreamUrl  string  `json:"StreamUrl,omitempty"`
-	TokenValue *string `json:"TokenValue,omitempty"`
+// operation answers a call. What it returns is encoded as the service does.
+type operation func(*Server, *apiCall) (any, *APIError)
+
+// services are all that a Server is. No two operations have the same name.
+var services = []*awsService{ssmService, ec2Service, stsService}
+
+// apiCall is a call of an operation.
+type apiCall struct {
+	service   *awsService
+	operation string
+	region    string
+	body      []byte
+	form      url.Values // the body of a service with forms
 }
 
-// serveAPI answers POST /: the operation is named by a header.
+// action is what IAM calls the operation.
+func (c *apiCall) action() string { return c.service.name + ":" + c.operation }
+
+// signedRegion is the region that r is signed for, if the server has it, and
+// else the one that it should be signed for.
+func (s *Server) signedRegion(r *http.Request) string {
+	fields, _ := parseAuthorization(r.Header.Get("Authorization"))
+	if scope := strings.Split(fields.credential, "/"); len(scope) == 5 && slices.Contains(s.regions, scope[2]) {
+		return scope[2]
+	}
+	return s.cfg.Region
+}
+
+// parseCall finds out whose operation r calls.
+func (s *Server) parseCall(r *http.Request, body []byte) *apiCall {
+	c := &apiCall{body: body, region: s.signedRegion(r)}
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		for _, v := range services {
+			if name, ok := strings.CutPrefix(target, v.target+"."); ok && v.target != "" {
+				c.service, c.operation = v, name
+				return c
+			}
+		}
+		return c
+	}
+	if form, err := url.ParseQuery(string(body)); err == nil {
+		for _, v := range services {
+			if v.version != "" && v.version == form.Get("Version") {
+				c.service, c.operation, c.form = v, form.Get("Action"), form
+				return c
+			}
+		}
+	}
+	return c
+}
+
+// serveAPI answers POST /, which all services' calls are.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
 	if err != nil {
 		return
 	}
-	response, apiErr := s.call(r, body)
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	w.Header().Set("X-Amzn-Requestid", newID().String())
-	if apiErr != nil {
-		s.logf("%s: %v", r.Header.Get("X-Amz-Target"), apiErr)
-		w.Header().Set("X-Amzn-Errortype", apiErr.Code)
-		w.WriteHeader(apiErr.Status)
-		json.NewEncoder(w).Encode(map[string]string{"__type": apiErr.Code, "message": apiErr.Message})
-		return
+	c := s.parseCall(r, body)
+	result, refusal := s.answer(r, c)
+	if refusal != nil {
+		s.logf("%s: %v", c.operation, refusal)
 	}
-	json.NewEncoder(w).Encode(response)
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
+	w.Header().Set("X-Amzn-Requestid", newID().String())
+	if c.form != nil {
+		c.service.writeXML(w, c.operation, result, refusal)
+	} else {
+		writeJSON(w, result, refusal)
+	}
 }
 
-func (s *Server) call(r *http.Request, body []byte) (*apiResponse, *APIError) {
-	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM.")
-	if !ok {
+// answer does what r calls for: in the order of the real services, who calls,
+// whether it is too often, whether it is understood, and whether it is allowed.
+func (s *Server) answer(r *http.Request, c *apiCall) (any, *APIError) {
+	if c.service == nil {
 		return nil, badRequest("UnknownOperationException", "")
 	}
 	s.mu.Lock()
-	s.calls[operation]++
+	s.calls[c.operation]++
 	creds := s.creds
 	s.mu.Unlock()
-	if err := creds.verify(r, body, s.cfg.Region, "ssm", time.Now()); err != nil {
-		return nil, err
+	if err := creds.verify(r, c.body, c.region, c.service.name, s.now()); err != nil {
+		return nil, c.service.unauthenticated(err)
 	}
-	var operate func(*apiRequest) (*apiResponse, *APIError)
-	switch operation {
-	case "StartSession":
-		operate = s.startSession
-	case "ResumeSession":
-		operate = s.resumeSession
-	case "TerminateSession":
-		operate = s.terminateSession
-	default:
-		return nil, badRequest("UnknownOperationException", "")
+	operate, ok := c.service.operations[c.operation]
+	if !ok {
+		return nil, c.service.unknown(c.operation)
 	}
 	if f := s.faults.onAPI.Load(); f != nil && *f != nil {
-		if err := (*f)(operation); err != nil {
+		if err := (*f)(c.operation); err != nil {
 			return nil, err
 		}
 	}
-	var request apiRequest
-	if err := json.Unmarshal(body, &request); err != nil {
-		return nil, badRequest("SerializationException", "%v", err)
-	}
-	return operate(&request)
+	return operate(s, c)
 }
 
-// badRequest is the status of nearly all that AWS's JSON services refuse.
-func badRequest(code, format string, args ...any) *APIError {
-	return &APIError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+// allowed returns the refusal of what [Server.DenyActions] forbids. The
+// resource is what the call is about, of any form.
+func (s *Server) allowed(c *apiCall, resource string) *APIError {
+	denied := s.faults.actions.Load()
+	if denied == nil || !slices.Contains(*denied, c.action()) {
+		return nil
+	}
+	return c.service.unauthorized(c.action(), resource)
 }
 
-func (s *Server) startSession(r *apiRequest) (*apiResponse, *APIError) {
-	if r.DocumentName == "" {
-		r.DocumentName = "SSM-SessionManagerRunShell"
+// jsonOperation is an operation that reads its request from JSON. What it is
+// about, for who may not, is found in the request.
+func jsonOperation[T any](f func(*Server, *apiCall, *T) (any, *APIError)) operation {
+	return func(s *Server, c *apiCall) (any, *APIError) {
+		var request T
+		if err := json.Unmarshal(c.body, &request); err != nil {
+			return nil, badRequest("SerializationException", "%v", err)
+		}
+		if err := s.allowed(c, c.resource()); err != nil {
+			return nil, err
+		}
+		return f(s, c, &request)
 	}
-	if denied := s.faults.denied.Load(); denied != nil && slices.Contains(*denied, r.DocumentName) {
-		return nil, badRequest("AccessDeniedException", "User: arn:aws:iam::123456789012:user/example is not authorized to perform: "+
-			"ssm:StartSession on resource: arn:aws:ssm:%s::document/%s because no identity-based policy allows the ssm:StartSession action",
-			s.cfg.Region, r.DocumentName)
-	}
-	s.mu.Lock()
-	node, ok := s.nodes[r.Target]
-	ok = ok && !s.away[r.Target]
-	s.mu.Unlock()
-	if !ok || node.NotConnected {
-		return nil, badRequest("TargetNotConnected", "%s is not connected.", r.Target)
-	}
-	document, ok := documents[r.DocumentName]
-	if !ok {
-		return nil, badRequest("InvalidDocument", "Document with name %s does not exist.", r.DocumentName)
-	}
-	properties, err := document.properties(r.Parameters)
-	if err != nil {
-		return nil, badRequest("InvalidParameters", "%v", err)
-	}
-	session := newSession(s, node, r, document, properties)
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		n := uint64(len(s.sessions))
-		s.sessions = append(s.sessions, session)
-		session.up.number, session.down.number = n<<1, n<<1|1
-		session.up.setPath(s.agentPaths.up)
-		session.down.setPath(s.agentPaths.down)
-		session.startIdle()
-	}
-	s.mu.Unlock()
-	if closed {
-		return nil, &APIError{http.StatusServiceUnavailable, "InternalServerError", "the server is closing"}
-	}
-	s.logf("%s: started, %s %v on %s", session.id, r.DocumentName, r.Parameters, r.Target)
-	return session.grant(), nil
 }
 
-func (s *Server) resumeSession(r *apiRequest) (*apiResponse, *APIError) {
-	session := s.session(r.SessionId)
-	if session == nil {
-		return nil, noSuchSession(r.SessionId)
+// resource is the ARN of what a call in JSON is about.
+func (c *apiCall) resource() string {
+	var r struct{ Target, InstanceId, Name, SessionId string }
+	json.Unmarshal(c.body, &r)
+	id := r.Target + r.InstanceId
+	ssm := fmt.Sprintf("arn:aws:ssm:%s:%s:", c.region, accountID)
+	switch {
+	case managed(id):
+		return ssm + "managed-instance/" + id
+	case strings.HasPrefix(id, "i-"):
+		return fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", c.region, accountID, id)
+	case r.SessionId != "":
+		return ssm + "session/" + r.SessionId
+	case r.Name != "":
+		return ssm + "document/" + r.Name
+	default:
+		return fmt.Sprintf("arn:aws:%s:%s:%s:*", c.service.name, c.region, accountID)
 	}
-	session.resumes.Add(1)
-	return session.grant(), nil
-}
-
-func (s *Server) terminateSession(r *apiRequest) (*apiResponse, *APIError) {
-	session := s.session(r.SessionId)
-	if session == nil {
-		return nil, noSuchSession(r.SessionId)
-	}
-	session.End("")
-	return &apiResponse{SessionId: session.id}, nil
-}
-
-func noSuchSession(id string) *APIError {
-	return badRequest("DoesNotExistException", "Session %s does not exist.", id)
 }

@@ -63,7 +63,7 @@ func (s *Server) Transport() *http.Transport {
 
 // Open implements ssmproto.Session.
 func (c *Client) Open(ctx context.Context) (ssmproto.Grant, error) {
-	return c.grant(ctx, "StartSession", apiRequest{
+	return c.grant(ctx, "StartSession", sessionRequest{
 		Target:       c.node,
 		DocumentName: c.document,
 		Parameters:   c.params,
@@ -72,16 +72,16 @@ func (c *Client) Open(ctx context.Context) (ssmproto.Grant, error) {
 
 // Resume implements ssmproto.Session.
 func (c *Client) Resume(ctx context.Context) (ssmproto.Grant, error) {
-	return c.grant(ctx, "ResumeSession", apiRequest{SessionId: c.id})
+	return c.grant(ctx, "ResumeSession", sessionRequest{SessionId: c.id})
 }
 
 // Terminate implements ssmproto.Session.
 func (c *Client) Terminate(ctx context.Context) error {
-	_, err := c.call(ctx, "TerminateSession", apiRequest{SessionId: c.id})
+	_, err := c.call(ctx, "TerminateSession", sessionRequest{SessionId: c.id})
 	return err
 }
 
-func (c *Client) grant(ctx context.Context, operation string, r apiRequest) (g ssmproto.Grant, err error) {
+func (c *Client) grant(ctx context.Context, operation string, r sessionRequest) (g ssmproto.Grant, err error) {
 	res, err := c.call(ctx, operation, r)
 	if err != nil {
 		return g, err
@@ -99,7 +99,7 @@ func (c *Client) grant(ctx context.Context, operation string, r apiRequest) (g s
 	return ssmproto.Grant{URL: res.StreamUrl, Token: *res.TokenValue, Header: req.Header}, nil
 }
 
-func (c *Client) call(ctx context.Context, operation string, r apiRequest) (*apiResponse, error) {
+func (c *Client) call(ctx context.Context, operation string, r sessionRequest) (*sessionResponse, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (c *Client) call(ctx context.Context, operation string, r apiRequest) (*api
 		}
 		return nil, refusal
 	}
-	var response apiResponse
+	var response sessionResponse
 	return &response, json.Unmarshal(answer, &response)
 }
 

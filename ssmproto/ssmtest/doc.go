@@ -2,15 +2,21 @@
 // process, to test clients of the data channel against, as net/http/httptest
 // is for net/http.
 //
-// A [Server] answers the API operations that a client of Session Manager calls
-// (StartSession, ResumeSession, TerminateSession, signatures checked) and the
-// WebSockets of the data channel. A [Node] is a managed instance; the agent on
-// it behaves, message by message and timer by timer, as amazon-ssm-agent 3.3
-// does, its faults included: it carries ssh sessions and port-forwarding ones,
-// with many connections or, as old agents do, one. What can go wrong between a
-// client and a node can be made to go wrong: see Cut, CutEach, BlackHole,
-// Offline, SetPath, SetAgentPath, OnAPI, Deny, OnUpgrade, StallAgent, KillAgents,
-// Reboot and ExpireSessions.
+// A [Server] answers what a client of Session Manager calls of AWS's API, all
+// services at one address, signatures checked, and the WebSockets of the data
+// channel:
+//
+//	ssm   StartSession, ResumeSession, TerminateSession, DescribeInstanceInformation
+//	ec2   DescribeInstances, DescribeRegions
+//	sts   GetCallerIdentity
+//
+// A [Node] is a managed instance, as these services tell of it; the agent on it
+// behaves, message by message and timer by timer, as amazon-ssm-agent 3.3 does,
+// its faults included: it carries ssh sessions and port-forwarding ones, with
+// many connections or, as old agents do, one. What can go wrong between a client
+// and a node can be made to go wrong: see Cut, CutEach, BlackHole, Offline,
+// SetPath, SetAgentPath, OnAPI, Deny, DenyActions, SetClock, OnUpgrade,
+// StallAgent, KillAgents, Reboot and ExpireSessions.
 //
 // The bytes of a session take this way, and each stage is one file:
 //

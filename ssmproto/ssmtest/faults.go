@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Cut is how a data channel is cut.
@@ -25,7 +26,9 @@ type faults struct {
 	offline   atomic.Bool
 	cutEach   atomic.Pointer[func(link int) (int64, Cut)]
 	onAPI     atomic.Pointer[func(operation string) *APIError]
-	denied    atomic.Pointer[[]string]
+	denied    atomic.Pointer[[]string] // documents
+	actions   atomic.Pointer[[]string] // denied, too
+	skew      atomic.Int64             // ns
 	onUpgrade atomic.Pointer[func(link int) int]
 	stall     gate
 }
@@ -92,9 +95,10 @@ func (s *Server) SetAgentPath(up, down Path) {
 	}
 }
 
-// OnAPI has f asked before each StartSession, ResumeSession and
-// TerminateSession that is signed well; what it returns, unless nil, is the
-// answer. f is called concurrently; nil is off.
+// OnAPI has f asked before each call of an operation that is signed well; what
+// it returns, unless nil, is the answer: see [Throttling] for one that clients
+// retry. Operations of all services are named as in the API (StartSession,
+// DescribeInstances, …). f is called concurrently; nil is off.
 func (s *Server) OnAPI(f func(operation string) *APIError) {
 	s.faults.onAPI.Store(&f)
 }
@@ -106,7 +110,8 @@ func (s *Server) OnUpgrade(f func(link int) int) {
 	s.faults.onUpgrade.Store(&f)
 }
 
-// Calls is how often an API operation was called, refused calls included.
+// Calls is how often an API operation was called, named as for OnAPI, refused
+// calls included.
 func (s *Server) Calls(operation string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,6 +131,22 @@ func (s *Server) Deny(documents ...string) {
 	documents = slices.Clone(documents)
 	s.faults.denied.Store(&documents)
 }
+
+// DenyActions refuses these actions, and no others, as when IAM does not allow
+// them, each in its service's own words. They are written as in policies:
+// "ec2:DescribeInstances", "ssm:StartSession". (sts:GetCallerIdentity cannot be
+// denied.) What Deny says holds besides.
+func (s *Server) DenyActions(actions ...string) {
+	actions = slices.Clone(actions)
+	s.faults.actions.Store(&actions)
+}
+
+// SetClock puts the service's clock that much ahead of the machine's, or, below
+// zero, behind it. Requests signed at more than 5 min from it are refused.
+func (s *Server) SetClock(ahead time.Duration) { s.faults.skew.Store(int64(ahead)) }
+
+// now is the service's time.
+func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.faults.skew.Load())) }
 
 // KillAgents makes the agents of all sessions vanish without a word, as when
 // the instances are stopped. Data channels stay open and ResumeSession answers;

@@ -1,7 +1,6 @@
 package ssmtest
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -25,7 +24,9 @@ const (
 // Config says what service a Server is. The zero value is a good one.
 type Config struct {
 	// Region is the region that requests must be signed for; "" is us-east-1.
-	Region string
+	// Regions are further ones, each with the nodes that name it.
+	Region  string
+	Regions []string
 
 	// The credentials that requests must be signed with. Without a key, made-up
 	// ones (see [Server.Env]). With a SessionToken, X-Amz-Security-Token must be
@@ -53,26 +54,11 @@ type Config struct {
 	Logf func(format string, args ...any)
 }
 
-// Node is a managed instance.
-type Node struct {
-	ID string
-
-	// Dial is what the agent's dialling of a port does; nil is net.Dialer's.
-	// The address is "HOST:PORT", "localhost:PORT" for the node's own. An error
-	// is a connection refused. The context ends with the session.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-	// Agent, if not nil, replaces Config.Agent.
-	Agent *Agent
-
-	// NotConnected makes StartSession answer TargetNotConnected.
-	NotConnected bool
-}
-
 // Server is a service with its nodes. All methods may be called at any time
 // and concurrently.
 type Server struct {
 	cfg     Config
+	regions []string // all
 	ln      net.Listener
 	http    *http.Server
 	certPEM []byte
@@ -84,7 +70,8 @@ type Server struct {
 	mu         sync.Mutex
 	creds      credentials
 	closed     bool
-	nodes      map[string]Node
+	nodes      map[string]*Node     // what they point to never changes
+	ids        []string             // theirs, in the order of AddNode
 	away       map[string]bool      // nodes that are being rebooted
 	sessions   []*Session           // oldest first
 	conns      map[*conn]struct{}   // every open network connection
@@ -114,7 +101,8 @@ func NewServer(cfg Config) *Server {
 	s := &Server{
 		cfg:     cfg,
 		creds:   credentials{cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken},
-		nodes:   make(map[string]Node),
+		regions: append([]string{cfg.Region}, cfg.Regions...),
+		nodes:   make(map[string]*Node),
 		away:    make(map[string]bool),
 		conns:   make(map[*conn]struct{}),
 		sockets: make(map[*socket]struct{}),
@@ -197,7 +185,11 @@ func (s *Server) SetCredentials(accessKeyID, secretAccessKey, sessionToken strin
 func (s *Server) AddNode(n Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nodes[n.ID] = n
+	n.fill(s.cfg.Region, time.Now())
+	if s.nodes[n.ID] == nil {
+		s.ids = append(s.ids, n.ID)
+	}
+	s.nodes[n.ID] = &n
 }
 
 // Sessions returns all sessions ever started, oldest first.

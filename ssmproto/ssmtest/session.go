@@ -48,7 +48,7 @@ type Session struct {
 	idle     *time.Timer     // looks for the idle timeout; nil: there is none
 }
 
-func newSession(srv *Server, node Node, r *apiRequest, d document, properties map[string]string) *Session {
+func newSession(srv *Server, node Node, r *sessionRequest, d document, properties map[string]string) *Session {
 	s := &Session{
 		srv:      srv,
 		id:       fmt.Sprintf("user-%017x", rand.Uint64()),
@@ -191,7 +191,7 @@ func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 
 // grant answers StartSession and ResumeSession: where to connect, and a token
 // for one connection. A session that has ended gets an empty one.
-func (s *Session) grant() *apiResponse {
+func (s *Session) grant() *sessionResponse {
 	var token string
 	s.mu.Lock()
 	if !s.ended {
@@ -200,7 +200,7 @@ func (s *Session) grant() *apiResponse {
 	}
 	s.mu.Unlock()
 	host := strings.TrimPrefix(s.srv.url, "http") // leaves "s://…" of https
-	return &apiResponse{
+	return &sessionResponse{
 		SessionId: s.id,
 		StreamUrl: "ws" + host + "/v1/data-channel/" + url.PathEscape(s.id) +
 			"?role=publish_subscribe&cell-number=AAEBAexample%2Bcell%2F0%3D",

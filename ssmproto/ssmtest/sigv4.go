@@ -52,8 +52,14 @@ func (c credentials) verify(r *http.Request, body []byte, region, service string
 	if err != nil {
 		return invalid("Date in X-Amz-Date is missing or malformed: %q", amzDate)
 	}
-	if skew := now.Sub(date); skew > maxSkew || skew < -maxSkew {
-		return invalid("Signature expired or not yet current: %s is not within 5 min of %s", amzDate, now.UTC().Format(sigTimeFormat))
+	const minutes = int(maxSkew / time.Minute)
+	if limit := now.Add(-maxSkew); date.Before(limit) {
+		return invalid("Signature expired: %s is now earlier than %s (%s - %d min.)",
+			amzDate, limit.UTC().Format(sigTimeFormat), now.UTC().Format(sigTimeFormat), minutes)
+	}
+	if limit := now.Add(maxSkew); date.After(limit) {
+		return invalid("Signature not yet current: %s is still later than %s (%s + %d min.)",
+			amzDate, limit.UTC().Format(sigTimeFormat), now.UTC().Format(sigTimeFormat), minutes)
 	}
 	if want := []string{amzDate[:8], region, service, "aws4_request"}; !slices.Equal(scope[1:], want) {
 		return invalid("Credential should be scoped to %s, not %s", strings.Join(want, "/"), strings.Join(scope[1:], "/"))
