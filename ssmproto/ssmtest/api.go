@@ -46,7 +46,7 @@ type awsService struct {
 type operation func(*Server, *apiCall) (any, *APIError)
 
 // services are all that a Server is. No two operations have the same name.
-var services = []*awsService{ssmService, ec2Service, stsService}
+var services = []*awsService{ssmService, ec2Service, connectService, ecsService, stsService}
 
 // apiCall is a call of an operation.
 type apiCall struct {
@@ -165,7 +165,7 @@ func jsonOperation[T any](f func(*Server, *apiCall, *T) (any, *APIError)) operat
 
 // resource is the ARN of what a call in JSON is about.
 func (c *apiCall) resource() string {
-	var r struct{ Target, InstanceId, Name, SessionId string }
+	var r struct{ Target, InstanceId, Name, SessionId, DocumentName string }
 	json.Unmarshal(c.body, &r)
 	id := r.Target + r.InstanceId
 	ssm := fmt.Sprintf("arn:aws:ssm:%s:%s:", c.region, accountID)
@@ -178,6 +178,8 @@ func (c *apiCall) resource() string {
 		return ssm + "session/" + r.SessionId
 	case r.Name != "":
 		return ssm + "document/" + r.Name
+	case r.DocumentName != "":
+		return fmt.Sprintf("arn:aws:ssm:%s::document/%s", c.region, r.DocumentName)
 	default:
 		return fmt.Sprintf("arn:aws:%s:%s:%s:*", c.service.name, c.region, accountID)
 	}

@@ -6,11 +6,19 @@
 // services at one address, signatures checked, and the WebSockets of the data
 // channel:
 //
-//	ssm   StartSession, ResumeSession, TerminateSession, DescribeInstanceInformation
-//	ec2   DescribeInstances, DescribeRegions
+//	ssm   StartSession, ResumeSession, TerminateSession, DescribeSessions,
+//	      DescribeInstanceInformation, SendCommand, GetCommandInvocation, GetDocument
+//	ec2   DescribeInstances, DescribeRegions, StartInstances
+//	ecs   ListClusters, ListTasks, DescribeTasks
 //	sts   GetCallerIdentity
+//	ec2-instance-connect   SendSSHPublicKey
 //
-// A [Node] is a managed instance, as these services tell of it; the agent on it
+// Who calls is a user named example; what others have started is planted with
+// PlantSession. Keys that were pushed are for a test's own sshd to ask for:
+// PublicKeys, OnPublicKeys.
+//
+// A [Node] is a managed instance, as these services tell of it, and a [Task] one
+// of ECS's, with a node in each of its containers; the agent on a node
 // behaves, message by message and timer by timer, as amazon-ssm-agent 3.3 does,
 // its faults included: it carries ssh sessions and port-forwarding ones, with
 // many connections or, as old agents do, one. What can go wrong between a client

@@ -14,6 +14,7 @@ import (
 var ec2Service = &awsService{name: "ec2", version: "2016-11-15", operations: map[string]operation{
 	"DescribeInstances": ec2Operation((*Server).describeInstances, false),
 	"DescribeRegions":   ec2Operation((*Server).describeRegions, false),
+	"StartInstances":    ec2Operation((*Server).startInstances, true),
 }}
 
 // ec2Operation is an operation that asks first whether it is allowed, and does
@@ -27,6 +28,11 @@ func ec2Operation(f operation, changes bool) operation {
 		}
 		if err := s.allowed(c, resource); err != nil {
 			return nil, err
+		}
+		if changes {
+			if _, err := s.instances(c, c.list("InstanceId")); err != nil {
+				return nil, err
+			}
 		}
 		if c.form.Get("DryRun") == "true" {
 			return nil, &APIError{http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."}

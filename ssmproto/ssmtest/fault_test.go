@@ -212,7 +212,7 @@ func TestTheAPIRefusesInAWSsForm(t *testing.T) {
 		{"StartSession", "SerializationException", "", map[string]any{"Target": 1}},
 		{"ResumeSession", "DoesNotExistException", "", map[string]any{"SessionId": "x"}},
 		{"TerminateSession", "DoesNotExistException", "", map[string]any{"SessionId": "x"}},
-		{"DescribeSessions", "UnknownOperationException", "", nil},
+		{"ListNodes", "UnknownOperationException", "", nil},
 	} {
 		_, err := call(s, test.operation, test.request)
 		var e *APIError

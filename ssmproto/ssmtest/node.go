@@ -64,7 +64,19 @@ type Node struct {
 	// added.
 	Pinged time.Time
 
-	added time.Time
+	// BootTime is how long StartInstances takes to bring it from pending to
+	// running, AgentTime how long its agent takes from there to be connected. (One
+	// that is NotConnected or NeverCalled does not become so by it.)
+	BootTime, AgentTime time.Duration
+
+	// Run is what SendCommand does: it runs a script as root's shell would. It
+	// must end with ctx, which ends with the command's time or the Server. RunDelay
+	// is how long the command is Pending before. Without Run the node takes no
+	// commands.
+	Run      func(ctx context.Context, script string) (stdout, stderr string, exit int)
+	RunDelay time.Duration
+
+	added, started time.Time // by AddNode, by StartInstances
 }
 
 // managed tells the ids of nodes that EC2 does not know.
@@ -126,7 +138,7 @@ const asgTag = "aws:autoscaling:groupName"
 func (s *Server) connectedNode(id, region string) *Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.nodes[id]
+	n := s.current(id)
 	if n == nil || n.Region != region || !s.connected(n) {
 		return nil
 	}
@@ -135,7 +147,8 @@ func (s *Server) connectedNode(id, region string) *Node {
 
 // connected tells whether n's agent is. s.mu is held.
 func (s *Server) connected(n *Node) bool {
-	return n.State == "running" && !n.NotConnected && !n.NeverCalled && !s.away[n.ID]
+	return n.State == "running" && !n.NotConnected && !n.NeverCalled && !s.away[n.ID] &&
+		time.Since(n.started) >= n.BootTime+n.AgentTime
 }
 
 // regionNodes returns those of a region, in the order in which they were added.
@@ -145,7 +158,7 @@ func (s *Server) regionNodes(region string) []*Node {
 	defer s.mu.Unlock()
 	list := make([]*Node, 0, len(s.ids))
 	for _, id := range s.ids {
-		if n := s.nodes[id]; n.Region == region {
+		if n := s.current(id); n.Region == region {
 			list = append(list, n)
 		}
 	}

@@ -1,6 +1,7 @@
 package ssmtest
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -49,6 +50,13 @@ type Config struct {
 	// pings are none) the service ends a session; 0 is never.
 	IdleTimeout time.Duration
 
+	// Preferences is the account's document SSM-SessionManagerRunShell, in JSON; ""
+	// is none. It is only shown: sessions here do not follow it.
+	Preferences string
+
+	// KeyLife is how long a key that SendSSHPublicKey brings is good; 0 is 60 s.
+	KeyLife time.Duration
+
 	// Logf, if not nil, is told of what happens, a line each. It is called
 	// concurrently.
 	Logf func(format string, args ...any)
@@ -66,20 +74,26 @@ type Server struct {
 	wg      sync.WaitGroup // every goroutine started here, and every handler
 
 	faults faults
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	onKeys atomic.Pointer[func(instanceID, user string, keys []string)]
 
-	mu         sync.Mutex
-	creds      credentials
-	closed     bool
-	nodes      map[string]*Node     // what they point to never changes
-	ids        []string             // theirs, in the order of AddNode
-	away       map[string]bool      // nodes that are being rebooted
-	sessions   []*Session           // oldest first
-	conns      map[*conn]struct{}   // every open network connection
-	sockets    map[*socket]struct{} // those that are data channels
-	links      int                  // upgrades asked for so far
-	calls      map[string]int       // by operation
-	paths      paths                // between clients and here
-	agentPaths paths                // between here and the agents
+	mu          sync.Mutex
+	creds       credentials
+	closed      bool
+	nodes       map[string]*Node     // what they point to never changes
+	ids         []string             // theirs, in the order of AddNode
+	away        map[string]bool      // nodes that are being rebooted
+	sessions    []*Session           // oldest first
+	conns       map[*conn]struct{}   // every open network connection
+	sockets     map[*socket]struct{} // those that are data channels
+	links       int                  // upgrades asked for so far
+	calls       map[string]int       // by operation
+	keys        []pushedKey          // oldest first
+	tasks       []*Task              // of all clusters
+	invocations []*invocation        // of commands
+	paths       paths                // between clients and here
+	agentPaths  paths                // between here and the agents
 }
 
 // paths are the two ways between two ends.
@@ -108,6 +122,7 @@ func NewServer(cfg Config) *Server {
 		sockets: make(map[*socket]struct{}),
 		calls:   make(map[string]int),
 	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	var tlsConfig *tls.Config
 	scheme := "http"
 	if cfg.TLS {
@@ -234,6 +249,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.stop()
 	s.http.Close()
 	for _, session := range s.Sessions() {
 		session.agent.stop()

@@ -28,6 +28,8 @@ type Session struct {
 	document string
 	params   map[string][]string
 	reason   string
+	owner    string // an ARN
+	started  time.Time
 	agent    *agent
 	up       *pipe // from the service to the agent
 	down     *pipe // from the agent to the service
@@ -35,6 +37,7 @@ type Session struct {
 
 	links, resumes atomic.Int64
 	lastUsed       atomic.Int64 // ns since the Unix epoch
+	endedAt        atomic.Int64 // likewise; 0: it has not
 
 	// socket is the client's, nil while there is none. Written under mu, read
 	// for every batch of messages.
@@ -56,6 +59,8 @@ func newSession(srv *Server, node Node, r *sessionRequest, d document, propertie
 		document: r.DocumentName,
 		params:   r.Parameters,
 		reason:   r.Reason,
+		owner:    callerARN,
+		started:  srv.now(),
 		done:     make(chan struct{}),
 		tokens:   make(map[string]bool),
 	}
@@ -156,6 +161,7 @@ func (s *Session) vanish() bool {
 		return false
 	}
 	s.ended = true
+	s.endedAt.Store(s.srv.now().UnixNano())
 	s.tokens = nil
 	close(s.done)
 	s.mu.Unlock()

@@ -22,7 +22,7 @@ type sessionResponse struct {
 
 func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
 	if r.DocumentName == "" {
-		r.DocumentName = "SSM-SessionManagerRunShell"
+		r.DocumentName = preferences
 	}
 	if denied := s.faults.denied.Load(); denied != nil && slices.Contains(*denied, r.DocumentName) {
 		return nil, c.service.unauthorized(c.action(), "arn:aws:ssm:"+c.region+"::document/"+r.DocumentName)
@@ -43,11 +43,7 @@ func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
-		n := uint64(len(s.sessions))
-		s.sessions = append(s.sessions, session)
-		session.up.number, session.down.number = n<<1, n<<1|1
-		session.up.setPath(s.agentPaths.up)
-		session.down.setPath(s.agentPaths.down)
+		s.addSession(session)
 		session.startIdle()
 	}
 	s.mu.Unlock()
@@ -78,4 +74,13 @@ func (s *Server) terminateSession(c *apiCall, r *sessionRequest) (any, *APIError
 
 func noSuchSession(id string) *APIError {
 	return badRequest("DoesNotExistException", "Session %s does not exist.", id)
+}
+
+// addSession puts a session on the list. s.mu is held.
+func (s *Server) addSession(session *Session) {
+	n := uint64(len(s.sessions))
+	s.sessions = append(s.sessions, session)
+	session.up.number, session.down.number = n<<1, n<<1|1
+	session.up.setPath(s.agentPaths.up)
+	session.down.setPath(s.agentPaths.down)
 }

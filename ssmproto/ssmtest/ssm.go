@@ -5,5 +5,9 @@ var ssmService = &awsService{name: "ssm", target: "AmazonSSM", operations: map[s
 	"StartSession":                jsonOperation((*Server).startSession),
 	"ResumeSession":               jsonOperation((*Server).resumeSession),
 	"TerminateSession":            jsonOperation((*Server).terminateSession),
+	"DescribeSessions":            jsonOperation((*Server).describeSessions),
+	"GetDocument":                 jsonOperation((*Server).getDocument),
+	"SendCommand":                 jsonOperation((*Server).sendCommand),
+	"GetCommandInvocation":        jsonOperation((*Server).getCommandInvocation),
 	"DescribeInstanceInformation": jsonOperation((*Server).describeInstanceInformation),
 }}

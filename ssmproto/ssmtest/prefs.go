@@ -1,0 +1,39 @@
+package ssmtest
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// preferences is the name of the document with an account's preferences.
+const preferences = "SSM-SessionManagerRunShell"
+
+type documentRequest struct{ Name, DocumentFormat, DocumentVersion string }
+
+type documentResponse struct {
+	Name, Content, DocumentFormat, DocumentType, DocumentVersion, Status string
+	CreatedDate                                                          float64
+}
+
+// getDocument returns the account's preferences, if it has any.
+func (s *Server) getDocument(_ *apiCall, r *documentRequest) (any, *APIError) {
+	if r.Name != preferences || s.cfg.Preferences == "" {
+		return nil, badRequest("InvalidDocument", "Document with name %s does not exist.", r.Name)
+	}
+	return documentResponse{
+		Name: r.Name, Content: s.cfg.Preferences, DocumentFormat: "JSON", DocumentType: "Session", DocumentVersion: "1", Status: "Active",
+		CreatedDate: epoch(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+	}, nil
+}
+
+// maxSessionDuration is how many minutes a session may last, by the account's
+// preferences, or "".
+func (s *Server) maxSessionDuration() string {
+	var p struct {
+		Inputs struct {
+			MaxSessionDuration string `json:"maxSessionDuration"`
+		} `json:"inputs"`
+	}
+	json.Unmarshal([]byte(s.cfg.Preferences), &p)
+	return p.Inputs.MaxSessionDuration
+}
