@@ -121,8 +121,9 @@ func (o *Options) explain(err error) error {
 
 func (o *Options) next(err error) string {
 	var (
-		away *awayError
-		none *noMachineError
+		away    *awayError
+		none    *noMachineError
+		several *severalError
 	)
 	switch {
 	case errors.As(err, &away):
@@ -131,7 +132,7 @@ func (o *Options) next(err error) string {
 		return none.next()
 	case errors.Is(err, ErrNoMachine):
 		return ""
-	case errors.Is(err, ErrSeveral):
+	case errors.As(err, &several):
 		return "choose by id, or with --pick newest, oldest or any"
 	}
 	var api smithy.APIError

@@ -39,7 +39,7 @@ func (c *client) findTask(ctx context.Context) (id string, err error) {
 	case len(matching) == 0:
 		return "", fmt.Errorf("%w: the task's containers are %s", ErrNoMachine, strings.Join(names, ", "))
 	case len(matching) > 1:
-		return "", fmt.Errorf("%w: the task's containers are %s", ErrSeveral, strings.Join(names, ", "))
+		return "", fmt.Errorf("%w: add one of the task's containers: /%s", ErrSeveral, strings.Join(names, ", /"))
 	}
 	runtime := aws.ToString(matching[0].RuntimeId)
 	if runtime == "" {
