@@ -169,8 +169,8 @@ func TestACacheThatIsBrokenIsNone(t *testing.T) {
 	r.leads(t, web1, "web-1")
 	dir := ""
 	for _, v := range r.env {
-		if value, ok := strings.CutPrefix(v, "XDG_CACHE_HOME="); ok {
-			dir = value + "/ssmpipe"
+		if value, ok := strings.CutPrefix(v, "SSMPIPE_CACHE="); ok {
+			dir = value
 		}
 	}
 	files, err := os.ReadDir(dir)
@@ -181,15 +181,12 @@ func TestACacheThatIsBrokenIsNone(t *testing.T) {
 	if info, _ := os.Stat(name); info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if info, _ := os.Stat(dir); info.Mode().Perm() != 0o700 {
-		t.Errorf("the directory's mode is %v", info.Mode())
-	}
 	for _, content := range []string{"", "{", `{"Saved":"2999-01-01T00:00:00Z","Value":"` + web2 + `"}`, `{"Saved":"` + time.Now().Format(time.RFC3339Nano) + `","Value":"--help"}`} {
 		writeFile(t, name, content)
 		r.leads(t, web1, "web-1")
 	}
 	// One that cannot be written is none either.
-	r.env = append(r.env, "XDG_CACHE_HOME=/dev/null")
+	r.env = append(r.env, "SSMPIPE_CACHE=/dev/null")
 	r.leads(t, web1, "web-1")
 }
 
@@ -294,7 +291,7 @@ func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 		{"ec2:DescribeInstances", map[string]string{"web-1": web1, "attic": far1}},
 		{"ssm:DescribeInstanceInformation", map[string]string{"web-1": web1}},
 	} {
-		r.env = append(r.env, "XDG_CACHE_HOME="+t.TempDir())
+		r.env = append(r.env, "SSMPIPE_CACHE="+t.TempDir())
 		r.DenyActions(tt.action)
 		for name, want := range tt.names {
 			id, said := r.reach(t, name)
@@ -334,7 +331,7 @@ func TestAContainerIsFoundByItsTask(t *testing.T) {
 func TestFindTellsWhatIsKnown(t *testing.T) {
 	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web"}, ssmtest.Node{ID: web2, Name: "web", State: "stopped"})
 	for _, v := range r.env {
-		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") || name == "XDG_CACHE_HOME" {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") || name == "SSMPIPE_CACHE" {
 			t.Setenv(name, value)
 		}
 	}

@@ -17,6 +17,9 @@ import (
 // nodes are the demo's instances. There are two so that one can be a jump host.
 var nodes = []string{"i-0demo", "i-0demo2"}
 
+// names are their names.
+var names = map[string]string{"i-0demo": "web-1", "i-0demo2": "db-1"}
+
 // endGrace is how long each ssmpipe has to end: what it takes at the most.
 const endGrace = 2 * time.Second
 
@@ -141,7 +144,7 @@ func start(o Options) (_ *demo, err error) {
 	}
 	// The network is complete: from here on it is only read.
 	for _, id := range nodes {
-		d.service.AddNode(ssmtest.Node{ID: id, Dial: network.dialFrom(id)})
+		d.service.AddNode(ssmtest.Node{ID: id, Name: names[id], Dial: network.dialFrom(id)})
 	}
 	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
 }

@@ -15,12 +15,13 @@ import (
 //	key          the client's private key
 //	known_hosts  the instances' host keys
 //	env          the AWS settings, for a shell to read
+//	cache/       what ssmpipe keeps for a while
 //	users        tells whether an ssmpipe of the demo still runs
 //	bin/         ssmpipe with those settings, and ssh, scp and sftp with -F
 //	i-…/         the instances' home directories
 type dir struct {
 	path  string
-	aws   []string // the AWS settings, as NAME=value
+	aws   []string // the settings, as NAME=value
 	users *users
 }
 
@@ -64,14 +65,14 @@ func (d *dir) remove() error {
 
 // write writes all files. service are the AWS settings of the service.
 func (d *dir) write(executable string, service []string, client key, hostKeys map[string]key) error {
-	d.aws = service
+	d.aws = append(service, "SSMPIPE_CACHE="+d.file("cache"))
 	private, err := client.privateFile()
 	if err != nil {
 		return err
 	}
 	var known strings.Builder
 	for _, id := range nodes {
-		fmt.Fprintf(&known, "%s %s\n", id, hostKeys[id].publicLine())
+		fmt.Fprintf(&known, "%s,%s %s\n", id, names[id], hostKeys[id].publicLine())
 	}
 	files := map[string]string{
 		"key":         string(private),
@@ -93,7 +94,7 @@ func (d *dir) write(executable string, service []string, client key, hostKeys ma
 func (d *dir) sshConfig() string {
 	return strings.Join([]string{
 		"# ssmpipe demo: ssh -F " + shellQuote(d.file("ssh_config")) + " " + nodes[0],
-		"Host i-* mi-*",
+		"Host i-* mi-* " + names[nodes[0]] + " " + names[nodes[1]],
 		"    ProxyCommand " + doublePercent(shellQuote(d.wrapper("ssmpipe"))) + " proxy %h %p",
 		"    User " + login,
 		"    IdentityFile " + configQuote(d.file("key")),
@@ -142,7 +143,7 @@ Session Manager service of their own. Paste into another terminal:
 Or make a terminal part of the demo, and leave out the -F:
 
   %[4]s
-  ssh i-0demo
+  ssh web-1
   ssmpipe proxy i-0demo 22
 
 Commands run as you; each instance's home is a temporary directory.

@@ -16,8 +16,12 @@ import (
 // error. The zero value keeps nothing.
 type Cache struct{ dir string }
 
-// UserCache is the cache of the user who runs this process.
+// UserCache is the cache of the user who runs this process, or the directory
+// that SSMPIPE_CACHE names.
 func UserCache() Cache {
+	if dir := os.Getenv("SSMPIPE_CACHE"); dir != "" {
+		return Cache{dir}
+	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return Cache{}

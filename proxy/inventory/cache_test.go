@@ -19,6 +19,9 @@ func TestCache(t *testing.T) {
 	if age, ok := c.Get(&got, "a", "b"); !ok || age < 0 || age > time.Minute || len(got) != 1 || got[0] != "one" {
 		t.Errorf("%v, %v, %v", got, age, ok)
 	}
+	if info, err := os.Stat(c.dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
 	var number int
 	if _, ok := c.Get(&number, "a", "b"); ok {
 		t.Error("a list was read as a number")
