@@ -26,7 +26,11 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	if err != nil {
 		return o.explain(err)
 	}
-	return o.explain(o.list(ctx, o.service(cfg), page))
+	// Connecting is over when the first page is there; a list may be long.
+	return o.explain(o.list(limited, o.service(cfg), func(list []inventory.Instance) error {
+		limit.hold()
+		return page(list)
+	}))
 }
 
 // list is List with a service that may have been asked before.
