@@ -244,13 +244,65 @@ func portNumber(text string) (string, error) {
 	return strconv.Itoa(n), nil
 }
 
+// pushWay is --push-key's value, which may be left out.
+type pushWay struct{ proxy.PushWay }
+
+func (w *pushWay) IsBoolFlag() bool { return true }
+func (w *pushWay) String() string   { return string(w.PushWay) }
+
+func (w *pushWay) Set(text string) error {
+	switch text {
+	case "true": // as package flag has it where there is no value
+		w.PushWay = proxy.InstanceConnect
+	case "false":
+		w.PushWay = ""
+	case string(proxy.InstanceConnect), string(proxy.RunCommand):
+		w.PushWay = proxy.PushWay(text)
+	default:
+		return fmt.Errorf("it is %s or %s", proxy.InstanceConnect, proxy.RunCommand)
+	}
+	return nil
+}
+
+// keyFlags are those of a key that is pushed.
+func keyFlags(way *pushWay) []cli.Flag {
+	return []cli.Flag{
+		&cli.GenericFlag{Name: "push-key", Value: way,
+			Usage: "make a key known to the machine for a minute; `WAY` is instance-connect (if not given) or run-command"},
+		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in: %r"},
+		&cli.StringFlag{Name: "key", Usage: "the `KEY`: a file, agent or made"},
+		&cli.StringFlag{Name: "identity-agent", Usage: "be the ssh-agent at `SOCKET`, with a key for this connection only"},
+	}
+}
+
+// pushKey reads them.
+func pushKey(c *cli.Context, way proxy.PushWay) (*proxy.PushKey, error) {
+	if way == "" {
+		for _, name := range []string{"user", "key", "identity-agent"} {
+			if c.IsSet(name) {
+				return nil, usage("--%s needs --push-key", name)
+			}
+		}
+		return nil, nil
+	}
+	k := &proxy.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: c.String("identity-agent")}
+	if c.String("via") != "" {
+		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
+	}
+	if err := k.Check(); err != nil {
+		return nil, usage("%v", err)
+	}
+	return k, nil
+}
+
 func proxyCommand() *cli.Command {
 	var verbose int
+	var way pushWay
 	return &cli.Command{
 		Name:  "proxy",
 		Usage: "connect stdin and stdout to a port of a machine",
-		Flags: append([]cli.Flag{&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"}},
-			sessionFlags(&verbose)...),
+		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"}},
+			keyFlags(&way)...), sessionFlags(&verbose)...),
 		Action: func(c *cli.Context) error {
 			o, err := sessionOptions(c, verbose)
 			if err != nil {
@@ -264,6 +316,9 @@ func proxyCommand() *cli.Command {
 				if o.Host = c.Args().First(); o.Host == "" && len(args) > 0 {
 					return usage("HOST is empty")
 				}
+			}
+			if o.Key, err = pushKey(c, way.PushWay); err != nil {
+				return err
 			}
 			o.Port = "22"
 			switch len(args) {

@@ -26,9 +26,10 @@ type Options struct {
 	Profile  string // of the AWS configuration; "" means the default
 	Region   string // "" means the profile's or the environment's
 
-	StripSuffix string // is no part of Target, if that ends in it
-	Pick        Pick   // chooses among machines of the same name
-	Start       bool   // a machine that is stopped
+	StripSuffix string   // is no part of Target, if that ends in it
+	Pick        Pick     // chooses among machines of the same name
+	Start       bool     // a machine that is stopped
+	Key         *PushKey // that ssh uses; nil: none that we know of
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
@@ -82,7 +83,12 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 		case <-ctx.Done():
 		}
 	}()
-	conn, err := o.dial(ctx)
+	key, err := o.newPushing()
+	if err != nil {
+		return o.explain(err)
+	}
+	defer key.close()
+	conn, err := o.dial(ctx, key)
 	if err != nil {
 		return o.explain(err)
 	}
@@ -92,13 +98,13 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if o.Alone && pipes != nil {
 		tuneScheduler()
 	}
-	err = serve(ctx, conn, in, out, o.Log)
+	err = serve(ctx, conn, in, key.hold(out), o.Log)
 	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }
 
-// dial opens a session and its stream.
-func (o *Options) dial(ctx context.Context) (net.Conn, error) {
+// dial opens a session and its stream, and pushes key meanwhile.
+func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
@@ -106,6 +112,7 @@ func (o *Options) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	key.start(ctx, c)
 	document := ""
 	if o.Host == "" {
 		document = sshDocument
@@ -114,6 +121,7 @@ func (o *Options) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	key.ready(c.machine().id)
 	return o.only(conn)
 }
 

@@ -160,9 +160,9 @@ func writeFile(t testing.TB, name, content string) {
 	}
 }
 
-// startSSHD runs a real sshd on loopback that takes the key in dir, and
-// returns its port.
-func startSSHD(t testing.TB, dir string) (port string) {
+// startSSHD runs a real sshd on loopback that takes the key in dir, unless
+// settings say otherwise, and returns its port.
+func startSSHD(t testing.TB, dir string, settings ...string) (port string) {
 	t.Helper()
 	sshd, keygen := need(t, "sshd"), need(t, "ssh-keygen")
 	need(t, "ssh")
@@ -175,7 +175,7 @@ func startSSHD(t testing.TB, dir string) (port string) {
 		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which Debian makes at boot
 	}
 	_, port, _ = net.SplitHostPort(freePort(t))
-	writeFile(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
+	writeFile(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+fmt.Sprintf(`
 ListenAddress 127.0.0.1:%s
 HostKey %s/host
 AuthorizedKeysFile %s/id.pub

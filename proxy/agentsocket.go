@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// agentSocket is a Unix socket that ssh finds by a path which other ssmpipes
+// use as well: several ssh to one machine at once have the same IdentityAgent.
+// Each has a socket of its own in that directory, and path is a symbolic link
+// to the last one's. When that ends, path goes back to one that is left, whose
+// ssh may forward the agent for hours to come.
+type agentSocket struct {
+	net.Listener
+	path string
+	own  string // where the socket is
+}
+
+// socketLockTime is how long others are waited for that set the link. They take
+// microseconds, unless they are stopped in it.
+const socketLockTime = time.Second
+
+// maxSocketPath returns how long a socket's path may be, in bytes.
+func maxSocketPath() int {
+	if runtime.GOOS == "linux" {
+		return 107
+	}
+	return 103 // macOS and the BSDs
+}
+
+// checkSocketPath says whether path can be what --identity-agent names. Its last
+// element may hold ssh's tokens, of which a user chooses the values: none leads
+// to another directory.
+func checkSocketPath(path string) error {
+	switch {
+	case runtime.GOOS == "windows":
+		return errors.New("--identity-agent: ssh on Windows takes no Unix socket; use --key made")
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("--identity-agent %q is not an absolute path", path)
+	case filepath.Clean(path) != path || path == "/":
+		return fmt.Errorf("--identity-agent %q is not the plain path of a socket", path)
+	case max(len(path), len(ownSocket(path))) > maxSocketPath():
+		return fmt.Errorf("--identity-agent %q is too long for a socket (%d bytes): name a directory with a shorter path", path, maxSocketPath())
+	}
+	return nil
+}
+
+// ownPrefix is how the names of the sockets begin that path may lead to. It is
+// short because there is little room.
+func ownPrefix(path string) string {
+	return fmt.Sprintf(".%.4x.", sha256.Sum256([]byte(filepath.Base(path))))
+}
+
+func ownSocket(path string) string {
+	return filepath.Join(filepath.Dir(path), ownPrefix(path)+strings.ToLower(rand.Text()[:8]))
+}
+
+// openAgentSocket listens where path leads to from now on.
+func openAgentSocket(path string) (*agentSocket, error) {
+	if err := privateDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	s := &agentSocket{path: path, own: ownSocket(path)}
+	unlock := s.lock() // also from one that is there, but does not listen yet
+	defer unlock()
+	l, err := listenUnix(s.own)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.own, shortOpError(err))
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	s.Listener = l
+	s.living() // clears away what killed processes have left
+	if err := s.lead(s.own); err != nil {
+		l.Close()
+		os.Remove(s.own)
+		return nil, err
+	}
+	return s, nil
+}
+
+// close stops listening, and leaves path to another if there is one.
+func (s *agentSocket) close() {
+	s.Listener.Close()
+	unlock := s.lock()
+	defer unlock()
+	os.Remove(s.own)
+	if to, err := os.Readlink(s.path); err != nil || to != filepath.Base(s.own) {
+		return // not ours any more
+	}
+	if others := s.living(); len(others) > 0 {
+		s.lead(others[0])
+	} else {
+		os.Remove(s.path)
+	}
+}
+
+// is says whether path leads here: an agent that asked itself would never end.
+func (s *agentSocket) is(path string) bool {
+	if filepath.Clean(path) == s.path {
+		return true
+	}
+	there, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	here, err := os.Stat(s.own)
+	return err == nil && os.SameFile(here, there)
+}
+
+// lead makes path lead to a socket, at once for whoever looks.
+func (s *agentSocket) lead(socket string) error {
+	to, err := os.Readlink(s.path)
+	if !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(to, ownPrefix(s.path)) {
+		return fmt.Errorf("%s is there already, and not made by ssmpipe: name another one", s.path)
+	}
+	link := ownSocket(s.path)
+	if err := os.Symlink(filepath.Base(socket), link); err != nil {
+		return err
+	}
+	if err := os.Rename(link, s.path); err != nil {
+		os.Remove(link)
+		return err
+	}
+	return nil
+}
+
+// living returns the sockets for path at which a process listens, the newest
+// first, and removes the others.
+func (s *agentSocket) living() []string {
+	dir := filepath.Dir(s.path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	made := make(map[string]time.Time)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ownPrefix(s.path)) {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		if name == s.own {
+			continue
+		}
+		if e.Type() == fs.ModeSymlink { // on its way to become path
+			os.Remove(name)
+			continue
+		}
+		conn, err := net.Dial("unix", name)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			os.Remove(name)
+		}
+		if err != nil {
+			continue
+		}
+		conn.Close()
+		if info, err := e.Info(); err == nil {
+			made[name] = info.ModTime()
+			list = append(list, name)
+		}
+	}
+	slices.SortFunc(list, func(a, b string) int { return made[b].Compare(made[a]) })
+	return list
+}
+
+// lock keeps other processes from the links, if none is stopped in the middle.
+func (s *agentSocket) lock() (unlock func()) {
+	l := flock.New(filepath.Dir(s.path), flock.SetFlag(os.O_RDONLY)) // the directory itself: nothing to leave behind
+	ctx, cancel := context.WithTimeout(context.Background(), socketLockTime)
+	defer cancel()
+	l.TryLockContext(ctx, time.Millisecond)
+	return func() { l.Close() }
+}

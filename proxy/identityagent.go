@@ -1,0 +1,305 @@
+package proxy
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// identityAgent is the ssh-agent that ssh asks for keys, and which has one that
+// was made for this connection. All else it leaves to the user's own agent, so
+// that with it nothing is lost: other keys, those on hardware, destination
+// constraints, ssh -A.
+//
+// ssh connects to it after the key exchange, so it is there in time. It tells
+// of its key only once the machine knows it.
+type identityAgent struct {
+	socket *agentSocket
+	public ssh.PublicKey
+	blob   []byte // of public
+	known  <-chan struct{}
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	private ed25519.PrivateKey // nil once it is of no more use
+	signer  ssh.Signer
+	forget  *time.Timer
+	conns   map[net.Conn]struct{} // nil once closed
+	serving sync.WaitGroup
+}
+
+// newIdentityAgent makes a key, and an agent at path that tells of it after
+// known is closed.
+func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
+	a, err := newKeyAgent(known, log)
+	if err != nil {
+		return nil, err
+	}
+	if a.socket, err = openAgentSocket(path); err != nil {
+		return nil, err
+	}
+	a.serving.Go(a.accept)
+	return a, nil
+}
+
+// newKeyAgent is newIdentityAgent without a socket.
+func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
+	a := &identityAgent{known: known, log: log, conns: make(map[net.Conn]struct{})}
+	var err error
+	if _, a.private, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return nil, err
+	}
+	if a.signer, err = ssh.NewSignerFromKey(a.private); err != nil {
+		return nil, err
+	}
+	a.public = a.signer.PublicKey()
+	a.blob = a.public.Marshal()
+	return a, nil
+}
+
+// settle says whether the machine knows the key. What it does not know, or not
+// any more, is not offered.
+func (a *identityAgent) settle(known bool) {
+	if !known {
+		a.drop()
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget = time.AfterFunc(keyTime, a.drop)
+}
+
+// drop takes the key out of memory.
+func (a *identityAgent) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.private)
+	a.private, a.signer = nil, nil
+}
+
+func (a *identityAgent) close() {
+	a.socket.close()
+	a.mu.Lock()
+	if a.forget != nil {
+		a.forget.Stop()
+	}
+	for c := range a.conns {
+		c.Close()
+	}
+	a.conns = nil
+	a.mu.Unlock()
+	a.serving.Wait()
+	a.drop()
+}
+
+func (a *identityAgent) accept() {
+	for {
+		conn, err := a.socket.Accept()
+		if err != nil {
+			return
+		}
+		a.serving.Go(func() { a.serve(conn) })
+	}
+}
+
+// hold registers a connection, for close to end it.
+func (a *identityAgent) hold(conn net.Conn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conns == nil {
+		conn.Close()
+		return false
+	}
+	a.conns[conn] = struct{}{}
+	return true
+}
+
+func (a *identityAgent) release(conn net.Conn) {
+	conn.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.conns, conn)
+}
+
+// The messages of the agent's protocol that are not only passed on
+// (draft-ietf-sshm-ssh-agent; session-bind: OpenSSH's PROTOCOL.agent section 1).
+const (
+	agentFailure       = 5
+	agentSuccess       = 6
+	agentListRequest   = 11
+	agentListAnswer    = 12
+	agentSignRequest   = 13
+	agentSignResponse  = 14
+	agentExtension     = 27
+	maxAgentMessage    = 256 << 10 // as ssh has it
+	sessionBindRequest = "session-bind@openssh.com"
+)
+
+// agentConn is one connection of ssh's, and that to the user's own agent which
+// belongs to it: what ssh binds to a session are connections.
+type agentConn struct {
+	*identityAgent
+	user      net.Conn // nil: there is none
+	forwarded bool     // it is the far side's, by way of ssh -A
+}
+
+func (a *identityAgent) serve(conn net.Conn) {
+	if !a.hold(conn) {
+		return
+	}
+	defer a.release(conn)
+	c := &agentConn{identityAgent: a}
+	if path := os.Getenv("SSH_AUTH_SOCK"); path != "" && !a.socket.is(path) {
+		user, err := net.Dial("unix", path)
+		switch {
+		case err != nil:
+			a.log.Debug("no ssh-agent of the user's", "err", err)
+		case !a.hold(user):
+			return
+		default:
+			c.user = user
+			defer a.release(user)
+		}
+	}
+	for {
+		request, err := readAgentMessage(conn)
+		if err != nil {
+			return
+		}
+		if err := writeAgentMessage(conn, c.answer(request)); err != nil {
+			return
+		}
+	}
+}
+
+func (c *agentConn) answer(request []byte) []byte {
+	switch request[0] {
+	case agentListRequest:
+		answer := c.ask(request)
+		if c.forwarded {
+			return answer // there our key opens nothing
+		}
+		<-c.known
+		return c.withOurs(answer)
+	case agentSignRequest:
+		var r struct {
+			Blob  []byte `sshtype:"13"`
+			Data  []byte
+			Flags uint32
+		}
+		if !c.forwarded && ssh.Unmarshal(request, &r) == nil && string(r.Blob) == string(c.blob) {
+			return c.sign(r.Data)
+		}
+	case agentExtension:
+		var r struct {
+			Name string `sshtype:"27"`
+			Rest []byte `ssh:"rest"`
+		}
+		if ssh.Unmarshal(request, &r) == nil && r.Name == sessionBindRequest {
+			return c.bind(request, r.Rest)
+		}
+	}
+	return c.ask(request)
+}
+
+// ask puts a request to the user's own agent, however long that takes: it may
+// ask a person.
+func (c *agentConn) ask(request []byte) []byte {
+	if c.user != nil {
+		err := writeAgentMessage(c.user, request)
+		if err == nil {
+			var answer []byte
+			if answer, err = readAgentMessage(c.user); err == nil {
+				return answer
+			}
+		}
+		c.log.Debug("the user's ssh-agent does not answer", "err", err)
+		c.release(c.user)
+		c.user = nil
+	}
+	return []byte{agentFailure}
+}
+
+// withOurs puts our key before those in answer: ssh tries them in that order,
+// and servers count.
+func (c *agentConn) withOurs(answer []byte) []byte {
+	var list struct {
+		Count uint32 `sshtype:"12"`
+		Keys  []byte `ssh:"rest"`
+	}
+	if ssh.Unmarshal(answer, &list) != nil {
+		list.Count, list.Keys = 0, nil // none, or one that is locked or broken
+	}
+	c.mu.Lock()
+	ours := c.signer != nil
+	c.mu.Unlock()
+	if ours {
+		key := ssh.Marshal(struct {
+			Blob    []byte
+			Comment string
+		}{c.blob, "ssmpipe"})
+		list.Count, list.Keys = list.Count+1, append(key, list.Keys...)
+	}
+	return ssh.Marshal(&list)
+}
+
+func (c *agentConn) sign(data []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.signer == nil {
+		return []byte{agentFailure}
+	}
+	signature, err := c.signer.Sign(rand.Reader, data)
+	if err != nil {
+		return []byte{agentFailure}
+	}
+	return ssh.Marshal(struct {
+		Signature []byte `sshtype:"14"`
+	}{ssh.Marshal(signature)})
+}
+
+// bind notes what a connection is for, and tells the user's agent.
+func (c *agentConn) bind(request, rest []byte) []byte {
+	var r struct {
+		HostKey, Session, Signature []byte
+		Forwarding                  bool
+	}
+	if ssh.Unmarshal(rest, &r) == nil && r.Forwarding {
+		c.forwarded = true
+	}
+	if c.user == nil {
+		return []byte{agentSuccess}
+	}
+	return c.ask(request)
+}
+
+var errAgentMessage = errors.New("not a message of the agent's protocol")
+
+func readAgentMessage(r io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n == 0 || n > maxAgentMessage {
+		return nil, fmt.Errorf("%w: %d bytes", errAgentMessage, n)
+	}
+	message := make([]byte, n)
+	_, err := io.ReadFull(r, message)
+	return message, err
+}
+
+func writeAgentMessage(w io.Writer, message []byte) error {
+	_, err := w.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(message)), uint32(len(message))), message...))
+	return err
+}

@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// maxKeyFile is more than any key takes, in bytes.
+const maxKeyFile = 64 << 10
+
+// pushable says whether a key can go that way.
+func pushable(way PushWay, key ssh.PublicKey) bool {
+	if _, certificate := key.(*ssh.Certificate); certificate {
+		return false
+	}
+	return way == RunCommand || key.Type() == ssh.KeyAlgoED25519 || key.Type() == ssh.KeyAlgoRSA
+}
+
+// fileKey reads the public key in a file, or that of the private key in it.
+func fileKey(name string, way PushWay) (ssh.PublicKey, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
+		return nil, fmt.Errorf("%s holds no key", name)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	key := parseKey(text)
+	if key == nil {
+		// A private key that does not say its public part without a passphrase.
+		if text, err = os.ReadFile(name + ".pub"); err == nil {
+			key = parseKey(text)
+		}
+	}
+	switch {
+	case key == nil:
+		return nil, fmt.Errorf("%s holds no key, nor does %s.pub", name, name)
+	case !pushable(way, key):
+		return nil, fmt.Errorf("%s: %s: %w", name, key.Type(), errKeyType)
+	}
+	return key, nil
+}
+
+// parseKey returns the public part of a key in any of its forms, or nil.
+func parseKey(text []byte) ssh.PublicKey {
+	if key, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
+		return key
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err == nil {
+		return signer.PublicKey()
+	}
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return locked.PublicKey // nil in the old form
+	}
+	return nil
+}
+
+var errAgentEmpty = errors.New("the ssh-agent has no key that can be pushed")
+
+// agentTime bounds the question that is put to the user's ssh-agent.
+const agentTime = 5 * time.Second
+
+// agentKey returns the ssh-agent's first ed25519 key, or else its first other
+// that can be pushed.
+func agentKey(ctx context.Context, way PushWay) (ssh.PublicKey, error) {
+	path := os.Getenv("SSH_AUTH_SOCK")
+	if path == "" {
+		return nil, fmt.Errorf("%w: SSH_AUTH_SOCK is not set", errAgentEmpty)
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentTime)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errAgentEmpty, shortOpError(err))
+	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer conn.Close()
+	list, err := agent.NewClient(conn).List()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", errAgentEmpty, strings.TrimPrefix(err.Error(), "agent: "))
+	}
+	var best ssh.PublicKey
+	for _, k := range list {
+		key, err := ssh.ParsePublicKey(k.Blob)
+		if err != nil || !pushable(way, key) {
+			continue
+		}
+		if key.Type() == ssh.KeyAlgoED25519 {
+			return key, nil
+		}
+		if best == nil {
+			best = key
+		}
+	}
+	if best == nil {
+		return nil, errAgentEmpty
+	}
+	return best, nil
+}

@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/crypto/ssh"
+)
+
+// madeFor is for how long a made key is used.
+const madeFor = 24 * time.Hour
+
+// madeComment is in the keys that are ours, and what we do not overwrite has
+// another one.
+const madeComment = "made by ssmpipe, which replaces it daily"
+
+// madeLockTime is how long another process is waited for that writes the key.
+const madeLockTime = 2 * time.Second
+
+// madeKey is the key in ~/.ssh/ssmpipe that ssmpipe has made, for an ssh that
+// cannot have it from an agent of ours.
+//
+// ssh reads the public key when it starts and the private one when it
+// authenticates; they must be of one pair. So who uses the key holds the lock,
+// shared, until ssh is through with it, and it is replaced at a process's end
+// with the lock held exclusively, or else at the next one's. (What is left is
+// an ssh that has started in this very moment and whose ssmpipe has not yet
+// come to take the lock: it fails, once a day at most, and the next does not.)
+type madeKey struct {
+	name   string // of the private key's file
+	public ssh.PublicKey
+	lock   *flock.Flock
+	done   func() // with the use of the key; may be called again
+}
+
+// openMadeKey returns the key, which it makes if there is none.
+func openMadeKey(ctx context.Context) (*madeKey, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(home, ".ssh", "ssmpipe")
+	if err := privateDir(dir); err != nil {
+		return nil, err
+	}
+	m := &madeKey{name: filepath.Join(dir, "key")}
+	m.lock = flock.New(m.name+".lock", flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, madeLockTime)
+	defer cancel()
+	if err := m.open(ctx); err != nil {
+		m.lock.Close()
+		return nil, err
+	}
+	m.done = sync.OnceFunc(func() { m.lock.Unlock() })
+	time.AfterFunc(keyTime, m.done)
+	return m, nil
+}
+
+func (m *madeKey) open(ctx context.Context) error {
+	for {
+		if _, err := m.lock.TryRLockContext(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("%s.lock: %w", m.name, err)
+		}
+		var err error
+		if m.public, err = m.read(); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		m.lock.Unlock()
+		if _, err := m.lock.TryLockContext(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("%s.lock: %w", m.name, err)
+		}
+		if _, err := m.read(); errors.Is(err, fs.ErrNotExist) { // still
+			if err := m.write(); err != nil {
+				return err
+			}
+		}
+		m.lock.Unlock()
+	}
+}
+
+// read returns the public part of the key in the file, if it is one of ours,
+// and puts beside it what ssh reads it from.
+func (m *madeKey) read() (ssh.PublicKey, error) {
+	text, err := os.ReadFile(m.name)
+	if err != nil {
+		return nil, err
+	}
+	// Unencrypted, the comment is in the clear.
+	block, _ := pem.Decode(text)
+	if block == nil || !bytes.Contains(block.Bytes, []byte(madeComment)) {
+		return nil, fmt.Errorf("%s is not a key that ssmpipe has made: move it to another place", m.name)
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.name, err)
+	}
+	public := signer.PublicKey()
+	want := publicFile(public)
+	switch have, err := os.ReadFile(m.name + ".pub"); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !bytes.Equal(have, want) && bytes.Contains(have, []byte(madeComment)):
+		return public, m.replace(m.name+".pub", want)
+	case err != nil:
+		return nil, err
+	case !bytes.Equal(have, want):
+		return nil, fmt.Errorf("%s.pub is not of a key that ssmpipe has made: move it to another place", m.name)
+	}
+	return public, nil
+}
+
+func publicFile(key ssh.PublicKey) []byte {
+	return append(bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)), " "+madeComment+"\n"...)
+}
+
+// write makes a new pair.
+func (m *madeKey) write() error {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	key, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(private, madeComment)
+	if err != nil {
+		return err
+	}
+	if err := m.replace(m.name, pem.EncodeToMemory(block)); err != nil {
+		return err
+	}
+	return m.replace(m.name+".pub", publicFile(key))
+}
+
+// replace writes a file of mode 0600, all of it or nothing.
+func (m *madeKey) replace(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".key")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// close ends the use of the key, and replaces it if it is old and nobody else
+// uses it now.
+func (m *madeKey) close() error {
+	m.done()
+	defer m.lock.Close()
+	if !m.old() {
+		return nil
+	}
+	if locked, err := m.lock.TryLock(); err != nil || !locked {
+		return err
+	}
+	if !m.old() {
+		return nil // another process has done it
+	}
+	if _, err := m.read(); err != nil {
+		return err
+	}
+	return m.write()
+}
+
+func (m *madeKey) old() bool {
+	info, err := os.Stat(m.name)
+	if err != nil {
+		return false
+	}
+	age := time.Since(info.ModTime())
+	return age > madeFor || age < -madeFor // a clock that was wrong
+}

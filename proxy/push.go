@@ -1,0 +1,312 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
+	"github.com/aws/smithy-go"
+	"golang.org/x/crypto/ssh"
+)
+
+// PushKey says that a key is made known to the machine, for a minute, while the
+// session is opened.
+type PushKey struct {
+	Way  PushWay
+	User string // whom ssh logs in as
+
+	// Key is which one: a file, KeyAgent or KeyMade; "" is KeyAgent, or KeyMade
+	// if there is none. It is not used with Socket.
+	Key string
+
+	// Socket is the path of a Unix socket, to be the ssh-agent at that ssh's
+	// IdentityAgent names. The key is one that is made for this connection and
+	// exists in memory only.
+	Socket string
+}
+
+// PushWay is how the machine comes to know the key.
+type PushWay string
+
+const (
+	// InstanceConnect is EC2 Instance Connect: EC2 instances only, on which its
+	// package is installed.
+	InstanceConnect PushWay = "instance-connect"
+	// RunCommand runs a shell script on the machine as root, which takes far
+	// wider permissions.
+	RunCommand PushWay = "run-command"
+)
+
+// Keys that are no files.
+const (
+	KeyAgent = "agent" // the first of the ssh-agent that can be pushed
+	KeyMade  = "made"  // ~/.ssh/ssmpipe/key, which ssmpipe makes
+)
+
+// keyTime is for how long the machine knows the key. Instance Connect's own.
+const keyTime = time.Minute
+
+// osUser is what Instance Connect takes for a user's name. None of it means
+// anything to a shell inside quotes, or to a path.
+var osUser = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?$`)
+
+// Check says what is wrong with the way k is written.
+func (k *PushKey) Check() error {
+	switch {
+	case k.Way != InstanceConnect && k.Way != RunCommand:
+		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, InstanceConnect, RunCommand)
+	case k.User == "":
+		return errors.New("to push a key takes --user, as whom ssh logs in")
+	case strings.ContainsAny(k.User, "/\x00"): // it is part of a path in ssh's configuration
+		return fmt.Errorf("%q is not a user's name", k.User)
+	case k.Socket != "" && k.Key != "":
+		return errors.New("--identity-agent brings a key of its own: no --key beside it")
+	case k.Socket != "":
+		return checkSocketPath(k.Socket)
+	}
+	return nil
+}
+
+// pushing is a key on its way to the machine. All methods do nothing on nil.
+type pushing struct {
+	o      *Options
+	agent  *identityAgent     // nil: ssh finds the key by itself
+	cancel context.CancelFunc // nil before start
+	done   sync.WaitGroup
+	made   *madeKey // if that is the key
+
+	known chan struct{} // closed once the machine knows the key, or will not
+	at    chan string   // the id of the machine that the session is open to
+}
+
+// newPushing prepares what ssh may ask for before the session is open.
+func (o *Options) newPushing() (*pushing, error) {
+	if o.Key == nil {
+		return nil, nil
+	}
+	if err := o.Key.Check(); err != nil {
+		return nil, err
+	}
+	p := &pushing{o: o, known: make(chan struct{}), at: make(chan string, 1)}
+	if o.Key.Socket != "" {
+		var err error
+		if p.agent, err = newIdentityAgent(o.Key.Socket, p.known, o.Log); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// start pushes the key beside the opening of the session, which it needs
+// nothing of but the machine's id.
+func (p *pushing) start(ctx context.Context, c *client) {
+	if p == nil {
+		return
+	}
+	limit := p.o.ConnectTimeout
+	if limit == 0 {
+		limit = keyTime // somebody waits for known
+	}
+	ctx, p.cancel = context.WithCancel(ctx)
+	limited, _, stop := withTimeLimit(ctx, limit, fmt.Errorf("%w after %v", errConnectTimeout, limit))
+	id := c.machine().id
+	p.done.Go(func() {
+		defer stop()
+		defer close(p.known)
+		err := p.push(limited, c, id)
+		// Only now somebody may ask for the key. The name may have led to another
+		// machine meanwhile.
+		select {
+		case at := <-p.at:
+			if at != id {
+				id, err = at, p.push(limited, c, at)
+			}
+		case <-ctx.Done():
+			return // without a session its own error says enough
+		}
+		if p.agent != nil {
+			p.agent.settle(err == nil)
+		}
+		if err != nil {
+			p.tell(id, err)
+			return
+		}
+		p.o.Log.Info("key pushed", "user", p.o.Key.User, "to", id, "by", p.o.Key.Way)
+	})
+}
+
+// tell says why there is no key, for the user's eyes. The session goes on: ssh
+// may have another one.
+func (p *pushing) tell(id string, err error) {
+	name := p.o.Target
+	if id != name {
+		name = fmt.Sprintf("%s (%s)", name, id)
+	}
+	text := fmt.Sprintf("%s: no key pushed for %q: %s", name, p.o.Key.User, cause(err))
+	if next := p.next(err); next != "" {
+		text = strings.TrimRight(text, ". ") + "; " + next
+	}
+	p.o.Notice(printable(text))
+}
+
+// ready says that the session is open to the machine id.
+func (p *pushing) ready(id string) {
+	if p != nil {
+		p.at <- id
+	}
+}
+
+// hold returns what stdout is written by. Without an agent of ours ssh
+// authenticates when it likes, so it must not get there before the machine
+// knows the key. What it waits for first is sshd's banner, which has come a
+// longer way than the key's one call: opening the session took as many round
+// trips before it. So the key is known by then, and nothing waits; if not, the
+// banner does, for as long as the push may take, while what ssh has said
+// travels already.
+func (p *pushing) hold(w io.Writer) io.Writer {
+	if p == nil || p.agent != nil {
+		return w
+	}
+	return &heldWriter{w, p.known}
+}
+
+// heldWriter writes nothing before until is closed.
+type heldWriter struct {
+	io.Writer
+	until <-chan struct{}
+}
+
+func (h *heldWriter) Write(b []byte) (int, error) {
+	<-h.until
+	return h.Writer.Write(b)
+}
+
+// close leaves nothing behind.
+func (p *pushing) close() {
+	if p == nil {
+		return
+	}
+	if p.cancel == nil {
+		close(p.known)
+	} else {
+		p.cancel()
+	}
+	if p.agent != nil {
+		p.agent.close()
+	}
+	p.done.Wait()
+	if p.made != nil {
+		if err := p.made.close(); err != nil {
+			p.o.Log.Info("the key was not replaced", "err", err)
+		}
+	}
+}
+
+// push makes the key known to the machine id.
+func (p *pushing) push(ctx context.Context, c *client, id string) error {
+	k := p.o.Key
+	switch {
+	case strings.HasPrefix(id, "ecs:"):
+		return errContainer
+	case k.Way == InstanceConnect && !strings.HasPrefix(id, "i-"):
+		return errNoInstanceConnect
+	case !osUser.MatchString(k.User):
+		return errUser
+	}
+	key, err := p.public(ctx)
+	if err != nil {
+		return err
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	if k.Way == RunCommand {
+		return runCommand(ctx, c.cfg, id, k.User, line)
+	}
+	_, err = ec2instanceconnect.NewFromConfig(c.cfg).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
+		InstanceId:     &id,
+		InstanceOSUser: &k.User,
+		SSHPublicKey:   &line,
+	})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// public finds the key.
+func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
+	k := p.o.Key
+	if p.agent != nil {
+		return p.agent.public, nil
+	}
+	switch k.Key {
+	case "", KeyAgent:
+		key, err := agentKey(ctx, k.Way)
+		if err == nil || k.Key == KeyAgent {
+			return key, err
+		}
+		p.o.Log.Debug("no key of the ssh-agent", "err", err)
+	case KeyMade:
+	default:
+		return fileKey(k.Key, k.Way)
+	}
+	made, err := openMadeKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.made = made
+	return made.public, nil
+}
+
+var (
+	errContainer         = errors.New("a container takes no key that way")
+	errNoInstanceConnect = errors.New("EC2 Instance Connect knows EC2 instances (i-…) only")
+	errUser              = errors.New("not a name that a key can be pushed for")
+	errKeyType           = errors.New("not a kind of key that can be pushed")
+)
+
+// next is what a user can do about a key that could not be pushed.
+func (p *pushing) next(err error) string {
+	k := p.o.Key
+	switch {
+	case errors.Is(err, errNoInstanceConnect):
+		return "use --push-key=run-command, which needs ssm:SendCommand"
+	case errors.Is(err, errContainer):
+		return "leave out --push-key"
+	case errors.Is(err, errKeyType):
+		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
+	case errors.Is(err, errAgentEmpty):
+		return "add a key with ssh-add, or use --key made"
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return p.o.next(err)
+	}
+	switch api.ErrorCode() {
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "AuthException":
+		if k.Way == RunCommand {
+			return "allow ssm:SendCommand on the node and on the document AWS-RunShellScript, and ssm:GetCommandInvocation"
+		}
+		return "allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser " + k.User
+	case "EC2InstanceStateInvalidException":
+		return "the instance must be running: start it, or wait until it is up"
+	case "EC2InstanceUnavailableException":
+		return "connect again in a moment"
+	case "EC2InstanceNotFoundException":
+		return "check region and account"
+	case "EC2InstanceTypeInvalidException", "UnsupportedOperationException":
+		return "use --push-key=run-command, or a key that is there"
+	case "InvalidArgsException":
+		return "check the user's name and the key"
+	case "InvalidInstanceId":
+		return "check that the node runs and that its SSM agent calls in"
+	case "InvalidDocument", "UnsupportedPlatformType":
+		return "it is for Linux only: leave out --push-key"
+	}
+	return p.o.next(err)
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+)
+
+var (
+	//go:embed runcommand.sh
+	pushScript string
+	//go:embed runcommand-edit.sh
+	editScript string
+)
+
+// How often the command's end is asked for: at first soon, since it takes a
+// second or so, then ever less.
+const (
+	firstPoll = 200 * time.Millisecond
+	lastPoll  = 3 * time.Second
+)
+
+// commandTime is how long the script may take on the machine, in seconds.
+const commandTime = "30"
+
+// runCommand makes a key known to user on a node, by a shell script. It returns
+// once that has ended there. The script takes the key away again by itself.
+func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) error {
+	api := ssm.NewFromConfig(cfg)
+	sent, err := api.SendCommand(ctx, &ssm.SendCommandInput{
+		DocumentName: aws.String("AWS-RunShellScript"),
+		InstanceIds:  []string{node},
+		Comment:      aws.String(fmt.Sprintf("ssmpipe: an SSH key for %s, for %v", user, keyTime)),
+		Parameters: map[string][]string{
+			"commands":         {commandScript(user, key, keyTime)},
+			"executionTimeout": {commandTime},
+		},
+	})
+	if err == nil {
+		err = awaitCommand(ctx, api, aws.ToString(sent.Command.CommandId), node)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// commandScript is what runs on the machine, in whole seconds.
+func commandScript(user, key string, life time.Duration) string {
+	var b strings.Builder
+	for _, v := range [][2]string{
+		{"user", user},
+		{"key", key},
+		{"id", fmt.Sprintf("%x", rand.Text()[:8])}, // no two lines are alike
+		{"life", fmt.Sprintf("%.0f", life.Seconds())},
+		{"edit", editScript},
+	} {
+		fmt.Fprintf(&b, "%s=%s\n", v[0], shellQuote(v[1]))
+	}
+	return b.String() + pushScript
+}
+
+// shellQuote is s as one word of any shell that is like sh.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// awaitCommand waits for a command's end on a node.
+func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
+	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		out, err := api.GetCommandInvocation(ctx, &ssm.GetCommandInvocationInput{CommandId: &id, InstanceId: &node})
+		var missing *types.InvocationDoesNotExist // not everywhere yet
+		switch {
+		case errors.As(err, &missing):
+			continue
+		case err != nil:
+			return err
+		}
+		switch out.Status {
+		case types.CommandInvocationStatusPending, types.CommandInvocationStatusInProgress, types.CommandInvocationStatusDelayed:
+		case types.CommandInvocationStatusSuccess:
+			return nil
+		default:
+			return &commandError{aws.ToString(out.StatusDetails), aws.ToString(out.StandardErrorContent)}
+		}
+	}
+}
+
+// commandError is a script that has failed.
+type commandError struct{ status, stderr string }
+
+func (e *commandError) Error() string {
+	text := "the command on the machine ended as " + e.status
+	if lines := strings.Fields(e.stderr); len(lines) > 0 {
+		text += ": " + strings.Join(lines, " ")
+	}
+	if runes := []rune(text); len(runes) > 300 {
+		text = string(runes[:300]) + "…"
+	}
+	return text
+}
