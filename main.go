@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -22,7 +25,9 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/demo"
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/manual"
+	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -60,7 +65,7 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget):
+	case errors.Is(err, proxy.ErrTarget), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
 	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed):
@@ -108,7 +113,7 @@ func newApp() *cli.App {
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "ssmpipe", c.App.Version) }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
-	commands := []*cli.Command{proxyCommand(), forwardCommand(), demoCommand()}
+	commands := []*cli.Command{proxyCommand(), forwardCommand(), sshConfigCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
 		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
@@ -416,6 +421,100 @@ func printReady(l proxy.Listening) {
 		line.Host = "localhost"
 	}
 	json.NewEncoder(os.Stdout).Encode(line)
+}
+
+func sshConfigCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "ssh-config",
+		Usage: "print or install what ssh needs to know",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "install", Usage: "write ~/.ssh/" + sshconfig.FileName + ", and a line of ~/.ssh/config that includes it"},
+			&cli.BoolFlag{Name: "uninstall", Usage: "take that back"},
+			&cli.BoolFlag{Name: "hosts", Usage: "a Host for each machine, by its name"},
+			&cli.StringFlag{Name: "suffix", Usage: "look up what ends in `SUFFIX`, such as .prod, without it; with --hosts names get it"},
+			&cli.StringFlag{Name: "user", Usage: "log in as `NAME` (whom the machine's platform comes with)"},
+			&cli.BoolFlag{Name: "no-push-key", Usage: "no keys by EC2 Instance Connect: your own are there already"},
+			&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
+			&cli.BoolFlag{Name: "start", Usage: "have ssh start a machine that is stopped"},
+		}, accountFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			if c.Args().Present() {
+				return usage("ssh-config takes no arguments, but %q", c.Args().Slice())
+			}
+			if c.Bool("install") && c.Bool("uninstall") {
+				return usage("--install and --uninstall are two different things")
+			}
+			home, err := sshconfig.Home(c.Bool("install") || c.Bool("uninstall"))
+			if err != nil {
+				return err
+			}
+			if c.Bool("uninstall") {
+				did, err := sshconfig.Uninstall(home)
+				if len(did) == 0 && err == nil {
+					did = []string{"nothing was installed"}
+				}
+				return tell(did, err)
+			}
+			exe, err := sshconfig.Executable()
+			if err != nil {
+				if c.Bool("install") || !errors.Is(err, sshconfig.ErrGoRun) {
+					return err
+				}
+				say(err.Error())
+			}
+			s := sshconfig.Options{
+				Executable:   exe,
+				Home:         home,
+				Windows:      runtime.GOOS == "windows",
+				Profile:      o.Profile,
+				Region:       o.Region,
+				Suffix:       c.String("suffix"),
+				User:         c.String("user"),
+				PushKey:      !c.Bool("no-push-key"),
+				Pick:         string(o.Pick),
+				Start:        o.Start,
+				ByName:       c.Bool("hosts"),
+				HostsProfile: cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+				Taken:        sshconfig.TakenHosts(home),
+				Keys:         sshconfig.Keys(home),
+			}
+			if s.ByName {
+				err := proxy.List(c.Context, o, func(page []inventory.Instance) error {
+					s.Hosts = append(s.Hosts, page...)
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+			var text bytes.Buffer
+			if err := sshconfig.Write(&text, s); err != nil {
+				return err
+			}
+			if !c.Bool("install") {
+				_, err := text.WriteTo(os.Stdout)
+				return err
+			}
+			did, err := sshconfig.Install(home, text.Bytes())
+			if len(did) == 0 && err == nil {
+				did = []string{"everything is installed already"}
+			}
+			return tell(did, err)
+		},
+	}
+}
+
+// tell says what was done, line by line.
+func tell(did []string, err error) error {
+	for _, line := range did {
+		say(line)
+	}
+	return err
 }
 
 func demoCommand() *cli.Command {

@@ -1,0 +1,126 @@
+package sshconfig
+
+import (
+	"cmp"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+// host is a machine with what it is called in the configuration. Nothing of
+// what somebody may have typed into a tag is in it but letters, digits and ._-.
+type host struct {
+	aliases  []string // the first is the one to sort by
+	id       string
+	region   string // "" if it is not known
+	platform string // as the service has it: not to be written
+	note     string // why it is not called by its name alone; may be empty
+}
+
+// managed says that it is a node outside EC2.
+func (h *host) managed() bool { return strings.HasPrefix(h.id, "mi-") }
+
+var validID = regexp.MustCompile(`^m?i-[0-9A-Za-z]+$`)
+
+// nameHosts gives the machines of list their names: each name belongs to one
+// machine or to none, and none takes a name that means something else.
+func nameHosts(list []inventory.Instance, suffix string, taken func(string) bool) []host {
+	names := make(map[string]int) // how many have it, whatever its case
+	var hosts []host
+	seen := make(map[string]bool)
+	for _, i := range list {
+		if !validID.MatchString(i.ID) || seen[i.ID] || i.State == "terminated" || i.State == "shutting-down" {
+			continue
+		}
+		seen[i.ID] = true
+		h := host{id: i.ID, platform: i.Platform, aliases: []string{hostName(i.Name)}}
+		if validWord.MatchString(i.Region) {
+			h.region = i.Region
+		}
+		names[strings.ToLower(h.aliases[0])]++
+		hosts = append(hosts, h)
+	}
+	for i := range hosts {
+		h := &hosts[i]
+		name := h.aliases[0]
+		switch {
+		case name == "":
+			h.note = "It has no name that a host could have."
+			name = h.id
+		case names[strings.ToLower(name)] > 1:
+			h.note = "Its name is not its own alone."
+			name += "." + h.id
+		default:
+			if h.note = otherMeaning(name, suffix, taken); h.note != "" {
+				name += "." + h.id
+			}
+		}
+		name += suffix
+		h.aliases = []string{name}
+		if lower := strings.ToLower(name); lower != name {
+			h.aliases = append(h.aliases, lower)
+		}
+	}
+	slices.SortFunc(hosts, func(a, b host) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.aliases[0]), strings.ToLower(b.aliases[0])), strings.Compare(a.id, b.id))
+	})
+	return hosts
+}
+
+// hostName makes of a name one that a host can have, by leaving out what it
+// cannot; "" if nothing is left.
+func hostName(name string) string {
+	var b strings.Builder
+	gap := false
+	for _, r := range name {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("._-", r):
+			if gap && b.Len() > 0 {
+				b.WriteByte('-')
+			}
+			gap = false
+			b.WriteRune(r)
+		default:
+			gap = true
+		}
+	}
+	return strings.TrimRight(strings.TrimLeft(b.String(), "._-"), ".-")
+}
+
+var (
+	looksLikeID = regexp.MustCompile(`^m?i-|\.m?i-[0-9a-z]+$`)
+	looksLikeIP = regexp.MustCompile(`^(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*$`) // as inet_aton(3) takes them: 10.1, 0xa000001
+)
+
+// otherMeaning says why a machine may not be called name, although nobody else
+// is: whoever may set tags could else take over github.com, or another id.
+func otherMeaning(name, suffix string, taken func(string) bool) string {
+	lower := strings.ToLower(name)
+	if looksLikeID.MatchString(lower) {
+		return "Its name looks like an id."
+	}
+	if taken != nil && (taken(name+suffix) || taken(lower+suffix)) {
+		return "Its name is a host in your own configuration."
+	}
+	if suffix != "" {
+		return ""
+	}
+	_, err := netip.ParseAddr(lower)
+	switch {
+	case err == nil, looksLikeIP.MatchString(lower):
+		return "Its name looks like an address."
+	case lower == "localhost", strings.HasSuffix(lower, ".localhost"):
+		return "Its name is this machine's."
+	}
+	if strings.Contains(lower, ".") {
+		if _, icann := publicsuffix.PublicSuffix(lower); icann {
+			return "Its name could be that of a host on the Internet."
+		}
+	}
+	return ""
+}

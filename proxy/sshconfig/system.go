@@ -1,0 +1,71 @@
+package sshconfig
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"runtime"
+)
+
+// What the configuration needs to know of this machine.
+
+// Home returns the home directory in which ssh looks for .ssh, which on Unix
+// is not what HOME says but what the user database does. To write there it
+// wants both to be the same: whoever sets HOME means another place.
+func Home(write bool) (string, error) {
+	home, err := os.UserHomeDir()
+	if runtime.GOOS == "windows" {
+		return home, err
+	}
+	u, err2 := user.Current()
+	if err2 != nil || u.HomeDir == "" {
+		return home, err
+	}
+	if write && (err != nil || !same(home, u.HomeDir)) {
+		return "", fmt.Errorf("HOME is %q, but ssh looks into %s: set HOME to that", home, u.HomeDir)
+	}
+	return u.HomeDir, nil
+}
+
+// ErrGoRun says that the running binary will be gone when ssh looks for it.
+var ErrGoRun = errors.New(`"go run" removes ssmpipe when it ends: install it with "go install" first`)
+
+var goRun = regexp.MustCompile(`[/\\]go-build[0-9]+[/\\]b[0-9]+[/\\]exe[/\\][^/\\]+$`)
+
+// Executable returns the absolute path of the running binary, since programs
+// that a desktop starts have another PATH. Where PATH leads to the same binary,
+// it is the path found there: a package manager keeps that when it updates what
+// it leads to. With ErrGoRun the path is valid for a while.
+func Executable() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if goRun.MatchString(exe) {
+		return exe, ErrGoRun
+	}
+	if found, err := exec.LookPath(filepath.Base(os.Args[0])); err == nil && same(found, exe) {
+		return filepath.Abs(found)
+	}
+	return exe, nil
+}
+
+func same(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// Keys returns the names of the key files in home that ssh tries by default.
+func Keys(home string) (keys []string) {
+	for _, name := range []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"} {
+		if i, err := os.Stat(filepath.Join(home, ".ssh", name)); err == nil && i.Mode().IsRegular() {
+			keys = append(keys, name)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,192 @@
+package sshconfig
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The configuration's text, from top to bottom. ssh takes the first value that
+// it finds for a keyword, so what is special comes first.
+
+// comment writes lines of comments; tabs before them are the source's.
+func (c *config) comment(indent, text string) {
+	for line := range strings.Lines(strings.Trim(text, "\n\t")) {
+		fmt.Fprintln(c, strings.TrimRight(indent+"# "+strings.Trim(line, "\t\n"), " "))
+	}
+}
+
+// block begins a section with a line before it.
+func (c *config) block(line string) { fmt.Fprintf(c, "%s\n", line) }
+
+// set writes one keyword of a section.
+func (c *config) set(keyword, value string) { fmt.Fprintf(c, "    %s %s\n", keyword, value) }
+
+// why writes a comment on the keyword that follows.
+func (c *config) why(text string) { c.comment("    ", text) }
+
+func (c *config) head() {
+	fmt.Fprintln(c, marker+` for ssh. Changes here are lost when it is made anew:`)
+	c.comment("", "    "+c.again())
+	c.comment("", `
+		"ssmpipe ssh-config --uninstall" takes it back. ssh takes the first value that
+		it finds, so your own settings win if they stand in ~/.ssh/config above the
+		line "`+includeLine+`".`)
+}
+
+// again is the command that makes the file anew. A profile that would need
+// quotes is left to the reader.
+func (c *config) again() string {
+	words := []string{"ssmpipe ssh-config --install"}
+	add := func(set bool, flag, value string) {
+		switch {
+		case !set:
+		case value == "":
+			words = append(words, flag)
+		case plain.MatchString(value):
+			words = append(words, flag+" "+value)
+		default:
+			words = append(words, flag+" ...")
+		}
+	}
+	add(c.ByName, "--hosts", "")
+	profile := c.Profile
+	if profile == "" {
+		profile = c.HostsProfile
+	}
+	add(profile != "", "--profile", profile)
+	add(c.Region != "", "--region", c.Region)
+	add(c.Suffix != "", "--suffix", c.Suffix)
+	add(c.User != "", "--user", c.User)
+	add(!c.PushKey, "--no-push-key", "")
+	add(c.Pick != "", "--pick", c.Pick)
+	add(c.Start, "--start", "")
+	return strings.Join(words, " ")
+}
+
+func (c *config) byName() {
+	hosts := nameHosts(c.Hosts, c.Suffix, c.Taken)
+	c.block("")
+	c.comment("", fmt.Sprintf("Machines by name: %d.", len(hosts)))
+	c.comment("", `
+		They are those that there were when this was made, stopped ones too, which may
+		run tomorrow. A machine whose name is not its own alone goes by NAME.ID, and
+		upper-case names by lower case as well, since ssh tells them apart.
+
+		HostName      the id, so that the name need not be looked up
+		HostKeyAlias  host keys are kept by id: they follow the machine, not its name
+		User          whom this platform's images on EC2 come with; --user sets another,
+		              and so does "ssh NAME@HOST"
+		ProxyCommand  ssmpipe, with the profile and the region to find the machine in`)
+	for _, h := range hosts {
+		c.block("")
+		if h.note != "" {
+			c.comment("", h.note)
+		}
+		c.block("Host " + strings.Join(h.aliases, " "))
+		c.set("HostName", h.id)
+		c.set("HostKeyAlias", h.id)
+		if user := c.userOf(h); user != "" {
+			c.set("User", user)
+		}
+		profile := c.Profile
+		if profile == "" {
+			profile = c.HostsProfile
+		}
+		c.set("ProxyCommand", c.command(c.PushKey && !h.managed(), profile, h.region, "", "%h"))
+	}
+}
+
+func (c *config) bySuffix() {
+	if c.Suffix == "" {
+		return
+	}
+	c.block("")
+	c.comment("", `
+		What ssmpipe is to look up when it is used, without the suffix: a name, an
+		id, an address, and whatever else "ssmpipe --help" calls a TARGET.`)
+	c.block("Host *" + c.Suffix)
+	if c.User != "" {
+		c.set("User", c.User)
+	}
+	c.why(`ssmpipe is the way there. %p is the port, %r the user, and %n the host as you
+		type it, while %h is in lower case. It takes OpenSSH 8.1.`)
+	more := "--strip-suffix " + c.Suffix
+	if c.Pick != "" {
+		more += " --pick " + c.Pick
+	}
+	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, more, "%n"))
+}
+
+func (c *config) byID() {
+	c.block("")
+	c.comment("", "Machines by id: EC2 instances (i-...) and other managed nodes (mi-...).")
+	if c.PushKey {
+		c.comment("", "Those other nodes have no EC2 Instance Connect, so no key is brought there.")
+		c.block("Host mi-*")
+		c.set("ProxyCommand", c.command(false, c.Profile, c.Region, "", "%h"))
+		c.block("")
+	}
+	c.block("Host i-* mi-*")
+	if c.User != "" {
+		c.set("User", c.User)
+	}
+	c.why("ssmpipe is the way there. %h is the host, %p the port, %r the user.")
+	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, "", "%h"))
+}
+
+func (c *config) shared() {
+	if c.PushKey {
+		c.block("")
+		c.comment("", "No key of yours is needed: ssmpipe makes one, and has EC2 Instance Connect\nlet it in for a minute.")
+		c.block("Match host " + c.patterns(false))
+		c.key()
+	}
+	c.block("")
+	c.comment("", "For all of the above. Match goes by HostName, so by the id.")
+	c.block("Match host " + c.patterns(true))
+	c.why(`A machine's host key is taken the first time, without asking: AWS has seen to
+		it that this is the machine with that id. One that changes later is refused.`)
+	c.set("StrictHostKeyChecking", "accept-new")
+	c.why(`Something is sent every minute, so that what you leave open is not taken for
+		idle; and ssh waits ten minutes for an answer, as long as ssmpipe tries to
+		overcome an outage.`)
+	c.set("ServerAliveInterval", "60")
+	c.set("ServerAliveCountMax", "10")
+	if c.Windows {
+		return // OpenSSH for Windows has no ControlMaster
+	}
+	if !fits(c.path(c.Home)+"/.ssh/x", controlName) {
+		c.why("No ControlMaster: the path of its socket would be too long here.")
+		return
+	}
+	c.why(`While one ssh is connected, others to the same machine go through it, at once.
+		ControlPersist would leave it open when the first has ended, but is not set,
+		because with it ssh throws away what ssmpipe says on stderr.`)
+	c.set("ControlMaster", "auto")
+	c.set("ControlPath", "~/.ssh/ssmpipe-%C")
+}
+
+// controlName is as long as what ssh makes of ssmpipe-%C while it makes the
+// socket.
+const controlName = "ssmpipe-0123456789012345678901234567890123456789.0123456789abcdef"
+
+// key tells ssh where ssmpipe's key is.
+func (c *config) key() {
+	if c.agent != "" {
+		c.why(`The key never is in a file: ssmpipe is an ssh-agent at this address while
+			ssh connects.`)
+		dir, _ := c.value(c.dir()) // newConfig has seen that it can be
+		c.set("IdentityAgent", join(dir, "/%r@%h"))
+		c.why(`With "yes" in your own settings ssh would not ask that agent.`)
+		c.set("IdentitiesOnly", "no")
+		return
+	}
+	c.why("The key is a file that only you can read, and a new one every day.")
+	c.set("IdentityFile", "~/.ssh/ssmpipe/key")
+	if len(c.Keys) > 0 {
+		c.why("When one is named, ssh forgets those that it tries by default. Yours are:")
+	}
+	for _, k := range c.Keys {
+		c.set("IdentityFile", "~/.ssh/"+k)
+	}
+}
