@@ -147,7 +147,9 @@ func TestEachRegionHasItsNodes(t *testing.T) {
 		}
 	}
 	session := aws.String(s.Sessions()[0].ID())
-	_, err := ssm.NewFromConfig(sdk(s, "eu-west-1")).TerminateSession(t.Context(), &ssm.TerminateSessionInput{SessionId: session})
+	_, err := ssm.NewFromConfig(sdk(s, "eu-west-1")).ResumeSession(t.Context(), &ssm.ResumeSessionInput{SessionId: session})
+	refused(t, "ResumeSession in another region", err, "DoesNotExistException", 400)
+	_, err = ssm.NewFromConfig(sdk(s, "eu-west-1")).TerminateSession(t.Context(), &ssm.TerminateSessionInput{SessionId: session})
 	refused(t, "TerminateSession in another region", err, "DoesNotExistException", 400)
 	answer, err := ec2.NewFromConfig(sdk(s, "us-east-1")).DescribeRegions(t.Context(), nil)
 	if err != nil {
