@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,11 +66,11 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget), errors.Is(err, sshconfig.ErrOption):
+	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
-	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed):
-		return statusFailed // whoever did that knows
+	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed), errors.Is(err, proxy.ErrTold):
+		return statusFailed // whoever did that knows, or was told
 	}
 	say(err.Error())
 	return statusFailed
@@ -113,7 +114,8 @@ func newApp() *cli.App {
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "ssmpipe", c.App.Version) }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
-	commands := []*cli.Command{proxyCommand(), forwardCommand(), sshConfigCommand(), demoCommand()}
+	commands := []*cli.Command{proxyCommand(), forwardCommand(), lsCommand(), sessionsCommand(),
+		sshConfigCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
 		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
@@ -421,6 +423,87 @@ func printReady(l proxy.Listening) {
 		line.Host = "localhost"
 	}
 	json.NewEncoder(os.Stdout).Encode(line)
+}
+
+func lsCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "ls",
+		Usage: "list machines, or ECS containers",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "regions", Usage: "list `REGIONS`, separated by commas, at once; all: those that the account may use"},
+			&cli.BoolFlag{Name: "ecs", Usage: "list the containers of ECS tasks"},
+			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
+		}, accountFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			o, err := accountOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			ls := proxy.LsOptions{
+				Options:  o,
+				Patterns: c.Args().Slice(),
+				ECS:      c.Bool("ecs"),
+				Screen:   proxy.ScreenOf(os.Stdout, c.Bool("json")),
+			}
+			if c.IsSet("regions") {
+				ls.Regions = strings.Split(c.String("regions"), ",")
+				if slices.Contains(ls.Regions, "") {
+					return usage("--regions is a list as us-east-1,eu-central-1, or all")
+				}
+			}
+			return proxy.Ls(c.Context, ls)
+		},
+	}
+}
+
+func sessionsCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "sessions",
+		Usage: "list one's own active sessions, or end them",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "everybody's"},
+			&cli.BoolFlag{Name: "terminate", Usage: "end those that would be listed"},
+			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
+		}, accountFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			o, err := accountOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			if c.Bool("all") && c.Bool("terminate") && !c.Args().Present() {
+				return usage("--all --terminate needs to be told which: a TARGET or a session's ID")
+			}
+			return proxy.Sessions(c.Context, proxy.SessionsOptions{
+				Options:   o,
+				Which:     c.Args().Slice(),
+				All:       c.Bool("all"),
+				Terminate: c.Bool("terminate"),
+				Screen:    proxy.ScreenOf(os.Stdout, c.Bool("json")),
+			})
+		},
+	}
+}
+
+// accountOptions reads the flags of a command that asks AWS.
+func accountOptions(c *cli.Context, verbose int) (proxy.Options, error) {
+	o := proxy.Options{
+		Profile:        c.String("profile"),
+		Region:         c.String("region"),
+		ConnectTimeout: c.Duration("connect-timeout"),
+		Notice:         say,
+		Log:            logger(verbose),
+	}
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return o, usage("options go first: %q", arg)
+		}
+	}
+	if o.ConnectTimeout < 0 {
+		return o, usage("a time cannot be negative")
+	}
+	return o, nil
 }
 
 func sshConfigCommand() *cli.Command {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/user"
+	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -32,6 +35,9 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 			o.Log.Debug(fmt.Sprintf(format, v...))
 		})),
 		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
+			if a.RoleSessionName == "" {
+				a.RoleSessionName = roleSessionName()
+			}
 			a.TokenProvider = func() (string, error) {
 				asking.Lock()
 				defer asking.Unlock()
@@ -70,6 +76,24 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	// The key stands for an account that the source of credentials does not name.
 	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
 }
+
+// roleSessionName is who a role is assumed as if the profile does not say. The
+// SDK would make up another name each time, and then nobody could tell, or end,
+// the sessions that are one's own (session/${aws:userid}-*).
+func roleSessionName() string {
+	name := "ssmpipe"
+	if u, err := user.Current(); err == nil {
+		name = u.Username[strings.LastIndexByte(u.Username, '\\')+1:] // DOMAIN\user
+	}
+	name = notInSessionName.ReplaceAllString(name, "-")
+	if len(name) < 2 {
+		name += "-ssmpipe"
+	}
+	return name[:min(len(name), 64)]
+}
+
+// notInSessionName is what STS takes in no RoleSessionName.
+var notInSessionName = regexp.MustCompile(`[^0-9A-Za-z_+=,.@-]`)
 
 // credentialsError says that there are no credentials to call AWS with.
 type credentialsError struct{ error }

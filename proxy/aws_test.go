@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -184,5 +185,43 @@ func TestDataKey(t *testing.T) {
 	}
 	if _, there := got.EncryptionContext["aws:ssm:RandomChallenge"]; there && got.EncryptionContext["aws:ssm:RandomChallenge"] == "" {
 		t.Error("an empty challenge was bound")
+	}
+}
+
+// TestRoleSessionName: who assumes a role is the same each time, so that
+// sessions can be told to be one's own, and what the profile says.
+func TestRoleSessionName(t *testing.T) {
+	var names []string
+	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		names = append(names, r.FormValue("RoleSessionName"))
+		io.WriteString(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIDROLE</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>
+<SessionToken>token</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
+	}))
+	defer sts.Close()
+	testConfig(t, profiles, Options{Profile: "plain"}) // no other environment
+	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
+	const role = `
+[profile base]
+aws_access_key_id = AKID
+aws_secret_access_key = secret
+[profile role]
+region = eu-central-1
+source_profile = base
+role_arn = arn:aws:iam::123456789012:role/admin
+`
+	for _, file := range []string{role, role, role + "role_session_name = me"} {
+		os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(file), 0o600)
+		o := Options{Profile: "role", Log: slog.New(slog.DiscardHandler)}
+		_, _, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
+		warm.drop()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(names) != 3 || names[0] != names[1] || names[2] != "me" {
+		t.Errorf("names %q", names)
+	}
+	if !regexp.MustCompile(`^[\w+=,.@-]{2,64}$`).MatchString(names[0]) {
+		t.Errorf("STS does not take %q", names[0])
 	}
 }

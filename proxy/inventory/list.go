@@ -49,10 +49,12 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 			}
 		})
 	})
+	given := make(map[string]bool) // by id
 	for p := range pages {
 		ids := make([]string, 0, len(p))
 		for i := range p {
 			ids = append(ids, p[i].ID)
+			given[p[i].ID] = true
 		}
 		if err := page(s.merge(p, s.pings(ctx, ids))); err != nil {
 			return err
@@ -78,8 +80,9 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 	s.tell(EC2Action, ec2Err)
 	var pageErr error
 	err := s.inform(ctx, nil, func(p []ssmtypes.InstanceInformation) {
-		if pageErr == nil {
-			if pageErr = page(s.merge(nil, p)); pageErr != nil {
+		list := slices.DeleteFunc(s.merge(nil, p), func(m Instance) bool { return given[m.ID] })
+		if pageErr == nil && len(list) > 0 {
+			if pageErr = page(list); pageErr != nil {
 				cancel(pageErr)
 			}
 		}

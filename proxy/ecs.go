@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// container is a container of an ECS task, as the programs see it that read
+// JSON.
+type container struct {
+	Target  string    `json:"target"` // ecs:CLUSTER/TASK/CONTAINER
+	Region  string    `json:"region"`
+	Cluster string    `json:"cluster"`
+	Task    string    `json:"task"`
+	Name    string    `json:"container"`
+	Group   string    `json:"group,omitempty"` // as service:web
+	Status  string    `json:"status,omitempty"`
+	Exec    bool      `json:"exec_enabled"`
+	Agent   string    `json:"exec_agent,omitempty"` // its status
+	Runtime string    `json:"runtime_id,omitempty"`
+	IP      string    `json:"private_ip,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+}
+
+var containerColumns = []column{
+	{title: "TARGET"},
+	{title: "STATUS", leave: 4},
+	{title: regionTitle, leave: 5},
+	{title: "EXEC"},
+	{title: "SERVICE", flexible: true, leave: 3},
+	{title: "STARTED", leave: 2},
+	{title: "IP", leave: 1},
+}
+
+func (c *container) row() row {
+	_, service, _ := strings.Cut(c.Group, ":")
+	return row{json: c, cells: []cell{
+		{text: c.Target},
+		{strings.ToLower(c.Status), stateColours[strings.ToLower(c.Status)]},
+		{text: c.Region},
+		c.exec(),
+		{text: firstOf(service, c.Group)},
+		{text: passed(c.Started)},
+		{text: c.IP},
+	}}
+}
+
+// exec says whether a session can be had: ECS puts an agent into the container,
+// if that is enabled for the task.
+func (c *container) exec() cell {
+	switch {
+	case !c.Exec:
+		return cell{"no", dim}
+	case c.Agent == "RUNNING":
+		return cell{"yes", green}
+	}
+	return cell{"agent " + strings.ToLower(firstOf(c.Agent, "missing")), yellow}
+}
+
+// clustersAtOnce is how many clusters are asked for their tasks at a time.
+const clustersAtOnce = 4
+
+// containers lists those of a region, cluster by cluster. (The SDK's paginators
+// would hold the client by an interface, and the linker all that it can do.)
+func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, news func(func() error) error) error {
+	client := ecs.NewFromConfig(cfg)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	places := make(chan struct{}, clustersAtOnce)
+	for request := (&ecs.ListClustersInput{}); ; {
+		out, err := client.ListClusters(ctx, request)
+		if err != nil {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+		for _, cluster := range out.ClusterArns {
+			places <- struct{}{}
+			asking.Go(func() {
+				defer func() { <-places }()
+				err := tasks(ctx, client, cluster, func(page []ecstypes.Task) error {
+					return news(func() error { return l.printTasks(cfg.Region, page) })
+				})
+				switch {
+				case errors.Is(err, ErrStdoutClosed):
+					cancel(err)
+				case err != nil && ctx.Err() == nil:
+					at := *o
+					at.Target += ": cluster " + last(cluster)
+					o.Notice(at.explain(err).Error())
+				}
+			})
+		}
+		if request.NextToken = out.NextToken; aws.ToString(out.NextToken) == "" {
+			break
+		}
+	}
+	asking.Wait()
+	return context.Cause(ctx)
+}
+
+// tasks hands out a cluster's tasks page by page.
+func tasks(ctx context.Context, client *ecs.Client, cluster string, page func([]ecstypes.Task) error) error {
+	for request := (&ecs.ListTasksInput{Cluster: &cluster}); ; {
+		out, err := client.ListTasks(ctx, request)
+		if err != nil {
+			return err
+		}
+		if len(out.TaskArns) > 0 {
+			// Both have pages of 100 at most.
+			described, err := client.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: out.TaskArns})
+			if err != nil {
+				return err
+			}
+			if err := page(described.Tasks); err != nil {
+				return err
+			}
+		}
+		if request.NextToken = out.NextToken; aws.ToString(out.NextToken) == "" {
+			return nil
+		}
+	}
+}
+
+func (l *lister) printTasks(region string, page []ecstypes.Task) error {
+	var list []*container
+	for i := range page {
+		list = append(list, containersOf(region, &page[i])...)
+	}
+	slices.SortFunc(list, func(a, b *container) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Target, b.Target))
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var rows []row
+	for _, c := range list {
+		_, service, _ := strings.Cut(c.Group, ":")
+		if l.matches(c.Target, c.Cluster, c.Task, c.Name, service) {
+			rows = append(rows, c.row())
+		}
+	}
+	return l.print(rows)
+}
+
+func containersOf(region string, task *ecstypes.Task) (list []*container) {
+	for i := range task.Containers {
+		from := &task.Containers[i]
+		c := &container{
+			Region:  region,
+			Cluster: last(aws.ToString(task.ClusterArn)),
+			Task:    last(aws.ToString(task.TaskArn)),
+			Name:    aws.ToString(from.Name),
+			Group:   aws.ToString(task.Group),
+			Status:  aws.ToString(from.LastStatus),
+			Exec:    task.EnableExecuteCommand,
+			Runtime: aws.ToString(from.RuntimeId),
+			Started: aws.ToTime(task.StartedAt),
+		}
+		c.Target = fmt.Sprintf("ecs:%s/%s/%s", c.Cluster, c.Task, c.Name)
+		for _, agent := range from.ManagedAgents {
+			if agent.Name == ecstypes.ManagedAgentNameExecuteCommandAgent {
+				c.Agent = aws.ToString(agent.LastStatus)
+			}
+		}
+		for _, n := range from.NetworkInterfaces {
+			c.IP = firstOf(c.IP, aws.ToString(n.PrivateIpv4Address), aws.ToString(n.Ipv6Address))
+		}
+		list = append(list, c)
+	}
+	return list
+}

@@ -1,0 +1,8 @@
+//go:build !windows
+
+package proxy
+
+import "os"
+
+// takesColour says whether the terminal understands sequences.
+func takesColour(*os.File) bool { return true }

@@ -1,0 +1,18 @@
+package proxy
+
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// takesColour says whether the console understands sequences, which it does when
+// it is told to.
+func takesColour(f *os.File) bool {
+	console := windows.Handle(f.Fd())
+	var mode uint32
+	if windows.GetConsoleMode(console, &mode) != nil {
+		return false
+	}
+	return windows.SetConsoleMode(console, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
+}
