@@ -203,38 +203,50 @@ func accountFlags(verbose *int) []cli.Flag {
 
 // sessionOptions reads them, and the target, which is the first argument.
 func sessionOptions(c *cli.Context, verbose int) (proxy.Options, error) {
+	o, err := accountOptions(c, verbose)
+	if err != nil {
+		return o, err
+	}
+	o.Target = c.Args().First()
+	o.Document = c.String("document")
+	o.Reason = c.String("reason")
+	o.ResumeTimeout = c.Duration("resume-timeout")
+	o.KeepAlive = c.Duration("keepalive")
+	o.StripSuffix = c.String("strip-suffix")
+	o.Pick = proxy.Pick(c.String("pick"))
+	o.Start = c.Bool("start")
+	o.Alone = true
+	switch o.Pick {
+	case "", proxy.PickNewest, proxy.PickOldest, proxy.PickAny:
+	default:
+		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
+	}
+	if o.ResumeTimeout < 0 || o.KeepAlive < 0 {
+		return o, usage("a time cannot be negative")
+	}
+	if o.KeepAlive > 0 && o.KeepAlive < time.Second {
+		return o, usage("--keepalive is at least 1s")
+	}
+	return o, nil
+}
+
+// accountOptions reads the flags of a command that asks AWS.
+func accountOptions(c *cli.Context, verbose int) (proxy.Options, error) {
 	o := proxy.Options{
-		Target:         c.Args().First(),
-		Document:       c.String("document"),
-		Reason:         c.String("reason"),
 		Profile:        c.String("profile"),
 		Region:         c.String("region"),
 		ConnectTimeout: c.Duration("connect-timeout"),
-		ResumeTimeout:  c.Duration("resume-timeout"),
-		KeepAlive:      c.Duration("keepalive"),
-		StripSuffix:    c.String("strip-suffix"),
-		Pick:           proxy.Pick(c.String("pick")),
-		Start:          c.Bool("start"),
-		Alone:          true,
 		Notice:         say,
 		Progress:       progress(),
 		Log:            logger(verbose),
 	}
 	for _, arg := range c.Args().Slice() {
 		if strings.HasPrefix(arg, "-") {
-			return o, usage("options go before TARGET: %q", arg)
+			return o, usage("options go first: %q", arg)
 		}
 	}
-	switch o.Pick {
-	case "", proxy.PickNewest, proxy.PickOldest, proxy.PickAny:
-	default:
-		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
-	}
-	if o.ConnectTimeout < 0 || o.ResumeTimeout < 0 || o.KeepAlive < 0 {
+	if o.ConnectTimeout < 0 {
 		return o, usage("a time cannot be negative")
-	}
-	if o.KeepAlive > 0 && o.KeepAlive < time.Second {
-		return o, usage("--keepalive is at least 1s")
 	}
 	return o, nil
 }
@@ -484,26 +496,6 @@ func sessionsCommand() *cli.Command {
 			})
 		},
 	}
-}
-
-// accountOptions reads the flags of a command that asks AWS.
-func accountOptions(c *cli.Context, verbose int) (proxy.Options, error) {
-	o := proxy.Options{
-		Profile:        c.String("profile"),
-		Region:         c.String("region"),
-		ConnectTimeout: c.Duration("connect-timeout"),
-		Notice:         say,
-		Log:            logger(verbose),
-	}
-	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return o, usage("options go first: %q", arg)
-		}
-	}
-	if o.ConnectTimeout < 0 {
-		return o, usage("a time cannot be negative")
-	}
-	return o, nil
 }
 
 func sshConfigCommand() *cli.Command {
