@@ -115,7 +115,7 @@ func newApp() *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
 	commands := []*cli.Command{proxyCommand(), forwardCommand(), lsCommand(), sessionsCommand(),
-		sshConfigCommand(), demoCommand()}
+		doctorCommand(), sshConfigCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
 		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
@@ -183,9 +183,15 @@ func sessionFlags(verbose *int) []cli.Flag {
 
 // targetFlags are those of every command that looks for a machine.
 func targetFlags(verbose *int) []cli.Flag {
+	return append(nameFlags(verbose),
+		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
+	)
+}
+
+// nameFlags are those of every command that finds a machine by its name.
+func nameFlags(verbose *int) []cli.Flag {
 	return append(accountFlags(verbose),
 		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
-		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
 		&cli.StringFlag{Name: "strip-suffix", Usage: "`SUFFIX` to cut off TARGET, so that a Host pattern of ssh can choose a profile"},
 	)
 }
@@ -590,6 +596,50 @@ func tell(did []string, err error) error {
 		say(line)
 	}
 	return err
+}
+
+func doctorCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "look for what keeps sessions from working, and say what helps",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "push-key", Usage: "see whether a key can be pushed for --user; it is one that nobody has, and expires after 60 s"},
+			&cli.StringFlag{Name: "user", Usage: "`NAME` on the machine"},
+			&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
+			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account (ssmpipe doctor)"},
+			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON lines"},
+		}, nameFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			d := proxy.DoctorOptions{Options: o, PushKey: c.Bool("push-key"), User: c.String("user")}
+			switch {
+			case c.NArg() > 2:
+				return usage("doctor takes TARGET and PORT, not %q", c.Args().Slice())
+			case c.NArg() > 0 && o.Target == "":
+				return usage("TARGET is empty")
+			case c.NArg() == 2:
+				if d.Port, err = portNumber(c.Args().Get(1)); err != nil {
+					return err
+				}
+			}
+			if d.PushKey && (d.User == "" || o.Target == "") {
+				return usage("--push-key needs a TARGET and --user")
+			}
+			tell := proxy.FindingEncoder(os.Stdout)
+			if !c.Bool("json") {
+				tell = proxy.FindingPrinter(os.Stdout, proxy.FindingStyleFor(os.Stdout))
+			}
+			failed, err := proxy.Doctor(c.Context, d, tell)
+			if err == nil && failed > 0 {
+				err = cli.Exit("", statusFailed) // the findings say it all
+			}
+			return err
+		},
+	}
 }
 
 func demoCommand() *cli.Command {

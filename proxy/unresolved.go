@@ -107,7 +107,12 @@ func (e *awayError) next(target string) string {
 
 // ago writes a time that has passed as people say it.
 func ago(t time.Time) string {
-	switch d := max(0, time.Since(t)); {
+	return roughly(max(0, time.Since(t)))
+}
+
+// roughly writes a time as people say it.
+func roughly(d time.Duration) string {
+	switch {
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%d s", int(d/time.Second))
 	case d < 2*time.Hour:

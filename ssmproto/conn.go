@@ -165,6 +165,13 @@ func (c *Conn) SessionType() SessionType {
 	return c.hs.sessionType
 }
 
+// AgentVersion returns what the agent says of itself, as "3.3.0.0".
+func (c *Conn) AgentVersion() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hs.agentVersion
+}
+
 // Message returns what the agent has to say to the user, if anything.
 func (c *Conn) Message() string {
 	c.mu.Lock()

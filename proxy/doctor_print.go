@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// FindingStyle is how findings are shown to people.
+type FindingStyle struct {
+	Marks bool // signs from beyond ASCII in place of words
+	Color bool
+}
+
+// FindingStyleFor returns the style for f: signs and colours are for terminals,
+// signs for those of a locale with UTF-8, and colours not with NO_COLOR.
+func FindingStyleFor(f *os.File) FindingStyle {
+	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+		return FindingStyle{}
+	}
+	locale := strings.ToLower(firstOf(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
+	return FindingStyle{
+		Marks: runtime.GOOS == "windows" || strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8"),
+		Color: os.Getenv("NO_COLOR") == "" && runtime.GOOS != "windows", // its consoles have to be asked first
+	}
+}
+
+// looks are a status's sign, word and colour.
+var looks = map[Status]struct{ mark, word, color string }{
+	StatusOK:      {"✓", "ok     ", "\x1b[32m"},
+	StatusWarning: {"!", "warning", "\x1b[33m"},
+	StatusFailed:  {"✗", "FAILED ", "\x1b[31m"},
+	StatusSkipped: {"-", "skipped", "\x1b[2m"},
+}
+
+// FindingPrinter returns what writes findings to w for people to read.
+func FindingPrinter(w io.Writer, style FindingStyle) func(Finding) {
+	return func(f Finding) {
+		look := looks[f.Status]
+		mark := look.word
+		if style.Marks {
+			mark = look.mark
+		}
+		if style.Color {
+			mark = look.color + mark + "\x1b[0m"
+		}
+		fmt.Fprintf(w, "%s %s: %s\n", mark, f.Check, f.Detail)
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "    %s\n", f.Remedy)
+		}
+		if f.Allow != nil {
+			statement, _ := json.Marshal(f.Allow) // of strings: cannot fail
+			fmt.Fprintf(w, "    %s\n", printable(string(statement)))
+		}
+	}
+}
+
+// FindingEncoder returns what writes findings to w as JSON, one a line.
+func FindingEncoder(w io.Writer) func(Finding) {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return func(f Finding) { e.Encode(f) }
+}
