@@ -103,6 +103,7 @@ func (d *dir) sshConfig() string {
 		"    PreferredAuthentications publickey",
 		"    UserKnownHostsFile " + configQuote(d.file("known_hosts")),
 		"    StrictHostKeyChecking yes",
+		"    ServerAliveInterval 60",
 		"",
 	}, "\n")
 }
