@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os/user"
 	"regexp"
 	"strings"
@@ -30,6 +29,7 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	var asking sync.Mutex // held while a person is asked
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
+		config.WithHTTPClient(awshttp.NewBuildableClient()), // else each client of the API has its own, with its own connections
 		// The SDK would write its warnings to stderr.
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			o.Log.Debug(fmt.Sprintf(format, v...))
@@ -73,6 +73,7 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	}
 	o.Log.Debug("credentials ready", "source", creds.Source)
 	w.use(&cfg)
+	sendWhole(&cfg)
 	// The key stands for an account that the source of credentials does not name.
 	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
 }
@@ -99,12 +100,3 @@ var notInSessionName = regexp.MustCompile(`[^0-9A-Za-z_+=,.@-]`)
 type credentialsError struct{ error }
 
 func (e *credentialsError) Unwrap() error { return e.error }
-
-// transport returns how the SDK reaches the service, for the WebSocket to do
-// the same: AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are in it.
-func transport(cfg *aws.Config) *http.Transport {
-	if c, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		return c.GetTransport()
-	}
-	return nil
-}

@@ -7,8 +7,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-
-	"golang.org/x/term"
 )
 
 // FindingStyle is how findings are shown to people.
@@ -17,16 +15,15 @@ type FindingStyle struct {
 	Color bool
 }
 
-// FindingStyleFor returns the style for f: signs and colours are for terminals,
-// signs for those of a locale with UTF-8, and colours not with NO_COLOR.
+// FindingStyleFor returns the style for f: signs are for terminals of a locale
+// with UTF-8.
 func FindingStyleFor(f *os.File) FindingStyle {
-	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
-		return FindingStyle{}
-	}
+	screen := ScreenOf(f, false)
 	locale := strings.ToLower(firstOf(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
 	return FindingStyle{
-		Marks: runtime.GOOS == "windows" || strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8"),
-		Color: os.Getenv("NO_COLOR") == "" && runtime.GOOS != "windows", // its consoles have to be asked first
+		Marks: screen.Width > 0 && os.Getenv("TERM") != "dumb" &&
+			(runtime.GOOS == "windows" || strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")),
+		Color: screen.Colour,
 	}
 }
 

@@ -82,7 +82,11 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	}
 	command := set["proxycommand"]
 	program := ssmpipeIn(command)
-	install := "put it there with \"ssmpipe ssh-config --install\""
+	hosts := ""
+	if !serviceID.MatchString(host) {
+		hosts = " --hosts" // ids are taken in without
+	}
+	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)
 	switch {
 	case program == "" && (command == "" || command == "none"):
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" does not go through ssmpipe", host), Remedy: install})

@@ -388,7 +388,9 @@ func TestDoctor(t *testing.T) {
 			os.WriteFile(p.tool(t, "ssh"), []byte("#!/bin/sh\necho OpenSSH_7.2p2 >&2\necho 'proxycommand ssmpipe x'\n"), 0o755)
 		}, nil, "ssh", proxy.StatusWarning, "OpenSSH_7.2p2", "needs Include", 0},
 		{"not in the configuration", func(t *testing.T, p *patient) { p.ssh(t, "host web-1\nproxycommand none\n") }, nil,
-			"ssh config", proxy.StatusFailed, "does not go through ssmpipe", "ssmpipe ssh-config --install", 1},
+			"ssh config", proxy.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install --hosts"`, 1},
+		{"not in the configuration, by id", func(t *testing.T, p *patient) { p.ssh(t, "proxycommand none\n") }, []string{node1},
+			"ssh config", proxy.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install"`, 1},
 		{"another client in the configuration", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nproxycommand sh -c \"aws ssm start-session --target %h\"\n")
 		}, nil, "ssh config", proxy.StatusFailed, "aws ssm start-session", "ssmpipe ssh-config --install", 1},

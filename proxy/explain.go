@@ -154,7 +154,8 @@ func (o *Options) next(err error) string {
 	switch {
 	case errors.Is(err, ErrNoTerminal):
 		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
-	case errors.As(err, &sso):
+	case errors.As(err, &sso), errors.As(err, &creds) && strings.Contains(err.Error(), "SSO"):
+		// Those of an sso-session have no type of their own.
 		return "log in with \"aws sso login\""
 	case errors.As(err, &creds):
 		return "give --profile or AWS_PROFILE, or log in (\"aws sso login\", \"aws configure\")"

@@ -44,10 +44,21 @@ func countTo(t *testing.T, address string) (via string, count *atomic.Int64) {
 }
 
 // TestConnectsWhileCredentialsAreFetched: the connection to the API is opened
-// beside a slow source of credentials, and it is the one that is used then.
+// beside a slow source of credentials, and it is the one that is used then, for
+// all calls.
 func TestConnectsWhileCredentialsAreFetched(t *testing.T) {
 	t.Parallel()
 	need(t, "sh")
+	// The SDK makes an HTTP client of its own only for the first.
+	for _, trust := range []string{"AWS_CA_BUNDLE", "SSL_CERT_FILE"} {
+		t.Run(trust, func(t *testing.T) {
+			t.Parallel()
+			connectsWhileCredentialsAreFetched(t, trust)
+		})
+	}
+}
+
+func connectsWhileCredentialsAreFetched(t *testing.T, trust string) {
 	b := newBare(t, ssmtest.Config{TLS: true})
 	via, count := countTo(t, strings.TrimPrefix(b.URL(), "https://"))
 	dir := t.TempDir()
@@ -56,6 +67,9 @@ func TestConnectsWhileCredentialsAreFetched(t *testing.T) {
 	var env []string
 	for _, v := range b.env {
 		name, value, _ := strings.Cut(v, "=")
+		if name == "AWS_CA_BUNDLE" {
+			v = trust + "=" + value
+		}
 		if creds[name] = value; !strings.HasPrefix(name, "AWS_ACCESS") && !strings.HasPrefix(name, "AWS_SECRET") && !strings.HasPrefix(name, "AWS_SESSION") {
 			env = append(env, v)
 		}
@@ -79,9 +93,10 @@ credential_process = sh -c 'while ! test -e `+ready+`; do sleep 0.02; done; cat 
 	if _, err := io.ReadFull(p.stdout, make([]byte, 5)); err != nil {
 		t.Fatalf("%v: %s", err, p.stderr.String())
 	}
-	if n := count.Load(); n != 1 {
+	p.Process.Signal(os.Interrupt)
+	p.wantEnd(t, b, 2*time.Second, 1, "")
+	far.Close()
+	if n := count.Load(); n != 1 || b.Calls("TerminateSession") != 1 {
 		t.Errorf("%d connections to the API, not the one that was opened", n)
 	}
-	far.Close()
-	p.wantEnd(t, b, 2*time.Second, 0, "")
 }
