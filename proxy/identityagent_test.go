@@ -17,7 +17,7 @@ import (
 )
 
 // testAgent is an identityAgent without a socket, and a connection to it.
-func testAgent(t *testing.T) (a *identityAgent, client agent.ExtendedAgent, conn net.Conn, known chan struct{}) {
+func testAgent(t *testing.T) (a *identityAgent, conn net.Conn, known chan struct{}) {
 	t.Helper()
 	known = make(chan struct{})
 	a, err := newKeyAgent(known, slog.New(slog.DiscardHandler))
@@ -28,7 +28,7 @@ func testAgent(t *testing.T) (a *identityAgent, client agent.ExtendedAgent, conn
 	conn, far := net.Pipe()
 	a.serving.Go(func() { a.serve(far) })
 	t.Cleanup(func() { conn.Close() })
-	return a, agent.NewClient(conn), conn, known
+	return a, conn, known
 }
 
 // TestIdentityAgentForgets: the key is told when the machine knows it, signs for
@@ -36,8 +36,9 @@ func testAgent(t *testing.T) (a *identityAgent, client agent.ExtendedAgent, conn
 func TestIdentityAgentForgets(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	synctest.Test(t, func(t *testing.T) {
-		a, client, conn, known := testAgent(t)
+		a, conn, known := testAgent(t)
 		defer conn.Close()
+		client := agent.NewClient(conn)
 		private := a.private
 		var list []*agent.Key
 		listed := make(chan struct{})
@@ -82,7 +83,8 @@ func TestIdentityAgentForgets(t *testing.T) {
 // TestIdentityAgentKeepsAKeyThatIsNotKnown to itself.
 func TestIdentityAgentKeepsAKeyThatIsNotKnown(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
-	a, client, _, known := testAgent(t)
+	a, conn, known := testAgent(t)
+	client := agent.NewClient(conn)
 	a.settle(false)
 	close(known)
 	if list, err := client.List(); err != nil || len(list) != 0 {
@@ -95,7 +97,8 @@ func TestIdentityAgentPassesOn(t *testing.T) {
 	ring := agent.NewKeyring()
 	theirs := &told{ExtendedAgent: ring.(agent.ExtendedAgent)}
 	serveKeys(t, theirs)
-	a, client, _, known := testAgent(t)
+	a, conn, known := testAgent(t)
+	client := agent.NewClient(conn)
 	a.settle(true)
 	close(known)
 	private := keys(t)
@@ -154,7 +157,8 @@ func (a *told) Extension(_ string, contents []byte) ([]byte, error) {
 // is no error.
 func TestIdentityAgentWithoutTheUsers(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "/nonexistent")
-	_, client, _, known := testAgent(t)
+	_, conn, known := testAgent(t)
+	client := agent.NewClient(conn)
 	close(known)
 	_, private, _ := ed25519.GenerateKey(rand.Reader)
 	if err := client.Add(agent.AddedKey{PrivateKey: private}); err == nil {
@@ -185,7 +189,7 @@ func TestIdentityAgentIsNotUpset(t *testing.T) {
 		{[]byte{0, 0, 0, 1, agentExtension}, true},
 		{[]byte{0, 0, 0, 1, 200}, true},
 	} {
-		_, _, conn, known := testAgent(t)
+		_, conn, known := testAgent(t)
 		close(known)
 		go conn.Write(c.sent)
 		if !c.answers {
