@@ -92,12 +92,13 @@ func openAgentSocket(path string) (*agentSocket, error) {
 	return s, nil
 }
 
-// close stops listening, and leaves path to another if there is one.
+// close leaves path to another if there is one, and then stops listening: there
+// is no moment at which path leads to nobody.
 func (s *agentSocket) close() {
-	s.Listener.Close()
+	defer s.Listener.Close()
 	unlock := s.lock()
 	defer unlock()
-	os.Remove(s.own)
+	defer os.Remove(s.own)
 	if to, err := os.Readlink(s.path); err != nil || to != filepath.Base(s.own) {
 		return // not ours any more
 	}

@@ -87,8 +87,20 @@ func (a *identityAgent) drop() {
 	a.private, a.signer = nil, nil
 }
 
+// close ends the agent. Another ssh to the same machine, which has found this
+// one at the path that they share, gets the time to sign with what it was told
+// of: it asks once and stays connected until it is authenticated.
 func (a *identityAgent) close() {
 	a.socket.close()
+	served := make(chan struct{})
+	go func() {
+		a.serving.Wait()
+		close(served)
+	}()
+	select {
+	case <-served:
+	case <-time.After(lingerTime):
+	}
 	a.mu.Lock()
 	if a.forget != nil {
 		a.forget.Stop()
@@ -98,7 +110,7 @@ func (a *identityAgent) close() {
 	}
 	a.conns = nil
 	a.mu.Unlock()
-	a.serving.Wait()
+	<-served
 	a.drop()
 }
 

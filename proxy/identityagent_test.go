@@ -175,6 +175,50 @@ func TestIdentityAgentWithoutTheUsers(t *testing.T) {
 	}
 }
 
+// TestIdentityAgentEndsWhenNobodyNeedsIt: an ssh that has been told of the key
+// may still sign with it, but is not waited for without end.
+func TestIdentityAgentEndsWhenNobodyNeedsIt(t *testing.T) {
+	t.Setenv("SSH_AUTH_SOCK", "")
+	known := make(chan struct{})
+	close(known)
+	for _, stays := range []bool{false, true} {
+		a, err := newIdentityAgent(shortSocket(t), known, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("unix", a.socket.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := agent.NewClient(conn)
+		list, err := client.List()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%v, %v", list, err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			a.close()
+			close(ended)
+		}()
+		for gone := false; !gone; {
+			_, err := net.Dial("unix", a.socket.path)
+			gone = err != nil
+		}
+		if _, err := client.Sign(list[0], []byte("data")); err != nil {
+			t.Error(err)
+		}
+		if !stays {
+			conn.Close()
+		}
+		select {
+		case <-ended:
+		case <-time.After(10 * lingerTime):
+			t.Fatal("does not end")
+		}
+		conn.Close()
+	}
+}
+
 // TestIdentityAgentIsNotUpset by what is no message.
 func TestIdentityAgentIsNotUpset(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")

@@ -42,9 +42,10 @@ func newKeyRig(t *testing.T) *keyRig {
 	r.port = startSSHD(t, r.far, "AuthorizedKeysFile "+r.far+"/keys "+r.far+"/home/.ssh/authorized_keys")
 	r.Server = service(t, fast, "127.0.0.1:"+r.port)
 	known := make(map[string]int)
-	r.OnPublicKeys(func(instance, user string, keys []string) {
+	r.OnPublicKeys(func(instance, user string, _ []string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		keys := r.PublicKeys(instance, user) // several are told at once, in any order
 		if len(keys) > known[instance] {
 			r.pushed = append(r.pushed, pushedKey{instance, user, keys[len(keys)-1]})
 		}
