@@ -109,7 +109,13 @@ func (r *keyRig) startAgent(t *testing.T) (key string) {
 	socket := filepath.Join(r.dir, "own")
 	agent := exec.Command(need(t, "ssh-agent"), "-D", "-a", socket)
 	start(t, agent)
-	waitFor(t, "ssh-agent", func() bool { _, err := os.Stat(socket); return err == nil })
+	waitFor(t, "ssh-agent", func() bool {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	r.env = append(r.env, "SSH_AUTH_SOCK="+socket)
 	add := exec.Command(need(t, "ssh-add"), "-q", filepath.Join(r.far, "id"))
 	add.Env = r.env
