@@ -24,6 +24,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/ssmpipe/ssmpipe/completion"
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/demo"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
@@ -115,7 +116,7 @@ func newApp() *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
 	commands := []*cli.Command{proxyCommand(), forwardCommand(), lsCommand(), sessionsCommand(),
-		doctorCommand(), sshConfigCommand(), demoCommand()}
+		doctorCommand(), sshConfigCommand(), completionCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
 		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
@@ -139,7 +140,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: commands,
+		Commands: append(commands, completeCommand()),
 	}
 }
 
@@ -665,6 +666,41 @@ func demoCommand() *cli.Command {
 				return cli.Exit("", status) // the command has said what it had to
 			}
 			return cli.Exit(err, status)
+		},
+	}
+}
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "completion",
+		Usage: "print what a shell needs to complete command lines, and machines' names for ssh",
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usage("completion needs the name of a shell: bash, zsh, fish or powershell")
+			}
+			script, err := completion.Script(c.Args().First())
+			if err != nil {
+				return usage("%v", err)
+			}
+			_, err = os.Stdout.WriteString(script)
+			return err
+		},
+	}
+}
+
+// completeCommand is what the shells' scripts run. It has nothing to say on
+// stderr: that is in the middle of somebody's line.
+func completeCommand() *cli.Command {
+	return &cli.Command{
+		Name:            "complete",
+		Hidden:          true,
+		HideHelp:        true,
+		SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			if completion.Answer(c.Context, os.Stdout, c.App, c.Args().Slice()) != nil {
+				return cli.Exit("", statusFailed)
+			}
+			return nil
 		},
 	}
 }

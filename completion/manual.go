@@ -1,0 +1,121 @@
+package completion
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// What commands and flags there are, and what for, says the definition that
+// parses them; a flag's value is named in its usage text in backquotes. What a
+// command's arguments are says the SYNOPSIS of its manual page.
+
+// value is how the manual calls a flag's value, as NAME or TARGET.
+func value(f cli.Flag) string {
+	_, rest, _ := strings.Cut(use(f), "`")
+	name, _, _ := strings.Cut(rest, "`")
+	return name
+}
+
+// use is what the manual says of a flag.
+func use(f cli.Flag) string {
+	if d, ok := f.(cli.DocGenerationFlag); ok {
+		return d.GetUsage()
+	}
+	return ""
+}
+
+// choices are the words that a flag's value is one of, where the manual ends
+// with them: "newest, oldest or any".
+func choices(f cli.Flag) (list []string) {
+	if m := lastChoices.FindStringSubmatch(use(f)); m != nil {
+		list = append(strings.Split(m[1], ", "), m[2])
+	}
+	return list
+}
+
+var lastChoices = regexp.MustCompile(`: ([a-z-]+(?:, [a-z-]+)*) or ([a-z-]+)$`)
+
+// A usage is one line of a SYNOPSIS.
+type usage struct {
+	flags []string // that it is about
+	args  []string // what the arguments are: TARGET, PORT, a|b
+	more  bool     // the last one may be repeated
+}
+
+// synopsis returns how a command may be called.
+func synopsis(c *cli.Command) (list []usage) {
+	_, text, _ := strings.Cut(c.CustomHelpTemplate, "SYNOPSIS\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	for line := range strings.Lines(text) {
+		words := strings.Fields(strings.ReplaceAll(line, " | ", "|"))
+		if len(words) < 2 || words[1] != c.Name {
+			continue
+		}
+		var u usage
+		flag := false // stands before this word, and has a value
+		for _, word := range words[2:] {
+			word, more := strings.CutSuffix(word, "...")
+			word = strings.Trim(word, "[]")
+			name, isFlag := strings.CutPrefix(word, "-")
+			switch {
+			case flag:
+				flag = false
+			case word == "OPTION":
+			case word == "--":
+				u.flags = append(u.flags, word)
+			case isFlag:
+				f := findFlag(c.Flags, name)
+				flag = f != nil && takesValue(f)
+				u.flags = append(u.flags, strings.TrimPrefix(name, "-"))
+			default:
+				u.args = append(u.args, word)
+				u.more = more
+			}
+		}
+		list = append(list, u)
+	}
+	return list
+}
+
+// argument says what the nth argument is, by the line of the synopsis that is
+// about most of the flags that are given.
+func argument(c *cli.Command, given []string, n int) string {
+	var best usage
+	most := -1
+	for _, u := range synopsis(c) {
+		about := 0
+		for _, f := range u.flags {
+			if slices.Contains(given, f) {
+				about++
+			}
+		}
+		if about > most {
+			best, most = u, about
+		}
+	}
+	switch {
+	case n < len(best.args):
+		return best.args[n]
+	case best.more && len(best.args) > 0:
+		return best.args[len(best.args)-1]
+	}
+	return ""
+}
+
+// findFlag finds a flag by its name, with or without dashes.
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), strings.TrimLeft(name, "-")) {
+			return f
+		}
+	}
+	return nil
+}
+
+func takesValue(f cli.Flag) bool {
+	d, ok := f.(cli.DocGenerationFlag)
+	return ok && d.TakesValue()
+}

@@ -1,0 +1,180 @@
+package completion
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+)
+
+const (
+	freshFor     = time.Minute      // how long a list is as good as a new one
+	refreshLimit = time.Minute      // how long fetching one may take
+	failureFor   = 5 * time.Minute  // how long nobody tries again after a failure
+	refreshNice  = 10 * time.Second // given to a refresh to end by itself
+)
+
+// startRefresh starts a process that fetches the list, unless one has been
+// started a minute ago or one has failed a few minutes ago. It does not wait,
+// and nobody hears of what goes wrong.
+func startRefresh(profile, region string) {
+	turn, err := openTurn(profile, region)
+	if err != nil {
+		return
+	}
+	defer turn.Close()
+	if !turn.take(time.Now()) {
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return
+	}
+	cmd := exec.Command(exe, "complete", "refresh", profile, region)
+	cmd.Dir = filepath.VolumeName(exe) + string(filepath.Separator) // nothing that somebody may want to unmount
+	cmd.Env = quietEnviron(os.Environ())
+	detach(cmd)
+	if cmd.Start() == nil {
+		cmd.Process.Release()
+	}
+}
+
+// quietEnviron keeps a program that the AWS configuration names from opening a
+// window or a browser.
+func quietEnviron(env []string) []string {
+	var quiet []string
+	for _, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "DISPLAY", "WAYLAND_DISPLAY", "BROWSER":
+		default:
+			quiet = append(quiet, v)
+		}
+	}
+	return append(quiet, "BROWSER=false")
+}
+
+// refresh fetches the list of machines that answers are made of. It is what
+// runs in the background: it has no terminal, tells nobody anything, and ends
+// within a minute or so.
+func refresh(ctx context.Context, profile, region string) error {
+	defer time.AfterFunc(refreshLimit+refreshNice, func() { os.Exit(1) }).Stop()
+	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
+	defer cancel()
+	err := mayAsk(ctx, profile)
+	if err == nil {
+		o := proxy.Options{Profile: profile, Region: region, ConnectTimeout: refreshLimit}
+		err = proxy.List(ctx, o, func([]inventory.Instance) error { return nil })
+	}
+	if err == nil {
+		return nil
+	}
+	if turn, lockErr := openTurn(profile, region); lockErr == nil {
+		turn.put(time.Now().Add(failureFor))
+		turn.Close()
+	}
+	return err
+}
+
+var errInteractive = errors.New("credentials come from a program, which might ask somebody for them")
+
+// mayAsk refuses profiles whose credentials come from a program of the user's:
+// many of these open a browser when they have none, and nobody expects that
+// from the Tab key.
+func mayAsk(ctx context.Context, profile string) error {
+	if profile == "" {
+		env, err := config.NewEnvConfig()
+		if err != nil {
+			return err
+		}
+		if env.Credentials.HasKeys() {
+			return nil
+		}
+		if profile = env.SharedConfigProfile; profile == "" {
+			profile = "default"
+		}
+	}
+	shared, err := config.LoadSharedConfigProfile(ctx, profile, func(o *config.LoadSharedConfigOptions) {
+		if f := os.Getenv("AWS_CONFIG_FILE"); f != "" {
+			o.ConfigFiles = []string{f}
+		}
+		if f := os.Getenv("AWS_SHARED_CREDENTIALS_FILE"); f != "" {
+			o.CredentialsFiles = []string{f}
+		}
+	})
+	if err != nil {
+		return nil // there may be credentials elsewhere
+	}
+	for p := &shared; p != nil; p = p.Source {
+		if p.CredentialProcess != "" {
+			return errInteractive
+		}
+	}
+	return nil
+}
+
+// A turn is a file whose time of modification says from when on a list may be
+// fetched again. Who has it open has it alone.
+type turn struct{ *os.File }
+
+// openTurn opens the file of a profile, a region and the AWS settings in the
+// environment: with other credentials one need not wait.
+func openTurn(profile, region string) (*turn, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "ssmpipe")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	key := []string{profile, region}
+	for _, v := range os.Environ() {
+		if strings.HasPrefix(v, "AWS_") {
+			key = append(key, v)
+		}
+	}
+	slices.Sort(key[2:])
+	sum := sha256.Sum256([]byte(strings.Join(key, "\x00")))
+	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".turn"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &turn{f}, nil
+}
+
+// take takes the turn if it has come. A file that is empty is new; a time too
+// far off is from a clock that has been set back.
+func (t *turn) take(now time.Time) bool {
+	info, err := t.Stat()
+	if err != nil {
+		return false
+	}
+	if next := info.ModTime(); info.Size() > 0 && next.After(now) && next.Before(now.Add(failureFor+time.Second)) {
+		return false
+	}
+	return t.put(now.Add(freshFor)) == nil
+}
+
+// put says from when on the next one may.
+func (t *turn) put(next time.Time) error {
+	if _, err := t.WriteAt([]byte("\n"), 0); err != nil {
+		return err
+	}
+	return os.Chtimes(t.Name(), next, next)
+}
