@@ -38,6 +38,7 @@ func testApp() *cli.App {
 			{Name: "ls", Flags: append(account, &cli.StringFlag{Name: "regions", Usage: "list `REGIONS`, or all"}),
 				CustomHelpTemplate: "SYNOPSIS\n    ssmpipe ls [OPTION]... [PATTERN]\n\n"},
 			{Name: "sessions", CustomHelpTemplate: "SYNOPSIS\n    ssmpipe sessions [OPTION]... [TARGET | ID]...\n\n"},
+			{Name: "doctor", CustomHelpTemplate: "SYNOPSIS\n    ssmpipe doctor [OPTION]...\n    ssmpipe doctor [OPTION]... TARGET [PORT]\n\n"},
 			{Name: "completion", CustomHelpTemplate: "SYNOPSIS\n    ssmpipe completion bash|zsh|fish\n\n"},
 			{Name: "demo", CustomHelpTemplate: "SYNOPSIS\n    ssmpipe demo\n    ssmpipe demo -- COMMAND [ARG]...\n\n"},
 			{Name: "complete", Hidden: true},
@@ -95,7 +96,7 @@ func TestWhatALineMayGoOnWith(t *testing.T) {
 		want  string // separated by spaces; ... stands for more
 		files bool
 	}{
-		{line: "ssmpipe ", want: "completion demo forward ls proxy sessions"},
+		{line: "ssmpipe ", want: "completion demo doctor forward ls proxy sessions"},
 		{line: "/usr/bin/ssmpipe.exe pr", want: "proxy"},
 		{line: "ssmpipe --", want: "--help --version"},
 		{line: "ssmpipe complete ", want: ""},
@@ -125,6 +126,8 @@ func TestWhatALineMayGoOnWith(t *testing.T) {
 		{line: "ssmpipe proxy ", want: "Büro i-0bbb1 i-0bbb2 i-0ccc1 twin web-1 web-2"},
 		{line: "ssmpipe forward -L 1:h:2 -v we", want: "web-1 web-2"},
 		{line: "ssmpipe sessions web-1 twi", want: "twin"},
+		{line: "ssmpipe doctor twi", want: "twin"},
+		{line: "ssmpipe doctor twin 338", want: "3389"},
 		{line: "ssmpipe ls w", want: "web-1 web-2"},
 		{line: "ssmpipe proxy i-0a", want: "i-0aaa1 i-0aaa2"},
 		{line: "ssmpipe proxy mi", want: "mi-0ddd1"},

@@ -1,6 +1,7 @@
 package completion
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,20 +81,23 @@ func synopsis(c *cli.Command) (list []usage) {
 	return list
 }
 
-// argument says what the nth argument is, by the line of the synopsis that is
-// about most of the flags that are given.
+// argument says what the nth argument is, by the line of the synopsis that fits
+// best the flags that are given; of those that fit alike the one with most
+// arguments.
 func argument(c *cli.Command, given []string, n int) string {
 	var best usage
-	most := -1
+	most := math.MinInt
 	for _, u := range synopsis(c) {
-		about := 0
+		fit := 0
 		for _, f := range u.flags {
 			if slices.Contains(given, f) {
-				about++
+				fit++
+			} else {
+				fit--
 			}
 		}
-		if about > most {
-			best, most = u, about
+		if fit > most || fit == most && len(u.args) > len(best.args) {
+			best, most = u, fit
 		}
 	}
 	switch {
