@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -27,7 +24,6 @@ import (
 	"github.com/ssmpipe/ssmpipe/completion"
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/demo"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/manual"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -531,72 +527,20 @@ func sshConfigCommand() *cli.Command {
 			if c.Bool("install") && c.Bool("uninstall") {
 				return usage("--install and --uninstall are two different things")
 			}
-			home, err := sshconfig.Home(c.Bool("install") || c.Bool("uninstall"))
-			if err != nil {
-				return err
-			}
 			if c.Bool("uninstall") {
-				did, err := sshconfig.Uninstall(home)
-				if len(did) == 0 && err == nil {
-					did = []string{"nothing was installed"}
-				}
-				return tell(did, err)
+				return proxy.UninstallSSHConfig(o)
 			}
-			exe, err := sshconfig.Executable()
-			if err != nil {
-				if c.Bool("install") || !errors.Is(err, sshconfig.ErrGoRun) {
-					return err
-				}
-				say(err.Error())
-			}
-			s := sshconfig.Options{
-				Executable:   exe,
-				Home:         home,
-				Windows:      runtime.GOOS == "windows",
-				Profile:      o.Profile,
-				Region:       o.Region,
-				Suffix:       c.String("suffix"),
-				User:         c.String("user"),
-				PushKey:      !c.Bool("no-push-key"),
-				Pick:         string(o.Pick),
-				Start:        o.Start,
-				ByName:       c.Bool("hosts"),
-				HostsProfile: cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
-				Taken:        sshconfig.TakenHosts(home),
-				Keys:         sshconfig.Keys(home),
-			}
-			if s.ByName {
-				err := proxy.List(c.Context, o, func(page []inventory.Instance) error {
-					s.Hosts = append(s.Hosts, page...)
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-			}
-			var text bytes.Buffer
-			if err := sshconfig.Write(&text, s); err != nil {
-				return err
-			}
-			if !c.Bool("install") {
-				_, err := text.WriteTo(os.Stdout)
-				return err
-			}
-			did, err := sshconfig.Install(home, text.Bytes())
-			if len(did) == 0 && err == nil {
-				did = []string{"everything is installed already"}
-			}
-			return tell(did, err)
+			return proxy.SSHConfig(c.Context, proxy.SSHConfigOptions{
+				Options: o,
+				Hosts:   c.Bool("hosts"),
+				Suffix:  c.String("suffix"),
+				User:    c.String("user"),
+				PushKey: !c.Bool("no-push-key"),
+				Install: c.Bool("install"),
+				Out:     os.Stdout,
+			})
 		},
 	}
-}
-
-// tell says what was done, line by line.
-func tell(did []string, err error) error {
-	for _, line := range did {
-		say(line)
-	}
-	return err
 }
 
 func doctorCommand() *cli.Command {

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
+)
+
+// SSHConfigOptions say what ssh is to know.
+type SSHConfigOptions struct {
+	Options           // of which Target is not used
+	Hosts   bool      // name the machines that there are
+	Suffix  string    // of host names that are looked up without it
+	User    string    // to log in as; "" goes by the platform
+	PushKey bool      // bring a key
+	Install bool      // write ssh's files, not Out
+	Out     io.Writer // for the configuration
+}
+
+// SSHConfig writes a configuration for ssh, or installs it and tells o.Notice
+// what that has changed. Options that ssh could not read back are
+// [sshconfig.ErrOption].
+func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
+	o.fill()
+	home, err := sshconfig.Home(o.Install)
+	if err != nil {
+		return err
+	}
+	exe, err := sshconfig.Executable()
+	switch {
+	case errors.Is(err, sshconfig.ErrGoRun) && !o.Install:
+		o.Notice(err.Error()) // to be read it will do
+	case err != nil:
+		return err
+	}
+	s := sshconfig.Options{
+		Executable:   exe,
+		Home:         home,
+		Windows:      runtime.GOOS == "windows",
+		Profile:      o.Profile,
+		Region:       o.Region,
+		Suffix:       o.Suffix,
+		User:         o.User,
+		PushKey:      o.PushKey,
+		Start:        o.Start,
+		Pick:         string(o.Pick),
+		ByName:       o.Hosts,
+		HostsProfile: firstOf(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+		Taken:        sshconfig.TakenHosts(home),
+		Keys:         sshconfig.Keys(home),
+	}
+	if o.Hosts {
+		err := List(ctx, o.Options, func(page []inventory.Instance) error {
+			s.Hosts = append(s.Hosts, page...)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var text bytes.Buffer
+	if err := sshconfig.Write(&text, s); err != nil {
+		return err
+	}
+	if !o.Install {
+		_, err := text.WriteTo(o.Out)
+		return err
+	}
+	did, err := sshconfig.Install(home, text.Bytes())
+	if len(did) == 0 && err == nil {
+		did = []string{"everything is installed already"}
+	}
+	return o.tellDone(did, err)
+}
+
+// UninstallSSHConfig takes back what SSHConfig has installed.
+func UninstallSSHConfig(o Options) error {
+	o.fill()
+	home, err := sshconfig.Home(true)
+	if err != nil {
+		return err
+	}
+	did, err := sshconfig.Uninstall(home)
+	if len(did) == 0 && err == nil {
+		did = []string{"nothing was installed"}
+	}
+	return o.tellDone(did, err)
+}
+
+// tellDone tells what was done, also when it was not all.
+func (o *Options) tellDone(did []string, err error) error {
+	for _, line := range did {
+		o.Notice(line)
+	}
+	return err
+}
