@@ -131,13 +131,9 @@ type turn struct{ *os.File }
 // openTurn opens the file of a profile, a region and the AWS settings in the
 // environment: with other credentials one need not wait.
 func openTurn(profile, region string) (*turn, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	dir = filepath.Join(dir, "ssmpipe")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	dir := inventory.UserCache().Dir()
+	if dir == "" {
+		return nil, os.ErrNotExist
 	}
 	key := []string{profile, region}
 	for _, v := range os.Environ() {

@@ -31,6 +31,14 @@ func UserCache() Cache {
 	return Cache{filepath.Join(dir, "ssmpipe")}
 }
 
+// Dir is the directory, made if it was not there, or "" without one.
+func (c Cache) Dir() string {
+	if c.dir == "" || os.MkdirAll(c.dir, 0o700) != nil {
+		return ""
+	}
+	return c.dir
+}
+
 // maxEntry bounds what is read, in bytes: some 20,000 instances.
 const maxEntry = 32 << 20
 
@@ -61,12 +69,12 @@ func (c Cache) Get(v any, key ...string) (age time.Duration, ok bool) {
 
 // Put keeps v under a key.
 func (c Cache) Put(v any, key ...string) {
-	if c.dir == "" {
+	if c.Dir() == "" {
 		return
 	}
 	var data bytes.Buffer
 	out := gob.NewEncoder(&data)
-	if out.Encode(time.Now()) != nil || out.Encode(v) != nil || os.MkdirAll(c.dir, 0o700) != nil {
+	if out.Encode(time.Now()) != nil || out.Encode(v) != nil {
 		return
 	}
 	f, err := os.CreateTemp(c.dir, "new-*") // of mode 0600
