@@ -28,8 +28,9 @@ import (
 // During a download it is less because all that the agent sends into the void
 // it repeats later, at ten messages a second; no less than that, because links
 // that stand still for some seconds and then go on are common on the road. A
-// link is in doubt when the network has changed or the machine was asleep,
-// until something is heard.
+// link is in doubt when the network has changed or the machine was asleep, until
+// a ping is answered. Other things that are heard may have come before that and
+// only be read now; they are a reason to wait longer, and no proof.
 const (
 	pingAfter  = 5 * time.Second
 	deadFactor = 3
@@ -53,8 +54,10 @@ type link struct {
 
 	messages int64 // come since the last call of alive
 	answered bool  // and a ping or pong
+	ponged   bool  // and a pong
 
 	heard    atomic.Int64 // time of the last sign of life, ns since born
+	proved   atomic.Int64 // and of the last answer to a ping
 	born     time.Time
 	paused   atomic.Bool // the reader waits for room: silence means nothing
 	ping     atomic.Bool // the writer is to send a ping
@@ -157,9 +160,12 @@ func (l *link) alive() {
 	if messages == 0 && !l.answered {
 		return
 	}
-	l.messages, l.answered = 0, false
 	age := time.Since(l.born)
 	l.heard.Store(int64(age))
+	if l.ponged {
+		l.proved.Store(int64(age))
+	}
+	l.messages, l.answered, l.ponged = 0, false, false
 	l.frames.Add(messages)
 	if l.settled != nil && (messages > 0 || age >= settleTime) {
 		l.settled()
@@ -195,7 +201,7 @@ func (l *link) doubtful(patience time.Duration) {
 // of life at once, and given up if there is none within patience. l.looking is
 // held.
 func (l *link) suspect(patience time.Duration) {
-	if l.doubted > time.Duration(l.heard.Load()) {
+	if l.doubted > time.Duration(l.proved.Load()) {
 		return
 	}
 	l.doubted, l.doubt = time.Since(l.born), patience
@@ -216,7 +222,7 @@ func (l *link) look() {
 	}
 	now := time.Since(l.born)
 	if l.paused.Load() {
-		l.heard.Store(int64(now))
+		l.heard.Store(int64(now)) // an answer would not be read
 	}
 	patience := l.patience
 	if frames := l.frames.Load(); frames-l.checked >= busyFrames {
@@ -228,8 +234,8 @@ func (l *link) look() {
 	}
 	heard := time.Duration(l.heard.Load())
 	askAt, endAt := heard+patience, heard+deadFactor*patience
-	if l.doubted > heard {
-		endAt = min(endAt, l.doubted+l.doubt)
+	if l.doubted > time.Duration(l.proved.Load()) {
+		endAt = min(endAt, max(heard, l.doubted)+l.doubt)
 	}
 	switch {
 	case now >= endAt:
@@ -273,7 +279,7 @@ func (l *link) next() ([]byte, error) {
 			l.pong.Store(&data)
 			l.wake()
 		case opPong:
-			l.answered = true
+			l.answered, l.ponged = true, true
 		case opClose:
 			return nil, l.ended(closedByPeer(payload))
 		}
