@@ -141,7 +141,7 @@ func newApp() *cli.App {
 }
 
 // options lists flags as the manual does. A flag's value is named in its usage
-// text in backquotes.
+// text in backquotes; that of a generic flag may be left out.
 func options(flags []cli.Flag) (items []manual.Item) {
 	for _, f := range flags {
 		doc, ok := f.(cli.DocGenerationFlag)
@@ -155,7 +155,11 @@ func options(flags []cli.Flag) (items []manual.Item) {
 		use := doc.GetUsage()
 		if before, rest, ok := strings.Cut(use, "`"); ok {
 			value, after, _ := strings.Cut(rest, "`")
-			name += " " + value
+			if _, optional := f.(*cli.GenericFlag); optional {
+				name += "[=" + value + "]"
+			} else {
+				name += " " + value
+			}
 			use = before + value + after
 		}
 		items = append(items, manual.Item{Name: name, Use: use})
@@ -290,7 +294,7 @@ func (w *pushWay) Set(text string) error {
 func keyFlags(way *pushWay) []cli.Flag {
 	return []cli.Flag{
 		&cli.GenericFlag{Name: "push-key", Value: way,
-			Usage: "make a key known to the machine for a minute; `WAY` is instance-connect (if not given) or run-command"},
+			Usage: "make a key known to the machine for a minute, by `WAY`: instance-connect or run-command"},
 		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in: %r"},
 		&cli.StringFlag{Name: "key", Usage: "the `KEY`: a file, agent or made"},
 		&cli.StringFlag{Name: "identity-agent", Usage: "be the ssh-agent at `SOCKET`, with a key for this connection only"},

@@ -119,7 +119,13 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
+// takesValue says whether the word after a flag is its value. One that may be
+// left out is never a word of its own.
 func takesValue(f cli.Flag) bool {
+	if g, ok := f.(*cli.GenericFlag); ok {
+		b, ok := g.Value.(interface{ IsBoolFlag() bool })
+		return !ok || !b.IsBoolFlag()
+	}
 	d, ok := f.(cli.DocGenerationFlag)
 	return ok && d.TakesValue()
 }
