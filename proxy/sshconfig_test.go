@@ -34,7 +34,7 @@ func newHomeRig(t *testing.T) *homeRig {
 		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.port)
 	}})
 	h.AddNode(ssmtest.Node{ID: "i-0web2", Name: "Web 2", State: "stopped"})
-	h.AddNode(ssmtest.Node{ID: "i-0bad", Name: "\"x'\nHost *\n    ProxyCommand touch /root/pwned\n$(touch /root/pwned)`touch /root/pwned`"})
+	h.AddNode(ssmtest.Node{ID: "i-0bad", Name: "\"x'\nHost *\n    ProxyCommand touch ~/pwned\n$(touch ~/pwned)`touch ~/pwned`"})
 	return h
 }
 
