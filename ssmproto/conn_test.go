@@ -60,8 +60,11 @@ func TestBulkBothWays(t *testing.T) {
 func TestCuts(t *testing.T) {
 	checkLeaks(t)
 	runs := 50
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		runs = 5
+	case ssmproto.Raced:
+		runs = 15
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 20)

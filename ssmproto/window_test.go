@@ -121,7 +121,11 @@ func TestOtherPath(t *testing.T) {
 // TestQueueDoesNotGrow: what stands in the queue all the time is not taken for
 // the path.
 func TestQueueDoesNotGrow(t *testing.T) {
-	for _, p := range paths[:3] {
+	few := paths[:3]
+	if Raced { // here nothing races
+		few = paths[1:2]
+	}
+	for _, p := range few {
 		_, delays, _ := p.run(200*time.Second, 1)
 		n := len(delays) / 8
 		first, last := slices.Sorted(slices.Values(delays[:n])), slices.Sorted(slices.Values(delays[7*n:]))
