@@ -177,9 +177,9 @@ func check(t testing.TB, err error) {
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("no %s after 10 s", what)
+			t.Fatalf("no %s after 30 s", what)
 		}
 	}
 }
