@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,21 +46,12 @@ func (e *severalError) lines() (lines []string) {
 		for j, w := range words {
 			words[j] = printable(w)
 		}
-		lines = append(lines, strings.Join(slicesWithout(words, ""), "  "))
+		lines = append(lines, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), "  "))
 	}
 	if more := len(e.list) - maxListed; more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
-}
-
-func slicesWithout(list []string, empty string) (kept []string) {
-	for _, s := range list {
-		if s != empty {
-			kept = append(kept, s)
-		}
-	}
-	return kept
 }
 
 // awayError says why a machine cannot be reached, from what is known of it.
