@@ -49,6 +49,7 @@ type Conn struct {
 
 	s          *stream
 	hs         handshake
+	exit       *int   // the command's exit status, once the agent has told it
 	asked      bool   // the agent has asked for the handshake
 	challenged bool   // the agent has sent its encryption challenge
 	refusal    error  // why we refused the handshake
@@ -181,29 +182,37 @@ func (c *Conn) Message() string {
 
 // Read reads the next bytes of the stream.
 func (c *Conn) Read(p []byte) (int, error) {
+	n, _, err := c.ReadPart(p)
+	return n, err
+}
+
+// ReadPart is Read, and says whether what it has read is what a command has
+// written to its standard error. It returns what the two are in one order, that
+// in which the agent has sent it, and never both at once.
+func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
 		if c.readUntil.passed() {
-			return 0, os.ErrDeadlineExceeded
+			return 0, false, os.ErrDeadlineExceeded
 		}
 		if len(p) == 0 {
-			return 0, nil
+			return 0, false, nil
 		}
-		if n := c.s.in.read(p); n > 0 {
+		if n, stderr := c.s.in.read(p); n > 0 {
 			if c.stalled && !c.s.in.full() {
 				c.drained.Broadcast()
 			}
 			if c.s.in.buf.n > 0 {
 				c.readable.Signal() // another reader may wait
 			}
-			return n, nil
+			return n, stderr, nil
 		}
 		if c.s.in.err != nil {
-			return 0, c.s.in.err
+			return 0, false, c.s.in.err
 		}
 		if c.err != nil {
-			return 0, c.err
+			return 0, false, c.err
 		}
 		c.readable.Wait()
 	}

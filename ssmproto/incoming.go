@@ -41,6 +41,8 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 		}
 	case t == FlagPayload:
 		err = c.flagged(payload)
+	case t == ExitCode:
+		c.exited(payload)
 	default:
 		c.log.Debug("message ignored", "payload type", t)
 	}
@@ -142,7 +144,7 @@ func (c *Conn) leave() {
 		err = &ClosedError{Reason: c.reason}
 	case !c.isOpen():
 		err = &HandshakeError{errors.New("the agent closed the session")}
-	case c.s.in.total == 0 && c.s.in.held == 0 && !c.s.out.dataAcked:
+	case c.hs.sessionType == PortSession && c.s.in.total == 0 && c.s.in.held == 0 && !c.s.out.dataAcked:
 		err = ErrNotConnected
 	}
 	c.failLocked(err)

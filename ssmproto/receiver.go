@@ -17,18 +17,22 @@ type receiver struct {
 	// control is called for each message that is not the stream's own, once
 	// and in order. The payload is valid during the call.
 	control func(t PayloadType, payload []byte)
-	cipher  *streamCipher // opens Output once set
+	cipher  *streamCipher // opens what is encrypted once set
 
 	buf   byteRing
+	errs  []span // what of buf is a command's standard error, in order
 	slots []slot // by sequence number: what came before its turn
 	next  int64  // next to be delivered
 	kept  int    // bytes in slots
 	held  int    // messages in slots
 	top   int64  // one past the highest number in slots
-	total int64  // stream bytes delivered to buf
+	total int64  // stream bytes delivered to buf, standard error included
 	again int64  // messages that came although they had been delivered
 	err   error  // what was delivered cannot be trusted from here on
 }
+
+// span is a part of the stream: from the first byte to before the second.
+type span struct{ from, to int64 }
 
 type slot struct {
 	full    bool
@@ -100,14 +104,11 @@ func (r *receiver) deliver(t PayloadType, data []byte) bool {
 	if r.err != nil {
 		return true // there is a hole before it
 	}
-	if t != Output {
-		r.control(t, data)
-		return true
-	}
-	if r.buf.n+len(data) > readLimit {
+	stream := t == Output || t == StdErr
+	if stream && r.buf.n+len(data) > readLimit {
 		return false
 	}
-	if r.cipher != nil {
+	if r.cipher != nil && (stream || t == ExitCode) {
 		plain, err := r.cipher.open(data)
 		if err != nil {
 			r.err = err
@@ -115,9 +116,25 @@ func (r *receiver) deliver(t PayloadType, data []byte) bool {
 		}
 		data = plain
 	}
+	if !stream {
+		r.control(t, data)
+		return true
+	}
+	if t == StdErr && len(data) > 0 {
+		r.markErr(len(data))
+	}
 	r.buf.write(data)
 	r.total += int64(len(data))
 	return true
+}
+
+// markErr takes in that the next n bytes are of a command's standard error.
+func (r *receiver) markErr(n int) {
+	if last := len(r.errs) - 1; last >= 0 && r.errs[last].to == r.total {
+		r.errs[last].to += int64(n)
+	} else {
+		r.errs = append(r.errs, span{r.total, r.total + int64(n)})
+	}
 }
 
 func (r *receiver) growSlots() {
@@ -129,13 +146,24 @@ func (r *receiver) growSlots() {
 	}
 }
 
-// read copies the next bytes of the stream to p and returns their number.
-func (r *receiver) read(p []byte) int {
-	n := r.buf.read(p)
-	if n > 0 {
+// read copies the next bytes of the stream to p and returns their number, and
+// whether they are of a command's standard error: they are so all, or none.
+func (r *receiver) read(p []byte) (n int, stderr bool) {
+	if len(r.errs) > 0 {
+		at, next := r.total-int64(r.buf.n), r.errs[0]
+		end := next.from
+		if stderr = at >= next.from; stderr {
+			end = next.to
+		}
+		p = p[:min(int64(len(p)), end-at)]
+		if at+int64(len(p)) == next.to {
+			r.errs = r.errs[1:]
+		}
+	}
+	if n = r.buf.read(p); n > 0 {
 		r.advance()
 	}
-	return n
+	return n, stderr
 }
 
 // gap says that messages are missing before others that have come. (Those that

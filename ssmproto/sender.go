@@ -148,6 +148,19 @@ func (s *sender) control(t PayloadType, payload []byte) {
 	s.backlog += len(payload)
 }
 
+// replace is control for a message that makes one of its type pointless that
+// was queued right before and has not been sent.
+func (s *sender) replace(t PayloadType, payload []byte) {
+	if s.end > s.next {
+		if p := s.at(s.end - 1); p.payload == t {
+			s.backlog += HeadLen + len(payload) - len(p.frame)
+			p.frame = append(p.frame[:HeadLen], payload...)
+			return
+		}
+	}
+	s.control(t, payload)
+}
+
 func (s *sender) push(t PayloadType) *packet {
 	if s.end-s.una == int64(len(s.ring)) {
 		s.grow()

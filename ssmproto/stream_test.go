@@ -155,7 +155,7 @@ func (s *simulation) work(i int, e *simEnd) error {
 	}
 	if s.now >= e.nextRead {
 		p := s.scratch[:1+s.rng.IntN(e.readMax)]
-		n := e.s.in.read(p)
+		n, _ := e.s.in.read(p)
 		if !bytes.HasPrefix(e.want[e.got:], p[:n]) {
 			return fmt.Errorf("wrong bytes after %d right ones", e.got)
 		}
