@@ -252,7 +252,7 @@ func TestRefusals(t *testing.T) {
 		{"wrong key", func(b *bare) { b.SetCredentials("AKIDOTHER", "other", "") }, nil, "check the credentials"},
 		{"no such profile", func(*bare) {}, []string{"--profile", "nobody", node1}, "nobody"},
 		{"no network", func(b *bare) { b.Offline(true) }, []string{"--connect-timeout", "1s", node1}, "check the network"},
-		{"agent silent", func(b *bare) { b.StallAgent(true) }, []string{"--connect-timeout", "500ms", node1}, "handshake with the agent"},
+		{"agent silent", func(b *bare) { b.StallAgent(true) }, []string{"--connect-timeout", "5s", node1}, "handshake with the agent"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -266,7 +266,7 @@ func TestRefusals(t *testing.T) {
 			if len(out) > 0 {
 				t.Errorf("stdout %q", out)
 			}
-			p.wantEnd(t, b, 10*time.Second, 1, tt.text)
+			p.wantEnd(t, b, 30*time.Second, 1, tt.text)
 		})
 	}
 	t.Run("throttled twice", func(t *testing.T) {
@@ -328,7 +328,7 @@ func TestSessionEndsForGood(t *testing.T) {
 				t.Errorf("stdout %q", rest)
 			}
 			<-p.ended
-			p.wantEnd(t, b, 10*time.Second, 1, tt.text)
+			p.wantEnd(t, b, 30*time.Second, 1, tt.text)
 		})
 	}
 }

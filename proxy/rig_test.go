@@ -231,10 +231,10 @@ func freePort(t testing.TB) (address string) {
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
-			t.Fatalf("no %s after 20 s\n%s", what, buf[:runtime.Stack(buf, true)])
+			t.Fatalf("no %s after a minute\n%s", what, buf[:runtime.Stack(buf, true)])
 		}
 	}
 }
