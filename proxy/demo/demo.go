@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -125,12 +126,14 @@ func start(o Options) (_ *demo, err error) {
 	d.service = ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: o.NoSleep}})
 
 	network := make(hosts)
+	homes := make(map[string]string)
 	hostKeys := make(map[string]key)
 	for _, id := range nodes {
 		home, err := d.dir.makeHome(id)
 		if err != nil {
 			return nil, err
 		}
+		homes[id] = home
 		host, err := newKey()
 		if err != nil {
 			return nil, err
@@ -144,9 +147,20 @@ func start(o Options) (_ *demo, err error) {
 	}
 	// The network is complete: from here on it is only read.
 	for _, id := range nodes {
-		d.service.AddNode(ssmtest.Node{ID: id, Name: names[id], Dial: network.dialFrom(id)})
+		d.service.AddNode(ssmtest.Node{ID: id, Name: names[id], Dial: network.dialFrom(id), Command: commandIn(homes[id], names[id])})
 	}
 	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
+}
+
+// commandIn makes what an instance's agent runs, in the instance's home and with
+// nothing of the demo's own environment but what a login has.
+func commandIn(home, name string) func(string, ...string) *exec.Cmd {
+	return func(program string, arg ...string) *exec.Cmd {
+		cmd := exec.Command(program, arg...)
+		cmd.Dir = home
+		cmd.Env = append(systemEnviron(), "HOME="+home, "USER=ssm-user", "LOGNAME=ssm-user", "PS1=ssm-user@"+name+"$ ")
+		return cmd
+	}
 }
 
 // close ends everything that start has started. Sessions that are left, as

@@ -3,6 +3,7 @@ package ssmtest
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"io"
 	"slices"
 	"sync"
@@ -18,7 +19,8 @@ type Agent struct {
 	Version string
 
 	// NoSleep leaves out the sleep of 1 ms after each message with data, and
-	// reads the port in larger pieces.
+	// reads the port in larger pieces. It leaves out the second before a shell's
+	// terminal is read, too, and those before a command's failure is told.
 	NoSleep bool
 
 	// ReorderLimit is how many messages are buffered when they come early, and
@@ -35,6 +37,13 @@ type Agent struct {
 
 	// HandshakeTimeout is how long the client may take to answer; 0 is 15 s.
 	HandshakeTimeout time.Duration
+
+	// NoSeparateOutput is an agent too old to keep a command's outputs apart: it
+	// sends both after the end, and no exit code, whatever is asked for.
+	NoSeparateOutput bool
+
+	// NoChallenge leaves the random challenge out of a request for encryption.
+	NoChallenge bool
 
 	// ResendEvery is how often the oldest unacknowledged message is looked at,
 	// so the time for each message lost; 0 is 100 ms.
@@ -83,7 +92,7 @@ type phase int
 
 const (
 	handshaking phase = iota // acknowledged and thrown away
-	dialing                  // neither acknowledged nor kept
+	dialing                  // neither acknowledged nor kept (a command's: as above)
 	connected                // written, then acknowledged
 )
 
@@ -109,10 +118,14 @@ type agent struct {
 	toPort        []byte          // in-order data, not yet written
 	acks          []byte          // frames, not yet sent
 	ackBody       []byte          // scratch
-	port          io.ReadWriteCloser
+	port          io.WriteCloser
 	pumped        chan struct{} // closed when port is no longer read
 	timer         *time.Timer   // of the handshake's next step
-	dialed        chan io.ReadWriteCloser
+	dialed        chan io.WriteCloser
+	cipher        *agentCipher // nil: the session is not encrypted
+	challenge     []byte       // what the client has to send back, or nil
+
+	randomChallenge string // of the encryption context; "" is none
 
 	up, down    atomic.Int64 // bytes through the port
 	connections atomic.Int64 // to the port, open
@@ -140,7 +153,7 @@ func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]s
 		sessionType: sessionType,
 		properties:  properties,
 		early:       make(map[int64]early),
-		dialed:      make(chan io.ReadWriteCloser, 1),
+		dialed:      make(chan io.WriteCloser, 1),
 		wake:        make(chan struct{}, 1),
 		spares:      make(chan []byte, 2),
 	}
@@ -168,7 +181,15 @@ func (a *agent) start() {
 func (a *agent) pause() { a.outbox.setPaused(true) }
 
 // end ends the session, as the agent does: the service has to hear of it.
-func (a *agent) end() { a.session.down.push(parcel{kind: farewell}) }
+func (a *agent) end() { a.endWith("") }
+
+// endWith is end with a reason for the user.
+func (a *agent) endWith(reason string) {
+	a.session.down.push(parcel{kind: farewell, data: []byte(reason)})
+}
+
+// errorReason is what the reasons begin with that are an agent's error.
+const errorReason = "----------ERROR-------\n"
 
 // stop ends the agent without a word. It does not wait.
 func (a *agent) stop() {
@@ -309,7 +330,7 @@ func (a *agent) receive(m *ssmproto.Message) {
 	switch {
 	case m.Sequence < a.expected:
 		a.acknowledge(m) // the last acknowledgement was lost
-	case a.phase == dialing:
+	case a.phase == dialing && a.sessionType != nonInteractiveSession:
 	case m.Sequence > a.expected:
 		if _, ok := a.early[m.Sequence]; !ok {
 			if len(a.early) >= a.cfg.ReorderLimit {
@@ -336,9 +357,20 @@ func (a *agent) receive(m *ssmproto.Message) {
 func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
 	switch t {
 	case ssmproto.Output:
+		if a.cipher != nil {
+			var err error
+			if payload, err = a.cipher.open(payload); err != nil {
+				a.session.srv.logf("%s: input: %v", a.session.id, err)
+				return
+			}
+		}
 		if a.phase == connected {
 			a.toPort = append(a.toPort, payload...)
 		}
+	case ssmproto.Size:
+		a.resize(payload)
+	case ssmproto.EncChallengeResponse:
+		a.challengeAnswered(payload)
 	case ssmproto.HandshakeResponse:
 		a.handshakeAnswered(payload)
 	case ssmproto.FlagPayload:
@@ -351,12 +383,26 @@ func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
 
 func (a *agent) flag(f ssmproto.Flag) {
 	switch {
-	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && !a.forwarding():
+	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && a.sessionType == portSession && !a.forwarding():
 		a.flush()
 		a.end()
 	case f == ssmproto.DisconnectToPort && a.redials() && a.port != nil:
 		a.flush()
 		a.port.Close()
+	}
+}
+
+// resize takes the size of the client's terminal.
+func (a *agent) resize(payload []byte) {
+	var size struct{ Cols, Rows uint16 }
+	p, ok := a.port.(*program)
+	if !ok || p.tty == nil || json.Unmarshal(payload, &size) != nil {
+		return
+	}
+	a.flush() // what was typed before
+	a.session.size.Store(uint32(size.Cols)<<16 | uint32(size.Rows))
+	if err := p.resize(int(size.Cols), int(size.Rows)); err != nil {
+		a.session.srv.logf("%s: size: %v", a.session.id, err)
 	}
 }
 

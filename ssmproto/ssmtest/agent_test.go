@@ -238,7 +238,7 @@ func TestSessionEnds(t *testing.T) {
 		{"when the handshake is not answered", slow, func(*raw, func() net.Conn) {}, ""},
 		{"when the handshake is refused", Agent{}, func(c *raw, _ func() net.Conn) {
 			c.send(0, ssmproto.HandshakeResponse, strings.Replace(handshakeAnswer, `Status":1`, `Status":3`, 1))
-		}, ""},
+		}, `----------ERROR-------\nEncountered error while initiating handshake. SessionType failed on client with status 3 error: `},
 		{"when the service says so", Agent{}, func(c *raw, _ func() net.Conn) { c.session().End("maintenance") }, "maintenance"},
 		{"when it expires", Agent{}, func(c *raw, _ func() net.Conn) { c.s.ExpireSessions() }, idleReason},
 	} {

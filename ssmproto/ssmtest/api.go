@@ -1,6 +1,7 @@
 package ssmtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ type awsService struct {
 type operation func(*Server, *apiCall) (any, *APIError)
 
 // services are all that a Server is. No two operations have the same name.
-var services = []*awsService{ssmService, ec2Service, connectService, ecsService, stsService}
+var services = []*awsService{ssmService, ec2Service, connectService, ecsService, kmsService, stsService}
 
 // apiCall is a call of an operation.
 type apiCall struct {
@@ -165,7 +166,7 @@ func jsonOperation[T any](f func(*Server, *apiCall, *T) (any, *APIError)) operat
 
 // resource is the ARN of what a call in JSON is about.
 func (c *apiCall) resource() string {
-	var r struct{ Target, InstanceId, Name, SessionId, DocumentName string }
+	var r struct{ Target, InstanceId, Name, SessionId, DocumentName, KeyId, Cluster, Task string }
 	json.Unmarshal(c.body, &r)
 	id := r.Target + r.InstanceId
 	ssm := fmt.Sprintf("arn:aws:ssm:%s:%s:", c.region, accountID)
@@ -174,6 +175,12 @@ func (c *apiCall) resource() string {
 		return ssm + "managed-instance/" + id
 	case strings.HasPrefix(id, "i-"):
 		return fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", c.region, accountID, id)
+	case r.Task != "" && !strings.HasPrefix(r.Task, "arn:"):
+		return (&Task{Region: c.region, Cluster: cmp.Or(r.Cluster, "default"), ID: r.Task}).ARN()
+	case r.Task != "":
+		return r.Task
+	case r.KeyId != "":
+		return keyARN(c.region, r.KeyId)
 	case r.SessionId != "":
 		return ssm + "session/" + r.SessionId
 	case r.Name != "":

@@ -32,7 +32,7 @@ var _ ssmproto.Session = (*Client)(nil)
 // NewClient returns a session, not yet opened, that ssh's document brings to a
 // port of a node.
 func (s *Server) NewClient(nodeID, port string) *Client {
-	return s.newClient(nodeID, "AWS-StartSSHSession", map[string][]string{"portNumber": {port}})
+	return s.NewDocumentClient(nodeID, "AWS-StartSSHSession", map[string][]string{"portNumber": {port}})
 }
 
 // NewForwardClient returns a session, not yet opened, that forwards a port of a
@@ -40,13 +40,15 @@ func (s *Server) NewClient(nodeID, port string) *Client {
 func (s *Server) NewForwardClient(nodeID, host, port string) *Client {
 	params := map[string][]string{"portNumber": {port}}
 	if host == "" {
-		return s.newClient(nodeID, "AWS-StartPortForwardingSession", params)
+		return s.NewDocumentClient(nodeID, "AWS-StartPortForwardingSession", params)
 	}
 	params["host"] = []string{host}
-	return s.newClient(nodeID, "AWS-StartPortForwardingSessionToRemoteHost", params)
+	return s.NewDocumentClient(nodeID, "AWS-StartPortForwardingSessionToRemoteHost", params)
 }
 
-func (s *Server) newClient(nodeID, document string, params map[string][]string) *Client {
+// NewDocumentClient returns a session, not yet opened, for any document; "" is a
+// shell's.
+func (s *Server) NewDocumentClient(nodeID, document string, params map[string][]string) *Client {
 	return &Client{srv: s, node: nodeID, document: document, params: params, client: &http.Client{Transport: s.Transport()}}
 }
 

@@ -117,7 +117,8 @@ type raw struct {
 	id       string
 	clientID string
 	ws       *websocket.Conn
-	next     int64 // our next sequence number
+	next     int64          // our next sequence number
+	seen     map[int64]bool // the numbers that collect has had
 }
 
 // start starts an SSH session and opens its data channel.
@@ -133,8 +134,13 @@ func startTo(t testing.TB, s *Server, port string) *raw {
 
 func startDocument(t testing.TB, s *Server, document string, parameters map[string][]string) *raw {
 	t.Helper()
+	return startTarget(t, s, nodeID, document, parameters)
+}
+
+func startTarget(t testing.TB, s *Server, target, document string, parameters map[string][]string) *raw {
+	t.Helper()
 	answer, err := call(s, "StartSession", map[string]any{
-		"Target": nodeID, "DocumentName": document, "Parameters": parameters, "Reason": "a test",
+		"Target": target, "DocumentName": document, "Parameters": parameters, "Reason": "a test",
 	})
 	if err != nil {
 		t.Fatal(err)

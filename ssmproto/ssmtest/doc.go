@@ -9,7 +9,8 @@
 //	ssm   StartSession, ResumeSession, TerminateSession, DescribeSessions,
 //	      DescribeInstanceInformation, SendCommand, GetCommandInvocation, GetDocument
 //	ec2   DescribeInstances, DescribeRegions, StartInstances
-//	ecs   ListClusters, ListTasks, DescribeTasks
+//	ecs   ListClusters, ListTasks, DescribeTasks, ExecuteCommand
+//	kms   GenerateDataKey
 //	sts   GetCallerIdentity
 //	ec2-instance-connect   SendSSHPublicKey
 //
@@ -21,14 +22,16 @@
 // of ECS's, with a node in each of its containers; the agent on a node
 // behaves, message by message and timer by timer, as amazon-ssm-agent 3.3 does,
 // its faults included: it carries ssh sessions and port-forwarding ones, with
-// many connections or, as old agents do, one. What can go wrong between a client
+// many connections or, as old agents do, one; and it runs shells and commands
+// (Node.Command), in a terminal or with their outputs apart or together, and
+// encrypts these if Config.Preferences name a key. What can go wrong between a client
 // and a node can be made to go wrong: see Cut, CutEach, BlackHole, Offline,
 // SetPath, SetAgentPath, OnAPI, Deny, DenyActions, SetClock, OnUpgrade,
 // StallAgent, KillAgents, Reboot and ExpireSessions.
 //
 // The bytes of a session take this way, and each stage is one file:
 //
-//	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port
+//	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port, program
 //	       └─ socket ── pipe (down) ─ session ── pipe (down) ─┘
 //
 // The pipes on the left are the socket's and end with it, as SetPath makes

@@ -3,6 +3,7 @@ package ssmtest
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,9 @@ type document struct {
 	// defaults names the parameters and gives the values of those left out.
 	defaults map[string]string
 
+	// required names the parameters that may not be left out.
+	required []string
+
 	// fixed are properties that do not come from a parameter.
 	fixed map[string]string
 }
@@ -26,20 +30,36 @@ const localPortForwarding = "LocalPortForwarding"
 // documents are those of AWS's that the agents here know.
 var documents = map[string]document{
 	"AWS-StartSSHSession": {
-		sessionType: "Port",
+		sessionType: portSession,
 		defaults:    map[string]string{"portNumber": "22"},
 	},
 	"AWS-StartPortForwardingSession": {
-		sessionType: "Port",
+		sessionType: portSession,
 		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0"},
 		fixed:       map[string]string{"type": localPortForwarding},
 	},
 	"AWS-StartPortForwardingSessionToRemoteHost": {
-		sessionType: "Port",
+		sessionType: portSession,
 		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0", "host": "localhost"},
 		fixed:       map[string]string{"type": localPortForwarding},
 	},
+	preferences: {sessionType: shellSession},
+	"AWS-StartInteractiveCommand": {
+		sessionType: interactiveSession,
+		defaults:    map[string]string{"command": ""},
+		required:    []string{"command"},
+	},
+	"AWS-StartNonInteractiveCommand": {
+		sessionType: nonInteractiveSession,
+		defaults: map[string]string{
+			"command": "", "separateOutputStream": "false", "stdoutSeparatorPrefix": "", "stderrSeparatorPrefix": "",
+		},
+		required: []string{"command"},
+	},
 }
+
+// separatorPrefix is what the document allows in front of output.
+var separatorPrefix = regexp.MustCompile(`^[0-9a-zA-Z\r\n_:-]{0,30}$`)
 
 // badInHost are the characters that AWS's document does not allow in a host,
 // which is used in no other way here, and white space.
@@ -48,8 +68,14 @@ const badInHost = ",$^&()!;'\"<>`{}[]|#= \t\r\n"
 // properties returns what goes into the handshake's Properties. Every value is
 // a list of one string.
 func (d document) properties(parameters map[string][]string) (map[string]string, error) {
-	p := maps.Clone(d.defaults)
+	p := make(map[string]string)
+	maps.Copy(p, d.defaults)
 	maps.Copy(p, d.fixed)
+	for _, name := range d.required {
+		if _, ok := parameters[name]; !ok {
+			return nil, fmt.Errorf("parameter %q is missing", name)
+		}
+	}
 	for name, values := range parameters {
 		if _, ok := d.defaults[name]; !ok {
 			return nil, fmt.Errorf("parameter %q is not one of the document's", name)
@@ -59,8 +85,10 @@ func (d document) properties(parameters map[string][]string) (map[string]string,
 		}
 		p[name] = values[0]
 	}
-	if port, err := strconv.ParseUint(p["portNumber"], 10, 16); err != nil || port == 0 {
-		return nil, fmt.Errorf("portNumber %q is not a port", p["portNumber"])
+	if d.sessionType == portSession {
+		if port, err := strconv.ParseUint(p["portNumber"], 10, 16); err != nil || port == 0 {
+			return nil, fmt.Errorf("portNumber %q is not a port", p["portNumber"])
+		}
 	}
 	if local, ok := p["localPortNumber"]; ok { // 0: the client chooses
 		if _, err := strconv.ParseUint(local, 10, 16); err != nil {
@@ -69,6 +97,14 @@ func (d document) properties(parameters map[string][]string) (map[string]string,
 	}
 	if host, ok := p["host"]; ok && (len(host) < 3 || strings.ContainsAny(host, badInHost)) {
 		return nil, fmt.Errorf("host %q is not a host", host)
+	}
+	if separate, ok := p["separateOutputStream"]; ok && separate != "true" && separate != "false" {
+		return nil, fmt.Errorf("separateOutputStream %q is neither true nor false", separate)
+	}
+	for _, name := range []string{"stdoutSeparatorPrefix", "stderrSeparatorPrefix"} {
+		if !separatorPrefix.MatchString(p[name]) {
+			return nil, fmt.Errorf("%s %q does not match %s", name, p[name], separatorPrefix)
+		}
 	}
 	return p, nil
 }

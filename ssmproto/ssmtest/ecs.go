@@ -10,9 +10,10 @@ import (
 
 // ecsService is ECS.
 var ecsService = &awsService{name: "ecs", target: "AmazonEC2ContainerServiceV20141113", operations: map[string]operation{
-	"ListClusters":  jsonOperation((*Server).listClusters),
-	"ListTasks":     jsonOperation((*Server).listTasks),
-	"DescribeTasks": jsonOperation((*Server).describeTasks),
+	"ListClusters":   jsonOperation((*Server).listClusters),
+	"ListTasks":      jsonOperation((*Server).listTasks),
+	"DescribeTasks":  jsonOperation((*Server).describeTasks),
+	"ExecuteCommand": jsonOperation((*Server).executeCommand),
 }}
 
 // Task is an ECS task. The zero value of all but Containers is a good one. A
@@ -42,8 +43,8 @@ type Container struct {
 	RuntimeID string // "": made up
 	Status    string // "": the task's
 
-	// Node is the agent in it, for StartSession to connect to Target. Its ID and
-	// Region are the Task's matter.
+	// Node is the agent in it, for StartSession to connect to Target and for
+	// ExecuteCommand. Its ID and Region are the Task's matter.
 	Node Node
 }
 
@@ -55,6 +56,10 @@ func (t *Task) Target(c *Container) string {
 // ARN is the task's.
 func (t *Task) ARN() string {
 	return fmt.Sprintf("arn:aws:ecs:%s:%s:task/%s/%s", t.Region, accountID, t.Cluster, t.ID)
+}
+
+func (t *Task) containerARN(c *Container) string {
+	return fmt.Sprintf("arn:aws:ecs:%s:%s:container/%s/%s/%s", t.Region, accountID, t.Cluster, t.ID, c.RuntimeID)
 }
 
 func (t *Task) clusterARN() string {

@@ -55,7 +55,7 @@ func (t *Task) describe() describedTask {
 	for i := range t.Containers {
 		c := &t.Containers[i]
 		described := describedContainer{
-			ARN:  fmt.Sprintf("arn:aws:ecs:%s:%s:container/%s/%s/%s", t.Region, accountID, t.Cluster, t.ID, c.RuntimeID),
+			ARN:  t.containerARN(c),
 			Task: t.ARN(), Name: c.Name, Image: c.Name + ":latest", Last: c.Status, RuntimeID: c.RuntimeID,
 		}
 		if c.Status == "PENDING" || c.Status == "PROVISIONING" {

@@ -206,7 +206,7 @@ func TestTheAPIRefusesInAWSsForm(t *testing.T) {
 		{"StartSession", "TargetNotConnected", "i-0 is not connected.", map[string]any{"Target": "i-0", "DocumentName": ssh}},
 		{"StartSession", "TargetNotConnected", "i-1 is not connected.", map[string]any{"Target": "i-1", "DocumentName": ssh}},
 		{"StartSession", "InvalidDocument", "", map[string]any{"Target": nodeID, "DocumentName": "x"}},
-		{"StartSession", "InvalidDocument", "", map[string]any{"Target": nodeID}},
+		{"StartSession", "InvalidParameters", "", map[string]any{"Target": nodeID, "Parameters": map[string]any{"command": []string{"x"}}}},
 		{"StartSession", "InvalidParameters", "", map[string]any{"Target": nodeID, "DocumentName": ssh, "Parameters": map[string]any{"portNumber": []string{"x"}}}},
 		{"StartSession", "InvalidParameters", "", map[string]any{"Target": nodeID, "DocumentName": ssh, "Parameters": map[string]any{"host": []string{"x"}}}},
 		{"StartSession", "SerializationException", "", map[string]any{"Target": 1}},

@@ -2,6 +2,7 @@ package ssmtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -24,13 +25,26 @@ type (
 	}
 	sessionTypeParameters struct {
 		SessionType string
-		Properties  map[string]string
+		Properties  any
+	}
+	shellProperties struct {
+		Windows shellConfig `json:"windows"`
+		Linux   shellConfig `json:"linux"`
+		MacOS   shellConfig `json:"macos"`
+	}
+	shellConfig struct {
+		Commands              string `json:"commands"`
+		RunAsElevated         bool   `json:"runAsElevated"`
+		SeparateOutputStream  string `json:"separateOutputStream,omitempty"`
+		StdOutSeparatorPrefix string `json:"stdOutSeparatorPrefix,omitempty"`
+		StdErrSeparatorPrefix string `json:"stdErrSeparatorPrefix,omitempty"`
 	}
 	handshakeResponse struct {
 		ClientVersion          string
 		ProcessedClientActions []struct {
 			ActionType   string
 			ActionStatus int
+			ActionResult json.RawMessage
 			Error        string
 		}
 	}
@@ -41,23 +55,48 @@ type (
 )
 
 func (a *agent) requestHandshake() {
-	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{
-		AgentVersion: a.cfg.Version,
-		RequestedClientActions: []clientAction{{
-			ActionType:       "SessionType",
-			ActionParameters: sessionTypeParameters{a.sessionType, a.properties},
-		}},
-	})
+	actions := []clientAction{{"SessionType", sessionTypeParameters{a.sessionType, a.handshakeProperties()}}}
+	if a.encrypts() {
+		actions = append(actions, a.requestKey())
+	}
+	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{a.cfg.Version, actions})
+}
+
+// handshakeProperties is what the client is told of what the agent will do.
+func (a *agent) handshakeProperties() any {
+	switch a.sessionType {
+	case portSession:
+		return a.properties
+	case shellSession:
+		return nil
+	default:
+		c := shellConfig{
+			Commands:              a.properties["command"],
+			SeparateOutputStream:  a.properties["separateOutputStream"],
+			StdOutSeparatorPrefix: a.properties["stdoutSeparatorPrefix"],
+			StdErrSeparatorPrefix: a.properties["stderrSeparatorPrefix"],
+		}
+		return shellProperties{c, c, c}
+	}
 }
 
 // handshakeStep is what is to do when the handshake's timer has run out.
 func (a *agent) handshakeStep() {
-	if !a.answered {
+	if !a.answered || a.challenge != nil {
 		a.session.srv.logf("%s: handshake timed out", a.session.id)
 		a.end()
 		return
 	}
-	a.outbox.sendJSON(ssmproto.HandshakeComplete, handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)})
+	a.completeHandshake()
+}
+
+func (a *agent) completeHandshake() {
+	a.timer.Stop()
+	complete := handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)}
+	if a.cipher != nil {
+		complete.CustomerMessage = "This session is encrypted using AWS KMS."
+	}
+	a.outbox.sendJSON(ssmproto.HandshakeComplete, complete)
 	a.dial()
 }
 
@@ -69,14 +108,28 @@ func (a *agent) handshakeAnswered(payload []byte) {
 	}
 	var r handshakeResponse
 	err := json.Unmarshal(payload, &r)
-	ok := err == nil && len(r.ProcessedClientActions) == 1 &&
-		r.ProcessedClientActions[0].ActionType == "SessionType" &&
-		r.ProcessedClientActions[0].ActionStatus == 1
-	if !ok {
-		a.session.srv.logf("%s: handshake refused: %s", a.session.id, payload)
-		a.end()
+	processed := make(map[string]bool)
+	for _, action := range r.ProcessedClientActions {
+		processed[action.ActionType] = true
+		if action.ActionStatus != 1 {
+			a.refuse(fmt.Sprintf("%s failed on client with status %d error: %s", action.ActionType, action.ActionStatus, action.Error))
+			return
+		}
+		if action.ActionType == "KMSEncryption" && a.encrypts() {
+			if err := a.takeKey(action.ActionResult); err != nil {
+				a.refuse(err.Error())
+				return
+			}
+		}
+	}
+	if err != nil || !processed["SessionType"] || a.encrypts() != (a.cipher != nil) {
+		a.refuse(fmt.Sprintf("the answer is %s", payload))
 		return
 	}
 	a.answered, a.clientVersion = true, r.ClientVersion
+	if a.cipher != nil {
+		a.sendChallenge()
+		return
+	}
 	a.timer.Reset(completeAfter)
 }

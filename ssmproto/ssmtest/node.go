@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,11 @@ type Node struct {
 	// The address is "HOST:PORT", "localhost:PORT" for the node's own. An error
 	// is a connection refused. The context ends with the session.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Command makes what the agent runs in sessions for a shell or a command: the
+	// program's directory and environment are the caller's to set, its input,
+	// output and process group are not. nil is exec.Command.
+	Command func(name string, arg ...string) *exec.Cmd
 
 	// Agent, if not nil, replaces Config.Agent.
 	Agent *Agent

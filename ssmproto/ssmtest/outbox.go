@@ -116,6 +116,13 @@ func (o *outbox) portLoop(port io.Reader) {
 	}
 }
 
+// isPaused tells whether the agent is paused now.
+func (o *outbox) isPaused() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.paused
+}
+
 // waitStarted waits while the agent is paused; false means that it has stopped.
 func (o *outbox) waitStarted() bool {
 	o.mu.Lock()
@@ -191,10 +198,16 @@ func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
 
 // send sends a message that is not of the port.
 func (o *outbox) send(t ssmproto.PayloadType, payload []byte) {
+	o.sendWithin(t, payload, ackLimit)
+}
+
+// sendWithin is send that waits while more than limit bytes wait for the client
+// to read.
+func (o *outbox) sendWithin(t ssmproto.PayloadType, payload []byte, limit int) {
 	o.mu.Lock()
 	m := o.add(t, payload, nil, time.Now())
 	o.mu.Unlock()
-	o.a.session.toClient(appendFrame(nil, &m), ackLimit)
+	o.a.session.toClient(appendFrame(nil, &m), limit)
 }
 
 // acknowledged takes a message off the list.

@@ -14,34 +14,43 @@ func (a *agent) forwarding() bool { return a.properties["type"] == localPortForw
 // redials says whether the agent has one connection after the other.
 func (a *agent) redials() bool { return a.forwarding() && !a.multiplexes() }
 
-// dial connects to the port, or prepares for many connections to it, without
-// holding up the rest.
+// dial connects to the port, or prepares for many connections to it, or starts
+// the program, without holding up the rest.
 func (a *agent) dial() {
+	if a.sessionType != portSession {
+		a.startProgram()
+		return
+	}
 	a.phase = dialing
 	a.session.srv.wg.Go(func() {
-		var port io.ReadWriteCloser // nil: it could not
+		var port io.WriteCloser // nil: it could not
 		if a.multiplexes() {
 			port = a.serveMux()
 		} else if p, err := a.dialPort(); err == nil {
 			port = p
 		}
-		a.dialed <- port
-		if a.ctx.Err() == nil {
-			return
-		}
-		select { // run may be gone
-		case port := <-a.dialed:
-			if port != nil {
-				port.Close()
-			}
-		default:
-		}
+		a.handOver(port)
 	})
 }
 
-// connect begins to carry bytes between client and port. It is nil if nothing
-// listens there.
-func (a *agent) connect(port io.ReadWriteCloser) {
+// handOver gives run what dial has made.
+func (a *agent) handOver(port io.WriteCloser) {
+	a.dialed <- port
+	if a.ctx.Err() == nil {
+		return
+	}
+	select { // run may be gone
+	case port := <-a.dialed:
+		if port != nil {
+			port.Close()
+		}
+	default:
+	}
+}
+
+// connect begins to carry bytes between client and port, or program. It is nil
+// if nothing listens there.
+func (a *agent) connect(port io.WriteCloser) {
 	if port == nil {
 		a.end()
 		return
@@ -51,7 +60,12 @@ func (a *agent) connect(port io.ReadWriteCloser) {
 	a.phase = connected
 	a.session.srv.wg.Go(func() {
 		defer close(pumped)
-		a.outbox.portLoop(port)
+		switch port := port.(type) {
+		case *program:
+			port.pump()
+		case io.Reader:
+			a.outbox.portLoop(port)
+		}
 		if a.redials() {
 			port.Close() // the client is not told; its next data is for the next connection
 		} else if a.ctx.Err() == nil && a.outbox.flushed(flushTime) {

@@ -26,14 +26,29 @@ func (s *Server) getDocument(_ *apiCall, r *documentRequest) (any, *APIError) {
 	}, nil
 }
 
-// maxSessionDuration is how many minutes a session may last, by the account's
-// preferences, or "".
-func (s *Server) maxSessionDuration() string {
+// inputs are those of the account's preferences that matter here.
+type inputs struct {
+	MaxSessionDuration string `json:"maxSessionDuration"`
+	KMSKeyID           string `json:"kmsKeyId"`
+	ShellProfile       struct {
+		Linux string `json:"linux"`
+	} `json:"shellProfile"`
+}
+
+func (s *Server) inputs() inputs {
 	var p struct {
-		Inputs struct {
-			MaxSessionDuration string `json:"maxSessionDuration"`
-		} `json:"inputs"`
+		Inputs inputs `json:"inputs"`
 	}
 	json.Unmarshal([]byte(s.cfg.Preferences), &p)
-	return p.Inputs.MaxSessionDuration
+	return p.Inputs
 }
+
+// maxSessionDuration is how many minutes a session may last, by the account's
+// preferences, or "".
+func (s *Server) maxSessionDuration() string { return s.inputs().MaxSessionDuration }
+
+// kmsKeyID is the key that shells and commands are encrypted with, or "".
+func (s *Server) kmsKeyID() string { return s.inputs().KMSKeyID }
+
+// shellProfile is what a shell begins with, or "".
+func (s *Server) shellProfile() string { return s.inputs().ShellProfile.Linux }

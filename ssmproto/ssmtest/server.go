@@ -51,7 +51,9 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// Preferences is the account's document SSM-SessionManagerRunShell, in JSON; ""
-	// is none. It is only shown: sessions here do not follow it.
+	// is none. Of its inputs, sessions here follow kmsKeyId, with which those for a
+	// shell or a command are encrypted, and shellProfile's linux, which a shell
+	// begins with. The rest is only shown.
 	Preferences string
 
 	// KeyLife is how long a key that SendSSHPublicKey brings is good; 0 is 60 s.
@@ -92,6 +94,7 @@ type Server struct {
 	keys        []pushedKey          // oldest first
 	tasks       []*Task              // of all clusters
 	invocations []*invocation        // of commands
+	dataKeys    []dataKey            // of KMS's
 	paths       paths                // between clients and here
 	agentPaths  paths                // between here and the agents
 }

@@ -36,8 +36,9 @@ type Session struct {
 	done     chan struct{}
 
 	links, resumes atomic.Int64
-	lastUsed       atomic.Int64 // ns since the Unix epoch
-	endedAt        atomic.Int64 // likewise; 0: it has not
+	lastUsed       atomic.Int64  // ns since the Unix epoch
+	endedAt        atomic.Int64  // likewise; 0: it has not
+	size           atomic.Uint32 // of the client's terminal, columns in the upper half
 
 	// socket is the client's, nil while there is none. Written under mu, read
 	// for every batch of messages.
@@ -124,6 +125,13 @@ func (s *Session) ClientVersion() string {
 	return s.version
 }
 
+// Size is what the client has told last of its terminal's size, once the agent
+// has a terminal to set to it.
+func (s *Session) Size() (cols, rows int) {
+	size := s.size.Load()
+	return int(size >> 16), int(size & 0xffff)
+}
+
 // Connections is how many connections to the port the agent holds now.
 func (s *Session) Connections() int { return int(s.agent.connections.Load()) }
 
@@ -131,10 +139,11 @@ func (s *Session) Connections() int { return int(s.agent.connections.Load()) }
 func (s *Session) Dials() int64 { return s.agent.dials.Load() }
 
 // BytesUp is how many bytes the agent has written to the port, over all of its
-// connections.
+// connections, or to the terminal.
 func (s *Session) BytesUp() int64 { return s.agent.up.Load() }
 
-// BytesDown is how many bytes the agent has read from the port, likewise.
+// BytesDown is how many bytes the agent has read from the port or the program,
+// likewise.
 func (s *Session) BytesDown() int64 { return s.agent.down.Load() }
 
 // End ends the session as the service does, with a reason for the user that
@@ -305,7 +314,7 @@ func (s *Session) toClient(frames []byte, limit int) { s.down.pushFrames(frames,
 // there is a socket, and are lost if there is none.
 func (s *Session) fromAgent(p parcel) {
 	if p.kind == farewell {
-		s.End("")
+		s.End(string(p.data))
 		return
 	}
 	s.used()

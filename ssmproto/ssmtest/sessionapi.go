@@ -1,9 +1,6 @@
 package ssmtest
 
-import (
-	"net/http"
-	"slices"
-)
+import "slices"
 
 // sessionRequest holds the members of the operations on one session.
 type sessionRequest struct {
@@ -40,6 +37,14 @@ func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
 		return nil, badRequest("InvalidParameters", "%v", err)
 	}
 	session := newSession(s, *node, r, document, properties)
+	if !s.startNew(session) {
+		return nil, errClosing
+	}
+	return session.grant(), nil
+}
+
+// startNew lets a session begin, unless the server is closing.
+func (s *Server) startNew(session *Session) bool {
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
@@ -47,11 +52,10 @@ func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
 		session.startIdle()
 	}
 	s.mu.Unlock()
-	if closed {
-		return nil, &APIError{http.StatusServiceUnavailable, "InternalServerError", "the server is closing"}
+	if !closed {
+		s.logf("%s: started, %s %v on %s", session.id, session.document, session.params, session.node.ID)
 	}
-	s.logf("%s: started, %s %v on %s", session.id, r.DocumentName, r.Parameters, r.Target)
-	return session.grant(), nil
+	return !closed
 }
 
 func (s *Server) resumeSession(c *apiCall, r *sessionRequest) (any, *APIError) {

@@ -1,0 +1,142 @@
+package ssmtest
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// The sizes, in bytes, of what encryption is made of.
+const (
+	dataKeySize         = 64 // the agent's key, then the client's
+	nonceSize           = 12 // of AES-GCM's, in front of what is encrypted
+	randomChallengeSize = 16 // of the encryption context
+	challengeSize       = 64 // of EncChallengeRequest
+)
+
+// agentCipher encrypts with the agent's key and decrypts with the client's.
+type agentCipher struct{ agent, client cipher.AEAD }
+
+func newAgentCipher(dataKey []byte) (*agentCipher, error) {
+	if len(dataKey) != dataKeySize {
+		return nil, fmt.Errorf("the data key has %d bytes, not %d", len(dataKey), dataKeySize)
+	}
+	var c agentCipher
+	for i, side := range []*cipher.AEAD{&c.agent, &c.client} {
+		block, err := aes.NewCipher(dataKey[i*dataKeySize/2 : (i+1)*dataKeySize/2])
+		if err != nil {
+			return nil, err
+		}
+		if *side, err = cipher.NewGCM(block); err != nil {
+			return nil, err
+		}
+	}
+	return &c, nil
+}
+
+func (c *agentCipher) seal(plain []byte) []byte {
+	nonce := make([]byte, nonceSize, nonceSize+len(plain)+c.agent.Overhead())
+	rand.Read(nonce)
+	return c.agent.Seal(nonce, nonce, plain, nil)
+}
+
+func (c *agentCipher) open(sealed []byte) ([]byte, error) {
+	if len(sealed) < nonceSize {
+		return nil, errors.New("too short to be encrypted")
+	}
+	return c.client.Open(nil, sealed[:nonceSize], sealed[nonceSize:], nil)
+}
+
+// What the handshake says of encryption, as the agent writes and reads it.
+type (
+	kmsParameters struct {
+		KMSKeyId  string
+		Challenge string `json:",omitempty"`
+	}
+	kmsResult struct {
+		KMSCipherTextKey         []byte
+		ChallengeAcknowledgement bool
+	}
+	encChallenge struct{ Challenge []byte }
+)
+
+// encrypts says whether the agent asks for encryption: for a shell or a command,
+// if the account's preferences do.
+func (a *agent) encrypts() bool { return a.keyID() != "" && !a.cfg.NoHandshake }
+
+func (a *agent) keyID() string {
+	if a.sessionType == portSession {
+		return ""
+	}
+	return a.session.srv.kmsKeyID()
+}
+
+// requestKey is the action that asks for a data key.
+func (a *agent) requestKey() clientAction {
+	p := kmsParameters{KMSKeyId: a.keyID()}
+	if !a.cfg.NoChallenge {
+		random := make([]byte, randomChallengeSize)
+		rand.Read(random)
+		a.randomChallenge = base64.StdEncoding.EncodeToString(random)
+		p.Challenge = a.randomChallenge
+	}
+	return clientAction{"KMSEncryption", p}
+}
+
+// takeKey takes the client's data key, and has KMS decrypt it.
+func (a *agent) takeKey(result json.RawMessage) error {
+	var r kmsResult
+	if err := json.Unmarshal(result, &r); err != nil {
+		return err
+	}
+	encryptionContext := map[string]string{"aws:ssm:SessionId": a.session.id, "aws:ssm:TargetId": a.session.node.ID}
+	if r.ChallengeAcknowledgement {
+		encryptionContext["aws:ssm:RandomChallenge"] = a.randomChallenge
+	}
+	plain, err := a.session.srv.decrypt(r.KMSCipherTextKey, a.keyID(), encryptionContext)
+	if err != nil {
+		return agentError(fmt.Sprintf("Fetching data key failed: Unable to retrieve data key, Error when decrypting data key %v", err))
+	}
+	a.cipher, err = newAgentCipher(plain)
+	return err
+}
+
+// sendChallenge has the client show that it has the same key.
+func (a *agent) sendChallenge() {
+	a.challenge = make([]byte, challengeSize)
+	rand.Read(a.challenge)
+	a.outbox.sendJSON(ssmproto.EncChallengeRequest, encChallenge{a.cipher.seal(a.challenge)})
+}
+
+// challengeAnswered takes the EncChallengeResponse.
+func (a *agent) challengeAnswered(payload []byte) {
+	if a.phase != handshaking || a.challenge == nil {
+		return
+	}
+	var answer encChallenge
+	err := json.Unmarshal(payload, &answer)
+	if err == nil {
+		answer.Challenge, err = a.cipher.open(answer.Challenge)
+	}
+	if err != nil || !bytes.Equal(answer.Challenge, a.challenge) {
+		a.refuse(fmt.Sprintf("Encryption challenge does not match: %v", err))
+		return
+	}
+	a.challenge = nil
+	a.completeHandshake()
+}
+
+// refuse ends a session whose handshake fails.
+func (a *agent) refuse(why string) {
+	a.session.srv.logf("%s: handshake refused: %s", a.session.id, why)
+	a.deaf = true
+	a.timer.Stop()
+	a.endWith(errorReason + "Encountered error while initiating handshake. " + why)
+}

@@ -1,0 +1,350 @@
+package ssmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/shlex"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// The types of sessions that the agent asks for in its handshake.
+const (
+	portSession           = "Port"
+	shellSession          = "Standard_Stream"
+	interactiveSession    = "InteractiveCommands"
+	nonInteractiveSession = "NonInteractiveCommands"
+)
+
+// The agent's waits around a program.
+const (
+	shellWait  = time.Second     // before a terminal is read for the first time
+	refuseWait = 2 * time.Second // before it is told that a command cannot be run
+	errorWait  = time.Second     // before any error is told as standard error
+)
+
+// program is a shell or a command that the agent runs for a session, in the
+// place that a connection has in the sessions for a port.
+type program struct {
+	a      *agent
+	cmd    *exec.Cmd
+	tty    *os.File // the agent's side of a terminal, or nil
+	stdout *os.File // pipes, or nil
+	stderr *os.File
+	joined *os.File      // the file of both outputs, or nil
+	exited chan struct{} // the program has, and cmd.ProcessState is set
+	once   sync.Once
+	forget func() bool // that the agent's end ends it
+}
+
+// startProgram runs the session's program, without holding up the rest.
+func (a *agent) startProgram() {
+	a.phase = dialing
+	a.session.srv.wg.Go(func() {
+		p, err := a.newProgram()
+		if err != nil {
+			a.session.srv.logf("%s: %v", a.session.id, err)
+			a.cannotStart(err)
+			return
+		}
+		a.handOver(p)
+	})
+}
+
+// agentError is an error in the agent's own words, whatever Go's customs are.
+type agentError string
+
+func (e agentError) Error() string { return string(e) }
+
+// startError is a program that the system has refused to start, as opposed to
+// one that the agent has refused to try.
+type startError struct{ error }
+
+// cannotStart tells of a program that cannot be started, and ends the session.
+func (a *agent) cannotStart(err error) {
+	text := fmt.Sprintf("Unable to start command: %v\n", err)
+	reason := errorReason + text
+	var refused startError
+	tried := errors.As(err, &refused) && a.sessionType == nonInteractiveSession
+	if tried {
+		text, reason = fmt.Sprintf("Error occurred starting the command: %v\n", err), ""
+		if a.separates() {
+			a.sendOutput(ssmproto.ExitCode, []byte("EXIT_CODE: 1"))
+		}
+	} else {
+		a.sleep(refuseWait)
+	}
+	if a.sessionType == nonInteractiveSession {
+		a.sleep(errorWait)
+		a.sendOutput(ssmproto.StdErr, []byte(text))
+	}
+	if a.outbox.flushed(flushTime) {
+		a.endWith(reason)
+	}
+}
+
+// sleep is a sleep of the agent's, which Agent.NoSleep leaves out.
+func (a *agent) sleep(d time.Duration) {
+	if a.cfg.NoSleep {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-a.ctx.Done():
+	}
+}
+
+// separates says whether the command's outputs are kept apart.
+func (a *agent) separates() bool {
+	return a.properties["separateOutputStream"] == "true" && !a.cfg.NoSeparateOutput
+}
+
+// command is what is to be run.
+func (a *agent) command() (*exec.Cmd, error) {
+	makeCommand := a.session.node.Command
+	if makeCommand == nil {
+		makeCommand = exec.Command
+	}
+	line := a.properties["command"]
+	var cmd *exec.Cmd
+	switch {
+	case strings.TrimSpace(line) == "":
+		cmd = makeCommand("sh")
+	case a.sessionType == nonInteractiveSession || strings.HasPrefix(a.session.node.ID, "ecs:"):
+		words, err := shlex.Split(line)
+		if err != nil {
+			return nil, agentError(fmt.Sprintf("Failed to parse commands input: %v\n", err))
+		}
+		if len(words) == 0 {
+			return nil, errors.New("no command in it") // the real one crashes
+		}
+		cmd = makeCommand(words[0], words[1:]...)
+	default:
+		cmd = makeCommand("sh", "-c", line)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(slices.Clip(cmd.Env), "TERM=xterm-256color")
+	if !slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "LANG=") && v != "LANG=" }) {
+		cmd.Env = append(cmd.Env, "LANG=C.UTF-8")
+	}
+	return cmd, nil
+}
+
+// newProgram starts the program. It ends with the agent at the latest.
+func (a *agent) newProgram() (*program, error) {
+	cmd, err := a.command()
+	if err != nil {
+		return nil, err
+	}
+	p := &program{a: a, cmd: cmd, exited: make(chan struct{})}
+	var theirs []*os.File
+	switch {
+	case a.sessionType != nonInteractiveSession:
+		theirs, err = p.openTerminal()
+	case a.separates():
+		theirs, err = p.openPipes()
+	default:
+		err = p.openFile()
+	}
+	if err == nil {
+		leadSession(cmd, p.tty != nil)
+		if err = cmd.Start(); err != nil && p.tty != nil {
+			err = agentError(fmt.Sprintf("Failed to start pty: %v\n", err))
+		}
+		if err != nil {
+			err = startError{err}
+		}
+	}
+	for _, f := range theirs {
+		f.Close()
+	}
+	if err != nil {
+		p.closeFiles()
+		return nil, err
+	}
+	a.session.srv.wg.Go(func() {
+		cmd.Wait()
+		close(p.exited)
+	})
+	p.forget = context.AfterFunc(a.ctx, p.end)
+	return p, nil
+}
+
+func (p *program) openPipes() (theirs []*os.File, err error) {
+	for _, pipe := range []struct {
+		ours   **os.File
+		theirs *io.Writer
+	}{{&p.stdout, &p.cmd.Stdout}, {&p.stderr, &p.cmd.Stderr}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return theirs, err
+		}
+		*pipe.ours, *pipe.theirs = r, w
+		theirs = append(theirs, w)
+	}
+	return theirs, nil
+}
+
+func (p *program) openFile() (err error) {
+	if p.joined, err = os.CreateTemp("", "ssmtest-output-*"); err != nil {
+		return err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = p.joined, p.joined
+	return nil
+}
+
+// Write is the client's input.
+func (p *program) Write(b []byte) (int, error) {
+	if !p.a.running() {
+		return 0, os.ErrClosed
+	}
+	if p.tty == nil { // it has no input: these are all that counts
+		for _, c := range b {
+			if interrupt(p.cmd.Process, c) {
+				break
+			}
+		}
+		return len(b), nil
+	}
+	n, err := p.tty.Write(b)
+	p.a.up.Add(int64(n))
+	return n, err
+}
+
+// Close ends the program and all that it has started.
+func (p *program) Close() error {
+	p.forget()
+	p.end()
+	return nil
+}
+
+func (p *program) end() {
+	p.once.Do(func() {
+		killSession(p.cmd.Process)
+		p.closeFiles()
+	})
+}
+
+func (p *program) closeFiles() {
+	for _, f := range []*os.File{p.tty, p.stdout, p.stderr, p.joined} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if p.joined != nil {
+		os.Remove(p.joined.Name())
+	}
+}
+
+// pump sends all that the program puts out, until it has ended.
+func (p *program) pump() {
+	switch {
+	case p.tty != nil:
+		if profile := p.a.session.srv.shellProfile(); profile != "" && p.a.sessionType == shellSession {
+			io.WriteString(p.tty, profile+"\n")
+		}
+		p.a.sleep(shellWait)
+		p.pumpPaced(p.tty)
+	case p.joined != nil:
+		if p.waitExited() {
+			p.joined.Seek(0, io.SeekStart) // only the program has written
+			p.pumpPaced(p.joined)
+		}
+	default:
+		var stdout, stderr sync.WaitGroup
+		stdout.Go(func() { p.pumpPipe(p.stdout, ssmproto.Output, p.a.properties["stdoutSeparatorPrefix"]) })
+		stderr.Go(func() { p.pumpPipe(p.stderr, ssmproto.StdErr, p.a.properties["stderrSeparatorPrefix"]) })
+		stdout.Wait()
+		stderr.Wait()
+		if p.waitExited() && !p.a.outbox.isPaused() {
+			p.a.sendOutput(ssmproto.ExitCode, fmt.Appendf(nil, "EXIT_CODE: %d", p.cmd.ProcessState.ExitCode()))
+		}
+	}
+}
+
+// waitExited waits for the program; false means that the agent has stopped.
+func (p *program) waitExited() bool {
+	<-p.exited // which the agent's end leads to
+	return p.a.running()
+}
+
+// pumpPaced sends what it reads a message at a time, and waits while the agent
+// is paused.
+func (p *program) pumpPaced(from *os.File) {
+	size := p.a.cfg.MessageSize
+	if p.a.cfg.NoSleep {
+		size = max(size, noSleepChunk)
+	}
+	buf := make([]byte, size)
+	var keep []byte
+	for p.a.outbox.waitStarted() {
+		n, err := from.Read(buf)
+		if keep, err = p.pass(ssmproto.Output, append(keep, buf[:n]...), n, err); err != nil {
+			return
+		}
+		p.a.sleep(pace)
+	}
+}
+
+// pumpPipe sends what it reads as fast as that comes. Where the agent is paused
+// when it is about to read, it gives up, a fault of the real one's: the rest is
+// lost, and a program with more of it than a pipe holds stands still.
+func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string) {
+	buf := make([]byte, p.a.cfg.MessageSize-len(prefix))
+	var keep []byte
+	for lineStart := true; ; {
+		if p.a.outbox.isPaused() {
+			p.a.session.srv.logf("%s: paused: the pipe of payload type %d is given up", p.a.session.id, t)
+			return
+		}
+		n, err := from.Read(buf)
+		if n > 0 && lineStart {
+			keep = append(keep, prefix...)
+		}
+		lineStart = n == 0 || buf[n-1] == '\n'
+		if keep, err = p.pass(t, append(keep, buf[:n]...), n, err); err != nil {
+			return
+		}
+	}
+}
+
+// pass sends what was read, n bytes of it just now, and returns what is kept,
+// and an error if there is no more.
+func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep []byte, _ error) {
+	p.a.down.Add(int64(n))
+	if !p.a.running() {
+		return nil, os.ErrClosed
+	}
+	if n == 0 {
+		return b, err
+	}
+	out, keep := passRunes(b)
+	p.a.sendOutput(t, out)
+	return slices.Clone(keep), err
+}
+
+// sendOutput sends output of a program's, encrypted if the session is. It waits
+// while the client does not read.
+func (a *agent) sendOutput(t ssmproto.PayloadType, data []byte) {
+	const kept = 3 // bytes that passRunes may add to what was read
+	for len(data) > 0 {
+		n := min(a.cfg.MessageSize+kept, len(data))
+		payload := data[:n:n]
+		if a.cipher != nil {
+			payload = a.cipher.seal(payload)
+		}
+		a.outbox.sendWithin(t, payload, dataLimit)
+		data = data[n:]
+	}
+}
