@@ -78,6 +78,30 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
+// givenConfig prepares a program's own configuration, with o's region if that
+// names one, as loadConfig does that of the environment.
+func givenConfig(ctx context.Context, given aws.Config, o *Options) (cfg aws.Config, account string, w *warm, err error) {
+	cfg = given.Copy()
+	cfg.Region = firstOf(o.Region, cfg.Region)
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	switch {
+	case cfg.Region == "":
+		return cfg, "", &warm{}, ErrNoRegion
+	case cfg.Credentials == nil:
+		return cfg, "", &warm{}, &credentialsError{errors.New("the configuration has none")}
+	}
+	w = warmUp(ctx, cfg)
+	creds, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return cfg, "", w, &credentialsError{err}
+	}
+	w.use(&cfg)
+	sendWhole(&cfg)
+	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
+}
+
 // roleSessionName is who a role is assumed as if the profile does not say. The
 // SDK would make up another name each time, and then nobody could tell, or end,
 // the sessions that are one's own (session/${aws:userid}-*).

@@ -73,18 +73,25 @@ func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*cl
 	if err != nil {
 		return c, err
 	}
-	c.m, err = c.resolve(limited)
-	if err != nil || c.m.known == nil {
+	if c.m, err = c.resolve(limited); err != nil {
 		return c, err
+	}
+	return c, c.awake(ctx, limit)
+}
+
+// awake starts the machine if it is known to be stopped and is to be started.
+func (c *client) awake(ctx context.Context, limit *timeLimit) error {
+	if c.m.known == nil {
+		return nil
 	}
 	switch c.m.known.State {
 	case "stopped", "stopping", "pending":
-		if !o.Start {
-			return c, c.named(&awayError{known: c.m.known})
+		if !c.o.Start {
+			return c.named(&awayError{known: c.m.known})
 		}
-		err = c.named(c.start(ctx, limit, c.m.known))
+		return c.named(c.start(ctx, limit, c.m.known))
 	}
-	return c, err
+	return nil
 }
 
 // named adds the id of the machine that err is about.

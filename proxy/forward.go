@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +47,7 @@ func Forward(ctx context.Context, o ForwardOptions) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*sharedTunnel), conns: make(map[net.Conn]bool)}
+	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*tunnel), conns: make(map[net.Conn]bool)}
 	defer f.close()
 	return o.explain(f.run())
 }
@@ -62,8 +60,10 @@ type forwarder struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
+	tunnels map[destination]*tunnel // those that are kept up; run makes them
+	demand  demandTunnels[destination]
+
 	mu        sync.Mutex
-	tunnels   map[destination]*sharedTunnel
 	conns     map[net.Conn]bool
 	listeners []net.Listener
 }
@@ -80,10 +80,13 @@ func (f *forwarder) run() error {
 	if err != nil {
 		return err
 	}
+	f.demand.run(f.ctx, func(d destination) *tunnel { return f.tunnel(d, true) })
 	// All destinations are connected to at once, and all must be there.
 	for _, l := range listeners {
-		if !l.spec.Dynamic {
-			f.acquire(destination{l.spec.Host, l.spec.Port}) // until the end
+		d := destination{l.spec.Host, l.spec.Port}
+		if !l.spec.Dynamic && f.tunnels[d] == nil {
+			f.tunnels[d] = f.tunnel(d, false)
+			f.tunnels[d].run(f.ctx, max(f.o.Sessions, 1))
 		}
 	}
 	for d, t := range f.tunnels {
@@ -155,9 +158,7 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 			return
 		}
 	}
-	t := f.acquire(d)
-	defer f.release(d, t)
-	far, err := f.dial(t, s)
+	far, err := f.dial(d, s)
 	if s.Dynamic {
 		reply := byte(socksOK)
 		if err != nil {
@@ -176,17 +177,33 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 	}
 }
 
-// dial opens a connection through t. Where a session is kept up it waits for
-// that; one that is started on demand may fail.
-func (f *forwarder) dial(t *sharedTunnel, s Spec) (net.Conn, error) {
+// dial opens a connection to d. Where a session is kept up it waits for that;
+// one that is started on demand may fail.
+func (f *forwarder) dial(d destination, s Spec) (net.Conn, error) {
 	ctx, _, stop := f.o.connectLimit(f.ctx)
 	defer stop()
 	if s.Dynamic {
-		if err := t.ready(ctx); err != nil {
-			return nil, err
-		}
+		return f.demand.dial(ctx, d)
 	}
-	return t.dial(ctx)
+	return f.tunnels[d].dial(ctx)
+}
+
+// tunnel prepares one to d.
+func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
+	t := &tunnel{
+		open: func(ctx context.Context) (*ssmproto.Conn, error) {
+			limited, _, stop := f.o.connectLimit(ctx)
+			defer stop()
+			return f.client.open(limited, "", d)
+		},
+		keepAlive: f.o.KeepAlive,
+		log:       f.o.Log.Info,
+		changed:   f.tellState(d, onDemand),
+	}
+	if onDemand {
+		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), idleTunnel
+	}
+	return t
 }
 
 // lost tells what became of a connection.
@@ -220,72 +237,13 @@ func (f *forwarder) untrack(c net.Conn) {
 	delete(f.conns, c)
 }
 
-// sharedTunnel is a tunnel and how many use it: a listener counts as one.
-type sharedTunnel struct {
-	tunnel
-	users int
-	idle  *time.Timer // runs while nobody does
-}
-
-// idleTunnel is how long a tunnel that was started on demand stays unused.
-const idleTunnel = 2 * time.Minute
-
-// acquire returns the tunnel to d, which is started if there is none. release
-// must be called.
-func (f *forwarder) acquire(d destination) *sharedTunnel {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := f.tunnels[d]
-	if t == nil {
-		t = &sharedTunnel{tunnel: tunnel{
-			open: func(ctx context.Context) (*ssmproto.Conn, error) {
-				limited, _, stop := f.o.connectLimit(ctx)
-				defer stop()
-				return f.client.open(limited, "", d)
-			},
-			keepAlive: f.o.KeepAlive,
-			log:       f.o.Log.Info,
-			changed:   f.tellState(d),
-		}}
-		t.run(f.ctx, max(f.o.Sessions, 1))
-		f.tunnels[d] = t
-	}
-	if t.users++; t.idle != nil {
-		t.idle.Stop()
-	}
-	return t
-}
-
-// release ends the use of t, which leads to d. A tunnel that nobody uses is
-// closed after a while, or at once if it is down.
-func (f *forwarder) release(d destination, t *sharedTunnel) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if t.users--; t.users > 0 || f.ctx.Err() != nil {
-		return
-	}
-	wait := idleTunnel
-	if !t.up() {
-		wait = 0
-	}
-	t.idle = time.AfterFunc(wait, func() {
-		f.mu.Lock()
-		unused := t.users == 0 && f.tunnels[d] == t && f.ctx.Err() == nil // else close does it
-		if unused {
-			delete(f.tunnels, d)
-			f.wg.Add(1)
-		}
-		f.mu.Unlock()
-		if unused {
-			defer f.wg.Done()
-			t.close()
-		}
-	})
-}
-
 // tellState returns what tells of a tunnel's changes: that it is down, why it
 // stays down, once for each reason, and that it is up again.
-func (f *forwarder) tellState(d destination) func(tunnelState, error) {
+func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, error) {
+	next := "starting another"
+	if onDemand {
+		next = "the next connection starts another"
+	}
 	var mu sync.Mutex
 	began, told := false, ""
 	return func(s tunnelState, err error) {
@@ -302,7 +260,7 @@ func (f *forwarder) tellState(d destination) func(tunnelState, error) {
 			f.cancel(fmt.Errorf("the session to %s ended: %s", d, endCause(err)))
 		case s == tunnelDown:
 			told = "ended"
-			f.o.Notice(printable(fmt.Sprintf("%s: the session to %s ended (%s); starting another", f.o.Target, d, endCause(err))))
+			f.o.Notice(printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
 		case told != cause(err):
 			told = cause(err)
 			f.o.Notice(printable(f.o.explain(&destinationError{d, err}).Error() + "; trying again"))
@@ -339,12 +297,10 @@ func (f *forwarder) close() {
 }
 
 func (f *forwarder) closeTunnels() {
-	f.mu.Lock()
-	tunnels := slices.Collect(maps.Values(f.tunnels))
-	f.mu.Unlock()
 	var all sync.WaitGroup
-	for _, t := range tunnels {
+	for _, t := range f.tunnels {
 		all.Go(t.close)
 	}
+	all.Go(f.demand.close)
 	all.Wait()
 }

@@ -36,6 +36,10 @@ func transport(cfg *aws.Config) *http.Transport {
 		return c.transport.Clone()
 	case *awshttp.BuildableClient:
 		return c.GetTransport()
+	case *http.Client: // a program's own
+		if t, ok := c.Transport.(*http.Transport); ok {
+			return t.Clone()
+		}
 	}
 	return nil
 }

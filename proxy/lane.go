@@ -25,12 +25,14 @@ type lane struct {
 
 	mu      sync.Mutex
 	busy    map[*laneConn]bool
-	closing int    // connections of an old agent's that are not over yet
-	freed   func() // told when a connection has ended
+	closed  bool
+	used    time.Time // when there was a connection last, if there is none
+	closing int       // connections of an old agent's that are not over yet
+	freed   func()    // told when a connection has ended
 }
 
 func newLane(conn *ssmproto.Conn, keepAlive time.Duration) (*lane, error) {
-	l := &lane{conn: conn, busy: make(map[*laneConn]bool), freed: func() {}}
+	l := &lane{conn: conn, busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
 	if conn.Multiplexed() {
 		var err error
 		l.mux, err = ssmproto.NewMux(conn, keepAlive)
@@ -62,12 +64,20 @@ func sendKeepAlive(conn *ssmproto.Conn, every time.Duration) {
 func (l *lane) load() (connections int, room, heldUp bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	heldUp = l.mux != nil && l.mux.Stalled() > heldAfter
 	now := time.Now().UnixNano()
 	for c := range l.busy {
 		since := c.writing.Load()
 		heldUp = heldUp || since > 0 && now-since > int64(heldAfter)
 	}
 	return len(l.busy), l.mux != nil || len(l.busy)+l.closing == 0, heldUp
+}
+
+// unused says whether there is no connection, and since when.
+func (l *lane) unused() (since time.Duration, yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.used), len(l.busy)+l.closing == 0
 }
 
 // reserve takes the place of a connection, which is opened by open.
@@ -90,6 +100,7 @@ func (c *laneConn) open() error {
 	if err != nil {
 		l.mu.Lock()
 		delete(l.busy, c)
+		l.used = time.Now()
 		l.mu.Unlock()
 		return err
 	}
@@ -97,8 +108,29 @@ func (c *laneConn) open() error {
 	return nil
 }
 
+// openWithin opens the connection unless ctx ends before: where nothing goes
+// out that takes long.
+func (c *laneConn) openWithin(ctx context.Context) error {
+	opened := make(chan error, 1)
+	go func() { opened <- c.open() }()
+	select {
+	case err := <-opened:
+		return err
+	case <-ctx.Done():
+		go func() {
+			if <-opened == nil {
+				c.Close()
+			}
+		}()
+		return context.Cause(ctx)
+	}
+}
+
 // close ends the session and all connections over it.
 func (l *lane) close() error {
+	l.mu.Lock()
+	l.closed = true // behind it nothing is added to wg
+	l.mu.Unlock()
 	var err error
 	if l.mux != nil {
 		err = l.mux.Close()
@@ -127,7 +159,8 @@ func (c *laneConn) Close() error {
 		}
 		l.mu.Lock()
 		delete(l.busy, c)
-		if l.mux == nil {
+		l.used = time.Now()
+		if l.mux == nil && !l.closed {
 			l.closing++
 			l.wg.Go(func() { l.disconnect() })
 		}

@@ -1,6 +1,3 @@
-// Package proxy is what a user does with ssmpipe: name a target, reach it
-// through Session Manager, and pipe a stream to it. It knows AWS's API, and
-// nothing of the command line.
 package proxy
 
 import (

@@ -43,7 +43,10 @@ func TestMain(m *testing.M) {
 	if out, err := exec.Command("go", append(args, "github.com/ssmpipe/ssmpipe")...).CombinedOutput(); err != nil {
 		log.Fatalf("go build: %v\n%s", err, out)
 	}
+	os.Setenv("SSMPIPE_CACHE", filepath.Join(dir, "cache")) // for what runs in this process
+	stopExamples := startExamples()
 	status := m.Run()
+	stopExamples()
 	os.RemoveAll(dir)
 	os.Exit(status)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,28 +28,46 @@ const (
 // errTunnelClosed says that nobody wants the tunnel any more.
 var errTunnelClosed = errors.New("the forward has ended")
 
-// tunnel leads to one destination. It keeps a number of sessions up, spreads
-// connections over them, and starts those again that end. All methods may be
-// called concurrently.
+// tunnel leads to one destination and spreads connections over its sessions.
+// It keeps a number of these up and starts those again that end, or, on demand,
+// starts them when a connection needs one and ends them when they have been
+// idle. All methods may be called concurrently.
 type tunnel struct {
 	open      func(context.Context) (*ssmproto.Conn, error) // a session
 	keepAlive time.Duration
 	log       func(msg string, args ...any)
 
+	// demand, if not 0, is over how many sessions connections are spread that are
+	// started on demand, and idle how long these stay without a connection.
+	demand int
+	idle   time.Duration
+
 	// changed, if not nil, is told when the first session is up, when the last
-	// one is gone, and when another cannot be started. It must not call the
-	// tunnel.
+	// one is gone before its time, and when another cannot be started, unless
+	// that is on demand and a dial's error. It must not call the tunnel.
 	changed func(tunnelState, error)
+
+	// vacant, if not nil, is told when a session that was started on demand is
+	// gone, or could not be started.
+	vacant func()
 
 	ctx  context.Context
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup
 
-	mu    sync.Mutex
-	lanes []*lane
-	extra int           // sessions beyond those that are kept up
-	err   error         // why no session could be started last; nil since one was
-	news  chan struct{} // closed when any of this changes
+	mu       sync.Mutex
+	lanes    []*lane
+	starting int           // sessions, beyond those that are kept up
+	added    int           // sessions, beyond those that are kept up, that are not gone yet
+	waiting  int           // dials
+	failures int           // of starting sessions on demand
+	err      error         // why no session could be started last; nil since one was
+	news     chan struct{} // closed when any of this changes
+
+	// Sessions that dials wait for are started under needed, which abandon ends
+	// when no dial waits any more.
+	needed  context.Context
+	abandon context.CancelFunc
 }
 
 // tunnelState is what a tunnel's owner wants to know.
@@ -65,6 +84,7 @@ const (
 func (t *tunnel) run(ctx context.Context, n int) {
 	t.ctx, t.stop = context.WithCancelCause(ctx)
 	t.news = make(chan struct{})
+	t.abandon = func() {}
 	for range min(n, maxSessions) {
 		t.wg.Go(t.keep)
 	}
@@ -72,7 +92,9 @@ func (t *tunnel) run(ctx context.Context, n int) {
 
 // close ends all sessions, and returns when they are gone.
 func (t *tunnel) close() {
-	t.stop(errTunnelClosed)
+	t.mu.Lock()
+	t.stop(errTunnelClosed) // behind it no session is added
+	t.mu.Unlock()
 	t.wg.Wait()
 }
 
@@ -97,7 +119,7 @@ func (t *tunnel) keep() {
 // once starts a session and stays with it to its end. It says whether it could
 // be started.
 func (t *tunnel) once() bool {
-	l, err := t.start()
+	l, err := t.start(t.ctx)
 	if err != nil {
 		if t.ctx.Err() == nil {
 			t.update(func() { t.err = err })
@@ -128,8 +150,8 @@ func (t *tunnel) once() bool {
 	return true
 }
 
-func (t *tunnel) start() (*lane, error) {
-	conn, err := t.open(t.ctx)
+func (t *tunnel) start(ctx context.Context) (*lane, error) {
+	conn, err := t.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +166,17 @@ func (t *tunnel) start() (*lane, error) {
 
 // forget takes l off the list, and says whether none is left.
 func (t *tunnel) forget(l *lane) (last bool) {
-	t.update(func() {
-		for i := range t.lanes {
-			if t.lanes[i] == l {
-				t.lanes = append(t.lanes[:i], t.lanes[i+1:]...)
-				last = len(t.lanes) == 0
-				return
-			}
-		}
-	})
+	t.update(func() { last = t.remove(l) && len(t.lanes) == 0 })
 	return last
+}
+
+// remove takes l off the list if it is there. t.mu is held.
+func (t *tunnel) remove(l *lane) bool {
+	i := slices.Index(t.lanes, l)
+	if i >= 0 {
+		t.lanes = slices.Delete(t.lanes, i, i+1)
+	}
+	return i >= 0
 }
 
 func (t *tunnel) tell(s tunnelState, err error) {
@@ -187,13 +210,6 @@ func (t *tunnel) ready(ctx context.Context) error {
 	}
 }
 
-// up says whether there is a session.
-func (t *tunnel) up() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.lanes) > 0
-}
-
 func (t *tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 	select {
 	case <-news:
@@ -207,24 +223,35 @@ func (t *tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 
 // dial opens a connection on the session that has the fewest, or, while a
 // program that does not read holds it up, on another. It waits for a session
-// until ctx ends.
+// until ctx ends, or until one that is started on demand cannot be.
 func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
+	t.mu.Lock()
+	t.waiting++
+	failures := t.failures
+	t.mu.Unlock()
+	defer t.arrived()
 	for {
 		t.mu.Lock()
 		l, heldUp := t.pick()
+		failed := t.failures > failures && t.starting == 0 // at what this dial has waited for
 		var c *laneConn
-		if l == nil || heldUp {
-			t.addExtra()
-		} else {
+		switch {
+		case l != nil && !heldUp:
 			c = l.reserve()
+			t.spread(c)
+		case !failed:
+			t.addNeeded()
 		}
 		lastErr, news := t.err, t.news
 		t.mu.Unlock()
-		if c != nil {
-			if err := c.open(); err == nil {
+		switch {
+		case c != nil:
+			if c.openWithin(ctx) == nil {
 				return c, nil
 			}
 			// The session has just ended: look again when that is known.
+		case failed:
+			return nil, lastErr
 		}
 		recheck, stop := context.WithTimeout(ctx, heldAfter)
 		err := t.wait(recheck, news)
@@ -235,6 +262,15 @@ func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
 			}
 			return nil, err
 		}
+	}
+}
+
+// arrived says that a dial no longer waits.
+func (t *tunnel) arrived() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting--; t.waiting == 0 {
+		t.abandon()
 	}
 }
 
@@ -250,59 +286,4 @@ func (t *tunnel) pick() (best *lane, heldUp bool) {
 		}
 	}
 	return best, heldUp
-}
-
-// addExtra starts a session for as long as it is needed: until it has had no
-// connection for a while. t.mu is held.
-func (t *tunnel) addExtra() {
-	if len(t.lanes) == 0 || t.extra > 0 || len(t.lanes) >= maxSessions {
-		return // one is coming
-	}
-	if t.lanes[0].mux == nil {
-		return // with an old agent connections wait in line
-	}
-	t.extra++
-	t.log("a program does not read; starting another session")
-	t.wg.Go(func() {
-		l, err := t.start()
-		t.update(func() {
-			t.extra--
-			if err == nil {
-				t.lanes = append(t.lanes, l)
-			}
-		})
-		if err != nil {
-			t.log("another session could not be started", "err", err)
-			return
-		}
-		t.whileUsed(l)
-		t.forget(l)
-		l.close()
-	})
-}
-
-// extraIdle is how long a session that was added stays without a connection.
-const extraIdle = 30 * time.Second
-
-// whileUsed waits until l has ended or has had nothing to do for a while.
-func (t *tunnel) whileUsed(l *lane) {
-	idle := time.NewTimer(extraIdle)
-	defer idle.Stop()
-	for {
-		t.mu.Lock()
-		news := t.news
-		t.mu.Unlock()
-		if n, _, _ := l.load(); n > 0 {
-			idle.Reset(extraIdle)
-		}
-		select {
-		case <-news:
-		case <-idle.C:
-			return
-		case <-l.conn.Done():
-			return
-		case <-t.ctx.Done():
-			return
-		}
-	}
 }

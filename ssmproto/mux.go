@@ -82,6 +82,7 @@ type Mux struct {
 	session *smux.Session
 	refused atomic.Int64 // refusals that no connection has claimed
 	closed  atomic.Bool
+	took    atomic.Int64 // when smux last took something in, ns; 0: it is waiting for more
 }
 
 // NewMux makes a Mux of c, which must be Multiplexed, and owns it from then on.
@@ -102,7 +103,7 @@ func NewMux(c *Conn, keepAlive time.Duration) (*Mux, error) {
 	c.refused = func() { m.refused.Add(1) }
 	c.mu.Unlock()
 	var err error
-	m.session, err = smux.Client(muxConn{c}, cfg)
+	m.session, err = smux.Client(muxConn{c, m}, cfg)
 	return m, err
 }
 
@@ -118,6 +119,16 @@ func (m *Mux) Open() (net.Conn, error) {
 
 // Len returns how many connections are open.
 func (m *Mux) Len() int { return m.session.NumStreams() }
+
+// Stalled returns for how long nothing has been taken in because programs do
+// not read what has come for their connections: past 64 MiB all stand still.
+func (m *Mux) Stalled() time.Duration {
+	took := m.took.Load()
+	if took == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, took))
+}
 
 // Close closes all connections and the Conn.
 func (m *Mux) Close() error {
@@ -142,10 +153,15 @@ func (m *Mux) cause(err error) error {
 
 // muxConn is a Conn as smux sees it. smux hands the error of its Read to every
 // connection, where io.EOF would say that the far side has ended that one.
-type muxConn struct{ *Conn }
+type muxConn struct {
+	*Conn
+	mux *Mux
+}
 
 func (c muxConn) Read(p []byte) (int, error) {
+	c.mux.took.Store(0)
 	n, err := c.Conn.Read(p)
+	c.mux.took.Store(time.Now().UnixNano())
 	if err == io.EOF {
 		err = ErrSessionEnded
 	}

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// demandRig is a service and tunnels to it whose sessions soon are idle.
+type demandRig struct {
+	*ssmtest.Server
+	demandTunnels[string] // by port
+	failed                atomic.Pointer[error]
+}
+
+func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
+	r := &demandRig{Server: ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: agent}})}
+	t.Cleanup(r.Server.Close)
+	const node = "i-0123456789abcdef0"
+	r.AddNode(ssmtest.Node{ID: node, Dial: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go io.Copy(far, far)
+		return near, nil
+	}})
+	ctx, stop := context.WithCancel(context.Background())
+	r.run(ctx, func(port string) *tunnel {
+		return &tunnel{
+			open: func(ctx context.Context) (*ssmproto.Conn, error) {
+				if err := r.failed.Load(); err != nil {
+					return nil, *err
+				}
+				return ssmproto.Dial(ctx, r.NewForwardClient(node, "", port), nil)
+			},
+			log:    func(string, ...any) {},
+			demand: 1,
+			idle:   idle,
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		r.close()
+		if n := r.ActiveSessions(); n > 0 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+	return r
+}
+
+func (r *demandRig) known() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all)
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s after 20 s", what)
+		}
+	}
+}
+
+// TestDemandIdle: a session stays while there is a connection, and for a while
+// after; then nothing is left of it.
+func TestDemandIdle(t *testing.T) {
+	t.Parallel()
+	for _, agent := range []string{"3.3.0.0", "3.0.100.0"} {
+		r := newDemandRig(t, 50*time.Millisecond, agent)
+		for range 3 {
+			c, err := r.dial(t.Context(), "7")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Longer than a session stays that has none.
+			for range 4 {
+				time.Sleep(50 * time.Millisecond)
+				io.WriteString(c, "x")
+				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+					t.Fatalf("agent %s: %v", agent, err)
+				}
+			}
+			c.Close()
+			eventually(t, "end of the session", func() bool { return r.ActiveSessions() == 0 && r.known() == 0 })
+		}
+		// More than three if one was idle before the dial had it.
+		if n := r.Calls("StartSession"); n < 3 {
+			t.Errorf("agent %s: %d sessions", agent, n)
+		}
+	}
+}
+
+// TestDemandShared: who comes back in time has the same session.
+func TestDemandShared(t *testing.T) {
+	t.Parallel()
+	r := newDemandRig(t, time.Minute, "3.3.0.0")
+	for range 5 {
+		c, err := r.dial(t.Context(), "7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	if n := r.Calls("StartSession"); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestDemandFails: the failure is the dial's, all that wait for the same have
+// it, and nothing is left that tries again.
+func TestDemandFails(t *testing.T) {
+	t.Parallel()
+	r := newDemandRig(t, time.Minute, "3.3.0.0")
+	wanted := errors.New("it is not there")
+	r.failed.Store(&wanted)
+	errs := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := r.dial(t.Context(), "7")
+			errs <- err
+		}()
+	}
+	for range 20 {
+		if err := <-errs; !errors.Is(err, wanted) {
+			t.Error(err)
+		}
+	}
+	eventually(t, "end of the tunnel", func() bool { return r.known() == 0 })
+	r.failed.Store(nil)
+	c, err := r.dial(t.Context(), "7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
