@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, sshconfig.ErrOption):
+	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, proxy.ErrCommand), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
 	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed), errors.Is(err, proxy.ErrTold):
@@ -111,7 +111,7 @@ func newApp() *cli.App {
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "ssmpipe", c.App.Version) }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
-	commands := []*cli.Command{proxyCommand(), forwardCommand(), lsCommand(), sessionsCommand(),
+	commands := []*cli.Command{proxyCommand(), forwardCommand(), shellCommand(), execCommand(), lsCommand(), sessionsCommand(),
 		doctorCommand(), sshConfigCommand(), completionCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
@@ -247,7 +247,11 @@ func accountOptions(c *cli.Context, verbose int) (proxy.Options, error) {
 		Progress:       progress(),
 		Log:            logger(verbose),
 	}
-	for _, arg := range c.Args().Slice() {
+	args := c.Args().Slice()
+	if c.Command.Name == "exec" && len(args) > 0 {
+		args = args[:1] // what follows is the command's
+	}
+	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
 			return o, usage("options go first: %q", arg)
 		}
@@ -419,6 +423,153 @@ func forwardCommand() *cli.Command {
 			return proxy.Forward(c.Context, f)
 		},
 	}
+}
+
+// documentFlags are those of a session of any document, on a terminal.
+func documentFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "parameters", Usage: "`NAME=VALUE` of the document (may be repeated), or all as JSON"},
+		&cli.StringFlag{Name: "escape-char", Aliases: []string{"e"}, Value: "~", Usage: "`CHAR` that begins an escape at the start of a line (~), or none"},
+	}
+}
+
+// parameters reads a document's, which are lists each.
+func parameters(c *cli.Context) (map[string][]string, error) {
+	var all map[string][]string
+	add := func(name string, values ...string) {
+		if all == nil {
+			all = make(map[string][]string)
+		}
+		all[name] = append(all[name], values...)
+	}
+	for _, text := range c.StringSlice("parameters") {
+		if !strings.HasPrefix(text, "{") {
+			name, value, ok := strings.Cut(text, "=")
+			if !ok || name == "" {
+				return nil, usage("--parameters is NAME=VALUE or JSON, not %q", text)
+			}
+			add(name, value)
+			continue
+		}
+		var object map[string]any
+		if err := json.Unmarshal([]byte(text), &object); err != nil {
+			return nil, usage("--parameters: %v", err)
+		}
+		for name, value := range object {
+			list, ok := value.([]any)
+			if !ok {
+				list = []any{value}
+			}
+			for _, v := range list {
+				text, ok := v.(string)
+				if !ok {
+					return nil, usage("--parameters: the value of %s is not a string or a list of strings", name)
+				}
+				add(name, text)
+			}
+		}
+	}
+	return all, nil
+}
+
+// terminalOf is this process's terminal.
+func terminalOf(c *cli.Context) (proxy.Terminal, error) {
+	escape, err := proxy.ParseEscape(c.String("escape-char"))
+	if err != nil {
+		return proxy.Terminal{}, usage("--escape-char: %v", err)
+	}
+	return proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Escape: escape}, nil
+}
+
+func shellCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "shell",
+		Usage: "open a shell on a machine, or in a container, without ssh",
+		Flags: append(documentFlags(), sessionFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			s := proxy.ShellOptions{Options: o}
+			if s.Parameters, err = parameters(c); err != nil {
+				return err
+			}
+			if s.Terminal, err = terminalOf(c); err != nil {
+				return err
+			}
+			switch {
+			case c.NArg() == 0:
+				return usage("shell needs a TARGET")
+			case c.NArg() > 1:
+				return usage("shell takes one TARGET, not %q; exec runs a command", c.Args().Slice())
+			}
+			return proxy.Shell(c.Context, s)
+		},
+	}
+}
+
+func execCommand() *cli.Command {
+	var verbose int
+	return &cli.Command{
+		Name:  "exec",
+		Usage: "run a command on a machine, or in a container, without ssh",
+		Flags: append(append([]cli.Flag{&cli.BoolFlag{Name: "t", Usage: "run it on a terminal"}},
+			documentFlags()...), sessionFlags(&verbose)...),
+		Action: func(c *cli.Context) error {
+			interrupted := make(chan os.Signal, 1)
+			signal.Notify(interrupted, os.Interrupt)
+			defer signal.Stop(interrupted)
+			o, err := sessionOptions(c, verbose)
+			if err != nil {
+				return err
+			}
+			e := proxy.ExecOptions{Options: o, TTY: c.Bool("t")}
+			if e.Parameters, err = parameters(c); err != nil {
+				return err
+			}
+			if e.Terminal, err = terminalOf(c); err != nil {
+				return err
+			}
+			if c.NArg() == 0 {
+				return usage("exec needs a TARGET and a COMMAND")
+			}
+			switch e.Command = c.Args().Tail(); {
+			case len(e.Command) > 0 && e.Command[0] == "--":
+				e.Command = e.Command[1:]
+			case len(e.Command) > 0 && strings.HasPrefix(e.Command[0], "-"):
+				return usage("options go first, or -- before the command: %q", e.Command[0])
+			}
+			if len(e.Command) == 0 {
+				return usage("exec needs a COMMAND")
+			}
+			status, err := proxy.Exec(c.Context, e)
+			select {
+			case <-interrupted:
+				return dieInterrupted()
+			default:
+			}
+			if err == nil && status != 0 {
+				err = cli.Exit("", status)
+			}
+			return err
+		},
+	}
+}
+
+// statusInterrupted is what shells make of a program that an interrupt has ended.
+const statusInterrupted = 130
+
+// dieInterrupted ends this process by the interrupt that has ended the command,
+// as it would have if nothing had had to be put in order before. So a shell ends
+// its loop, too.
+func dieInterrupted() error {
+	signal.Reset(os.Interrupt)
+	if p, err := os.FindProcess(os.Getpid()); err == nil && p.Signal(os.Interrupt) == nil {
+		time.Sleep(time.Second) // it takes a moment
+	}
+	return cli.Exit("", statusInterrupted)
 }
 
 // sayReady tells people of a forward.

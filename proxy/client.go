@@ -41,8 +41,9 @@ type client struct {
 	account string
 	warm    *warm // the caller's to drop, also after an error
 
-	mu sync.Mutex
-	m  machine // what the target leads to
+	mu    sync.Mutex
+	m     machine    // what the target leads to
+	found *foundTask // what was asked of it, if it is a container; nil: nothing
 }
 
 // connectLimit bounds what connecting may take.
@@ -109,12 +110,19 @@ func (c *client) machine() machine {
 }
 
 // open starts a session to d. The document is the one that the user has named,
-// or else document, or else the one that d needs. A machine that does not
-// answer is looked up again: its name may lead elsewhere by now, and if not
-// there is more to say of it than that.
+// or else document, or else the one that d needs.
 func (c *client) open(ctx context.Context, document string, d destination) (*ssmproto.Conn, error) {
+	return c.openSession(ctx, func(id string) (*ssmproto.Conn, error) {
+		return c.o.dialSession(ctx, c.portSession(id, document, d))
+	})
+}
+
+// openSession opens a session by dial, which gets the machine's id. A machine
+// that does not answer is looked up again: its name may lead elsewhere by now,
+// and if not there is more to say of it than that.
+func (c *client) openSession(ctx context.Context, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
 	m := c.machine()
-	conn, err := c.session(ctx, m.id, document, d)
+	conn, err := dial(m.id)
 	away := isCode(err, "TargetNotConnected")
 	if !away && !(m.cached && isCode(err, "AccessDeniedException")) {
 		return conn, c.named(err)
@@ -133,7 +141,7 @@ func (c *client) open(ctx context.Context, document string, d destination) (*ssm
 	c.mu.Unlock()
 	if again.id != m.id {
 		c.o.Log.Info("the name leads to another machine now", "id", again.id, "before", m.id)
-		conn, err = c.session(ctx, again.id, document, d)
+		conn, err = dial(again.id)
 		away = isCode(err, "TargetNotConnected")
 	}
 	if away {
@@ -145,30 +153,39 @@ func (c *client) open(ctx context.Context, document string, d destination) (*ssm
 	return conn, c.named(err)
 }
 
-// session starts a session to d on the machine of that id.
-func (c *client) session(ctx context.Context, id, document string, d destination) (*ssmproto.Conn, error) {
-	o := c.o
-	start := ssm.StartSessionInput{
-		Target:     &id,
-		Parameters: map[string][]string{"portNumber": {d.port}},
-	}
+// portSession is a session to d on the machine of that id.
+func (c *client) portSession(id, document string, d destination) *session {
+	parameters := map[string][]string{"portNumber": {d.port}}
 	if d.host != "" {
-		start.Parameters["host"] = []string{d.host}
+		parameters["host"] = []string{d.host}
 	}
 	switch {
-	case o.Document != "":
-		document = o.Document
+	case c.o.Document != "":
+		document = c.o.Document
 	case document != "":
 	case d.host != "":
 		document = remoteDocument
 	default:
 		document = portDocument
 	}
-	start.DocumentName = &document
-	if o.Reason != "" {
-		start.Reason = &o.Reason
+	return c.newSession(id, document, parameters)
+}
+
+// newSession is a session of a document on the machine of that id. "" is the
+// account's own, of a shell.
+func (c *client) newSession(id, document string, parameters map[string][]string) *session {
+	start := ssm.StartSessionInput{Target: &id, Parameters: parameters}
+	if document != "" {
+		start.DocumentName = &document
 	}
-	s := newSession(c.cfg, start)
+	if c.o.Reason != "" {
+		start.Reason = &c.o.Reason
+	}
+	return newSession(c.cfg, start)
+}
+
+// dialSession opens s and its stream.
+func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, error) {
 	s.log = o.Log
 	s.lingers = func(err error) {
 		o.Notice(printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
@@ -178,7 +195,7 @@ func (c *client) session(ctx context.Context, id, document string, d destination
 		resumeTimeout = -1
 	}
 	return ssmproto.Dial(ctx, s, &ssmproto.Config{
-		Transport:     transport(&c.cfg),
+		Transport:     transport(&s.cfg),
 		Endpoint:      s.expectedEndpoint(),
 		ResumeTimeout: resumeTimeout,
 		DataKey:       s.dataKey,

@@ -345,13 +345,3 @@ func (l *apiLog) clockSkew() (time.Duration, bool) {
 	defer l.mu.Unlock()
 	return l.skew, l.known
 }
-
-var plainWord = regexp.MustCompile(`^[0-9A-Za-z_@%+=:,./-]+$`)
-
-// shellWord quotes what is to be pasted into a shell, if it must be.
-func shellWord(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}

@@ -124,8 +124,14 @@ func (o *Options) next(err error) string {
 		away    *awayError
 		none    *noMachineError
 		several *severalError
+		shell   *shellEndedError
+		execute *executeError
 	)
 	switch {
+	case errors.As(err, &execute):
+		return execute.next()
+	case errors.As(err, &shell):
+		return shell.next()
 	case errors.As(err, &away):
 		return away.next(o.Target)
 	case errors.As(err, &none):
@@ -198,7 +204,7 @@ func nextForCode(code string) string {
 	case "InvalidDocument":
 		return "check --document and the region"
 	case "InvalidParameters":
-		return "check host and port: AWS's document takes hosts of three characters and more"
+		return "check host and port (AWS's document takes hosts of three characters and more), or --parameters"
 	case "ThrottlingException", "Throttling", "TooManyRequestsException":
 		return "too many calls in this account; try again in a while"
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":

@@ -46,6 +46,8 @@ type Options struct {
 	Progress func(string)
 
 	Log *slog.Logger // nil: nothing
+
+	resumed func() // told when a session goes on after an outage; nil: nobody
 }
 
 // noticeAfter is how long an outage lasts before the user is told: the
@@ -159,6 +161,9 @@ func (c *onlyConn) Close() error {
 func (o *Options) tellOutage() func(ssmproto.Outage) {
 	told := false
 	return func(out ssmproto.Outage) {
+		if out.Over && o.resumed != nil {
+			o.resumed()
+		}
 		switch {
 		case out.Over && told:
 			o.Notice(fmt.Sprintf("%s: connected again after %v", o.Target, out.Lasted.Round(time.Second)))

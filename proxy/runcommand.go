@@ -68,9 +68,6 @@ func commandScript(user, key string, life time.Duration) string {
 	return b.String() + pushScript
 }
 
-// shellQuote is s as one word of any shell that is like sh.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
 // awaitCommand waits for a command's end on a node.
 func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {

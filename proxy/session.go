@@ -24,9 +24,10 @@ import (
 
 // session is an ssmproto.Session by way of the SDK.
 type session struct {
-	cfg   aws.Config
-	start ssm.StartSessionInput
-	log   *slog.Logger
+	cfg    aws.Config
+	begin  func(context.Context) (begun, error)
+	target string // as the service calls it
+	log    *slog.Logger
 	// lingers is told why the session could not be terminated.
 	lingers func(error)
 
@@ -35,8 +36,30 @@ type session struct {
 	skew time.Duration // how far the service's clock is ahead of ours
 }
 
+// begun is a session that has been started, and its first connection.
+type begun struct {
+	id, url, token string
+	skew           time.Duration // how far the service's clock is ahead of ours
+}
+
+// newSession returns a session that StartSession starts.
 func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
-	return &session{cfg: cfg, start: start,
+	s := newSessionOf(cfg, aws.ToString(start.Target), nil)
+	s.begin = func(ctx context.Context) (begun, error) {
+		s.log.Debug("StartSession sent", "target", s.target, "document", aws.ToString(start.DocumentName), "region", cfg.Region)
+		out, err := s.api().StartSession(ctx, &start)
+		if err != nil {
+			return begun{}, err
+		}
+		return begun{aws.ToString(out.SessionId), aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)}, nil
+	}
+	return s
+}
+
+// newSessionOf returns a session that begin starts, or has from somebody who
+// has started it.
+func newSessionOf(cfg aws.Config, target string, begin func(context.Context) (begun, error)) *session {
+	return &session{cfg: cfg, begin: begin, target: target,
 		log: slog.New(slog.DiscardHandler), lingers: func(error) {}}
 }
 
@@ -44,7 +67,7 @@ func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
 // by an interface: the linker would then keep all that Systems Manager can do.
 func (s *session) api() *ssm.Client { return ssm.NewFromConfig(s.cfg) }
 
-// startGrace is for how long the answer to StartSession is waited for once
+// startGrace is for how long the answer to what starts a session is waited for once
 // nobody wants the session any more: without its id it could not be ended.
 const startGrace = 800 * time.Millisecond
 
@@ -54,17 +77,16 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })
 	defer stop()
-	s.log.Debug("StartSession sent", "target", *s.start.Target, "document", *s.start.DocumentName, "region", s.cfg.Region)
-	out, err := s.api().StartSession(call, &s.start)
+	first, err := s.begin(call)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return ssmproto.Grant{}, err
 	}
-	s.id = aws.ToString(out.SessionId)
+	s.id = first.id
 	s.log.Info("session started", "id", s.id)
-	g, err := s.grant(ctx, out.StreamUrl, out.TokenValue, out.ResultMetadata)
+	g, err := s.grant(ctx, first)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -98,7 +120,7 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 	if aws.ToString(out.TokenValue) == "" {
 		return ssmproto.Grant{}, fmt.Errorf("%w: it timed out", ssmproto.ErrSessionEnded)
 	}
-	return s.grant(ctx, out.StreamUrl, out.TokenValue, out.ResultMetadata)
+	return s.grant(ctx, begun{s.id, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)})
 }
 
 // Terminate implements ssmproto.Session.
@@ -120,7 +142,7 @@ func (s *session) Terminate(ctx context.Context) error {
 func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
 	bound := map[string]string{
 		"aws:ssm:SessionId": s.id,
-		"aws:ssm:TargetId":  aws.ToString(s.start.Target),
+		"aws:ssm:TargetId":  s.target,
 	}
 	if challenge != "" {
 		bound["aws:ssm:RandomChallenge"] = challenge
@@ -136,18 +158,22 @@ func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, 
 	return out.Plaintext, out.CiphertextBlob, nil
 }
 
-func (s *session) grant(ctx context.Context, stream, token *string, md smithymw.Metadata) (ssmproto.Grant, error) {
-	if skew, ok := middleware.GetAttemptSkew(md); ok {
-		s.skew = skew
-	}
-	if stream := aws.ToString(stream); stream != "" {
+func (s *session) grant(ctx context.Context, b begun) (ssmproto.Grant, error) {
+	s.skew = b.skew
+	if b.url != "" {
 		var err error
-		if s.url, err = s.dataChannelURL(stream); err != nil {
+		if s.url, err = s.dataChannelURL(b.url); err != nil {
 			return ssmproto.Grant{}, err
 		}
 	}
 	header, err := s.sign(ctx)
-	return ssmproto.Grant{URL: s.url, Token: aws.ToString(token), Header: header}, err
+	return ssmproto.Grant{URL: s.url, Token: b.token, Header: header}, err
+}
+
+// skewOf is how far the clock of who answered is ahead of ours.
+func skewOf(md smithymw.Metadata) time.Duration {
+	skew, _ := middleware.GetAttemptSkew(md)
+	return skew
 }
 
 // emptyHash is the SHA-256 of no payload.

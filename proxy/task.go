@@ -14,39 +14,67 @@ import (
 // findTask asks ECS for a container's runtime id, which the service's form of
 // a target ends in.
 func (c *client) findTask(ctx context.Context) (id string, err error) {
-	t := c.t.task
-	out, err := ecs.NewFromConfig(c.cfg).DescribeTasks(ctx, &ecs.DescribeTasksInput{
-		Cluster: &t.cluster,
-		Tasks:   []string{t.id},
-	})
+	f, err := c.describeTask(ctx, c.t.task.cluster, c.t.task.id)
 	if err != nil {
 		return "", err
 	}
-	if len(out.Tasks) == 0 {
-		return "", fmt.Errorf("%w in %s: the cluster %s has no task %s", ErrNoMachine, c.cfg.Region, t.cluster, t.id)
+	name := c.t.task.container
+	if err := f.choose(func(container *types.Container) bool { return name == "" || name == aws.ToString(container.Name) }); err != nil {
+		return "", err
 	}
-	task := &out.Tasks[0]
+	c.mu.Lock()
+	c.found = f
+	c.mu.Unlock()
+	return f.target()
+}
+
+// foundTask is what ECS says of a task, and which of its containers is meant.
+type foundTask struct {
+	task      types.Task
+	container *types.Container // nil until it has been chosen
+}
+
+// describeTask asks ECS for a task.
+func (c *client) describeTask(ctx context.Context, cluster, id string) (*foundTask, error) {
+	out, err := ecs.NewFromConfig(c.cfg).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: []string{id}})
+	if err != nil {
+		return nil, err
+	}
+	if len(out.Tasks) == 0 {
+		return nil, fmt.Errorf("%w in %s: the cluster %s has no task %s", ErrNoMachine, c.cfg.Region, cluster, id)
+	}
+	return &foundTask{task: out.Tasks[0]}, nil
+}
+
+// choose chooses the one container that is meant.
+func (f *foundTask) choose(meant func(*types.Container) bool) error {
 	var names []string
-	var matching []types.Container
-	for _, container := range task.Containers {
-		name := aws.ToString(container.Name)
-		names = append(names, name)
-		if t.container == "" || t.container == name {
+	var matching []*types.Container
+	for i := range f.task.Containers {
+		container := &f.task.Containers[i]
+		names = append(names, aws.ToString(container.Name))
+		if meant(container) {
 			matching = append(matching, container)
 		}
 	}
 	switch {
 	case len(matching) == 0:
-		return "", fmt.Errorf("%w: the task's containers are %s", ErrNoMachine, strings.Join(names, ", "))
+		return fmt.Errorf("%w: the task's containers are %s", ErrNoMachine, strings.Join(names, ", "))
 	case len(matching) > 1:
-		return "", fmt.Errorf("%w: add one of the task's containers: /%s", ErrSeveral, strings.Join(names, ", /"))
+		return fmt.Errorf("%w: add one of the task's containers: /%s", ErrSeveral, strings.Join(names, ", /"))
 	}
-	runtime := aws.ToString(matching[0].RuntimeId)
+	f.container = matching[0]
+	return nil
+}
+
+// target is how the service calls the container.
+func (f *foundTask) target() (string, error) {
+	runtime := aws.ToString(f.container.RuntimeId)
 	if runtime == "" {
-		return "", fmt.Errorf("the container is %s", firstOf(strings.ToLower(aws.ToString(matching[0].LastStatus)), "not running"))
+		return "", fmt.Errorf("the container is %s", firstOf(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
 	}
 	// The cluster's and the task's own names: what was given may be an ARN.
-	id = fmt.Sprintf("ecs:%s_%s_%s", last(aws.ToString(task.ClusterArn)), last(aws.ToString(task.TaskArn)), runtime)
+	id := fmt.Sprintf("ecs:%s_%s_%s", last(aws.ToString(f.task.ClusterArn)), last(aws.ToString(f.task.TaskArn)), runtime)
 	if !serviceID.MatchString(id) {
 		return "", errors.New("ECS answers with ids of no known form")
 	}

@@ -145,6 +145,8 @@ Or make a terminal part of the demo, and leave out the -F:
 
   %[4]s
   ssh web-1
+  ssmpipe shell web-1
+  ssmpipe exec web-1 uname -a
   ssmpipe proxy i-0demo 22
 
 Commands run as you; each instance's home is a temporary directory.

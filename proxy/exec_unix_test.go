@@ -1,0 +1,252 @@
+//go:build unix
+
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// exec prepares ssmpipe exec of a command on the first node.
+func (r *shellRig) exec(args ...string) *exec.Cmd {
+	return r.command(append([]string{"exec", node1}, args...)...)
+}
+
+// printArgs is a command that prints its arguments, each with a NUL behind it.
+var printArgs = []string{"sh", "-c", `for a; do printf '%s\0' "$a"; done`, "sh"}
+
+func TestExecArguments(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, fast)
+	args := []string{"", " ", "a b", `"`, `'`, `\`, `\\'"`, "$HOME", "$(id)", "`id`", "#", "#a", "a#b", "\n", "a\nb\n", "\t", "*", "?[a-z]", "~", "-n", "--",
+		"é€𝄞", "\u200b\u00a0", "a=b", "!", "!!", "{a,b}", "{{ command }}", "{{{{", "|", ">x", "&", ";", "a;b", "(", "%s%d", "\x01\x7f\x1b[A", "\r", "if", strings.Repeat("x'y ", 4_000), strings.Repeat("x", 50_000)}
+	want := strings.Join(args, "\x00") + "\x00"
+	got := run(t, r.exec(append(append([]string{"--"}, printArgs...), args...)...), nil)
+	if string(got.stdout) != want || got.status != 0 || got.stderr != "" {
+		t.Errorf("got %.300q, want %.300q; status %d, stderr %.300q", got.stdout, want, got.status, got.stderr)
+	}
+	for _, arg := range args {
+		got := run(t, r.exec(append(printArgs, arg)...), nil)
+		if string(got.stdout) != arg+"\x00" || got.status != 0 || got.stderr != "" {
+			t.Errorf("%.100q became %.100q; status %d, stderr %.100q", arg, got.stdout, got.status, got.stderr)
+		}
+	}
+	// With -t a shell is in between, and the terminal begins lines anew.
+	got = run(t, r.command(append(append([]string{"exec", "-t", node1}, printArgs...), args...)...), nil)
+	if string(got.stdout) != strings.ReplaceAll(want, "\n", "\r\n") || got.status != 0 || got.stderr != "" {
+		t.Errorf("with -t: got %.300q; status %d, stderr %.300q", got.stdout, got.status, got.stderr)
+	}
+	for _, word := range []string{"a=b", "if", "no such command", "#x", "~/x", "*"} {
+		got := run(t, r.command("exec", "-t", node1, "--", word, "x"), nil)
+		if !strings.Contains(string(got.stdout), "not found") {
+			t.Errorf("%q as a command: %+v", word, got)
+		}
+	}
+	refused := run(t, r.exec("echo", "\xff"), nil)
+	if refused.status != 2 || !strings.Contains(refused.stderr, `"\xff" is not UTF-8`) {
+		t.Errorf("%+v", refused)
+	}
+}
+
+func TestExecStatus(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	for script, want := range map[string]int{"exit 0": 0, "exit 1": 1, "exit 42": 42, "exit 255": 255, "kill -9 $$": 255} {
+		got := run(t, r.exec("sh", "-c", "echo out; echo err >&2; "+script), nil)
+		if got.status != want || string(got.stdout) != "out\n" || got.stderr != "err\n" {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+	s := r.Sessions()[0]
+	if s.Document() != "AWS-StartNonInteractiveCommand" || len(s.Parameters()) != 2 || s.Parameters()["separateOutputStream"][0] != "true" {
+		t.Errorf("started %s with %v", s.Document(), s.Parameters())
+	}
+	got := run(t, r.exec("/no/such/program"), nil)
+	if got.status != 1 || len(got.stdout) > 0 || !strings.Contains(got.stderr, "/no/such/program") || strings.Contains(got.stderr, "ssmpipe") {
+		t.Errorf("a command that is not there: %+v", got)
+	}
+}
+
+// TestExecStdin: the command has none, and ours is left to others.
+func TestExecStdin(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	shell := exec.Command("sh", "-c", `"$0" exec "$1" cat; read line; echo "left: $line"`, ssmpipe, node1)
+	shell.Env = r.env
+	if got := succeed(t, shell, strings.NewReader("a line\n")); string(got) != "left: a line\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestExecOutput: much of it, apart, in its order.
+func TestExecOutput(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, fast)
+	writeFile(t, r.path("out"), strings.Repeat("what goes to stdout, with an é\n", 170_000))
+	writeFile(t, r.path("err"), strings.Repeat("what goes to stderr\n", 50_000))
+	got := run(t, r.exec("sh", "-c", "cat out & cat err >&2; wait; exit 7"), nil)
+	equal(t, "stdout", got.stdout, readFile(t, r.path("out")))
+	equal(t, "stderr", []byte(got.stderr), readFile(t, r.path("err")))
+	if got.status != 7 {
+		t.Errorf("status %d", got.status)
+	}
+
+	// What comes at its own pace comes in its order.
+	cmd := r.exec("sh", "-c", "for i in 1 2 3 4 5; do echo o$i; sleep .1; echo e$i >&2; sleep .1; done")
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	if err := cmd.Run(); err != nil || both.String() != "o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\n" {
+		t.Errorf("%q, %v", &both, err)
+	}
+}
+
+// TestExecCut: the command goes on, and what agents may make of a cut is told,
+// once.
+func TestExecCut(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	cmd := r.exec("sh", "-c", `echo one; until [ -e go ]; do sleep .05; done; echo two; exit 3`)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start(t, cmd)
+	if _, err := io.ReadFull(out, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		r.Cut(ssmtest.Cut(i))
+		waitFor(t, "another connection", func() bool { return r.Sessions()[0].Links() == i+2 })
+	}
+	writeFile(t, r.path("go"), "")
+	rest, _ := io.ReadAll(out)
+	cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 3 || string(rest) != "two\n" || r.ActiveSessions() != 0 {
+		t.Errorf("status %d, %q", got, rest)
+	}
+	if strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), node1+": the connection was lost for a moment") {
+		t.Errorf("stderr %q", &stderr)
+	}
+}
+
+// TestExecReaderGone: who reads the output ends the command by going.
+func TestExecReaderGone(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	for _, script := range []string{"while :; do echo y; done", "echo y; sleep 1000"} {
+		cmd := r.exec("sh", "-c", script)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		start(t, cmd)
+		if _, err := io.ReadFull(out, make([]byte, 2)); err != nil {
+			t.Fatal(err)
+		}
+		out.Close()
+		cmd.Wait()
+		if cmd.ProcessState.ExitCode() != 1 || stderr.Len() > 0 || r.ActiveSessions() != 0 {
+			t.Errorf("%s: %v, %q, %d sessions", script, cmd.ProcessState, &stderr, r.ActiveSessions())
+		}
+	}
+}
+
+// TestExecInterrupted: an interrupt ends the command, and ssmpipe as it ends
+// other programs.
+func TestExecInterrupted(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	for sig, want := range map[syscall.Signal]string{unix.SIGINT: "signal: interrupt", unix.SIGTERM: "exit status 1"} {
+		cmd := r.exec("sh", "-c", "echo $$; exec sleep 1000")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		start(t, cmd)
+		var far int
+		if _, err := fmt.Fscan(out, &far); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		if got := cmd.ProcessState.String(); got != want || stderr.Len() > 0 || r.ActiveSessions() != 0 {
+			t.Errorf("%v: %s, %q, %d sessions", sig, got, &stderr, r.ActiveSessions())
+		}
+		waitFor(t, "end of the command", func() bool { return unix.Kill(far, 0) != nil })
+	}
+}
+
+// TestExecTerminal: -t is a terminal there, and ours for as long.
+func TestExecTerminal(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	s := onScreen(t, r.command("exec", "-t", node1, "sh", "-c", `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo sized; read x; echo "got $x"; exit 3`))
+	s.sees(t, 0, "sized")
+	s.types(t, "héllo\r")
+	s.sees(t, 0, "got héllo")
+	s.wantEnd(t, r.Server, 0)
+	if d := r.Sessions()[0].Document(); d != "AWS-StartInteractiveCommand" {
+		t.Errorf("started %s", d)
+	}
+}
+
+// TestExecDocument: another document gets the command, and what is said.
+func TestExecDocument(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	got := run(t, r.command("exec", "--document", "AWS-StartNonInteractiveCommand", node1, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
+	if got.status != 1 || string(got.stdout) != "out\nerr\n" || strings.Count(got.stderr, "\n") != 1 ||
+		!strings.Contains(got.stderr, node1+": the agent did not tell the command's exit status") {
+		t.Errorf("%+v", got)
+	}
+	got = run(t, r.command("exec", "--document", "AWS-StartNonInteractiveCommand", "--parameters", "separateOutputStream=true",
+		"--parameters", "stdoutSeparatorPrefix=o:", node1, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
+	if got.status != 3 || string(got.stdout) != "o:out\n" || got.stderr != "err\n" {
+		t.Errorf("%+v", got)
+	}
+	p := r.Sessions()
+	if n := len(p[0].Parameters()); n != 1 || len(p[1].Parameters()) != 3 {
+		t.Errorf("%v, %v", p[0].Parameters(), p[1].Parameters())
+	}
+}
+
+func TestExecRefused(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{})
+	r.Deny("AWS-StartNonInteractiveCommand")
+	got := run(t, r.exec("true"), nil)
+	if got.status != 1 || len(got.stdout) > 0 || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "AccessDeniedException") {
+		t.Errorf("%+v", got)
+	}
+	if got := run(t, r.command("exec", "-t", node1, "true"), nil); got.status != 0 {
+		t.Errorf("-t: %+v", got)
+	}
+}
+
+// TestExecEnds: what ends a session is told.
+func TestExecEnds(t *testing.T) {
+	t.Parallel()
+	r := newShellRig(t, ssmtest.Config{IdleTimeout: 2e9})
+	got := run(t, r.exec("sleep", "1000"), nil)
+	if got.status != 1 || !strings.Contains(got.stderr, "timed out due to inactivity; --keepalive 5m keeps") {
+		t.Errorf("%+v", got)
+	}
+	if got := run(t, r.command("exec", "--keepalive", "1s", node1, "sh", "-c", "sleep 4; echo awake"), nil); string(got.stdout) != "awake\n" || got.status != 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
+)
+
+// errNoDocument says that a session to a container is none of Systems Manager's
+// documents.
+var errNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
+
+// isContainer says whether a machine's id is that of an ECS container.
+func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
+
+// containerSession is a session in which command runs in a container, on a
+// terminal: ECS has no other.
+func (c *client) containerSession(id, command string) *session {
+	s := newSessionOf(c.cfg, id, nil)
+	s.begin = func(ctx context.Context) (begun, error) {
+		f, err := c.container(ctx, id)
+		if err != nil {
+			return begun{}, err
+		}
+		input := ecs.ExecuteCommandInput{Command: &command, Interactive: true}
+		if f.container == nil { // we may not ask; the service knows if there is but one
+			cluster, task, _ := splitContainer(id)
+			input.Cluster, input.Task = &cluster, &task
+		} else {
+			input.Cluster, input.Task, input.Container = f.task.ClusterArn, f.task.TaskArn, f.container.Name
+			if s.target, err = f.target(); err != nil {
+				return begun{}, err
+			}
+		}
+		s.log.Debug("ExecuteCommand sent", "target", s.target, "region", c.cfg.Region)
+		out, err := ecs.NewFromConfig(c.cfg).ExecuteCommand(ctx, &input)
+		if err == nil && out.Session == nil {
+			err = errors.New("ECS answers without a session")
+		}
+		if err != nil {
+			return begun{}, &executeError{f, err}
+		}
+		return begun{aws.ToString(out.Session.SessionId), aws.ToString(out.Session.StreamUrl),
+			aws.ToString(out.Session.TokenValue), skewOf(out.ResultMetadata)}, nil
+	}
+	return s
+}
+
+// container asks ECS for the container of that id, unless that has just been
+// done. It is asked each time, since a container that was started again has
+// another id, by which its data keys are bound. Where nobody may ask, what is
+// returned is empty.
+func (c *client) container(ctx context.Context, id string) (*foundTask, error) {
+	c.mu.Lock()
+	f := c.found
+	c.found = nil
+	c.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	var name string
+	cluster, task, runtime := splitContainer(id)
+	if t := c.t.task; t != nil {
+		cluster, task, name = t.cluster, t.id, t.container
+	}
+	f, err := c.describeTask(ctx, cluster, task)
+	if denied(err) {
+		return &foundTask{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, f.choose(func(container *types.Container) bool {
+		if c.t.task == nil {
+			return aws.ToString(container.RuntimeId) == runtime
+		}
+		return name == "" || aws.ToString(container.Name) == name
+	})
+}
+
+// splitContainer takes apart ecs:CLUSTER_TASK_RUNTIME. A cluster's name may have
+// a _, the others do not.
+func splitContainer(id string) (cluster, task, runtime string) {
+	rest := strings.TrimPrefix(id, "ecs:")
+	if i := strings.LastIndexByte(rest, '_'); i >= 0 {
+		rest, runtime = rest[:i], rest[i+1:]
+	}
+	if i := strings.LastIndexByte(rest, '_'); i >= 0 {
+		rest, task = rest[:i], rest[i+1:]
+	}
+	return rest, task, runtime
+}
+
+// executeError is a command that ECS does not run, and what is known of the
+// container.
+type executeError struct {
+	found *foundTask
+	error
+}
+
+func (e *executeError) Unwrap() error { return e.error }
+
+// What ECS Exec needs.
+const (
+	enableExecute = "enable ECS Exec (aws ecs update-service --enable-execute-command --force-new-deployment, or run-task --enable-execute-command)"
+	executeRole   = "give the task a task role that allows ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel, and a way to the ssmmessages endpoint"
+)
+
+// next says what the container lacks.
+func (e *executeError) next() string {
+	var api smithy.APIError
+	if !errors.As(e.error, &api) {
+		return ""
+	}
+	switch code := api.ErrorCode(); code {
+	case "InvalidParameterException", "TargetNotConnectedException":
+	case "ClusterNotFoundException":
+		return "check the cluster's name, and that region and account are right"
+	default:
+		return nextForCode(code)
+	}
+	if e.found.container == nil {
+		return "name the container where a task has several, " + enableExecute + ", and " + executeRole
+	}
+	if !e.found.task.EnableExecuteCommand {
+		return "the task was started without it: " + enableExecute + ", and start it anew"
+	}
+	for _, agent := range e.found.container.ManagedAgents {
+		if agent.Name != types.ManagedAgentNameExecuteCommandAgent || aws.ToString(agent.LastStatus) == "RUNNING" {
+			continue
+		}
+		return fmt.Sprintf("its agent is %s: %s", strings.ToLower(firstOf(aws.ToString(agent.LastStatus), "missing")), executeRole)
+	}
+	return executeRole
+}

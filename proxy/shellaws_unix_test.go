@@ -1,0 +1,125 @@
+//go:build unix
+
+package proxy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+const dataKeyID = "arn:aws:kms:us-east-1:123456789012:key/00000000-1111-2222-3333-444444444444"
+
+// TestShellEncrypted: where the account asks for it, with the random challenge
+// of today's agents and without.
+func TestShellEncrypted(t *testing.T) {
+	t.Parallel()
+	for _, old := range []bool{false, true} {
+		r := newShellRig(t, ssmtest.Config{
+			Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID),
+			Agent:       ssmtest.Agent{NoChallenge: old},
+		})
+		s := r.shell(t)
+		s.does(t, "stty size; echo $((6*7))-é", "42-é")
+		r.Cut(ssmtest.CutReset)
+		s.does(t, "echo $((7*7))", "49")
+		s.types(t, "exit\r")
+		s.wantEnd(t, r.Server, 0)
+		if n := r.Calls("GenerateDataKey"); n != 1 {
+			t.Errorf("%d data keys", n)
+		}
+		got := run(t, r.exec("sh", "-c", "echo out; echo err >&2; exit 42"), nil)
+		if got.status != 42 || string(got.stdout) != "out\n" || got.stderr != "err\n" {
+			t.Errorf("%+v", got)
+		}
+		r.DenyActions("kms:GenerateDataKey")
+		got = run(t, r.exec("true"), nil)
+		if got.status != 1 || !strings.Contains(got.stderr, "kms:GenerateDataKey") || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%+v", got)
+		}
+		if n := r.ActiveSessions(); n != 0 {
+			t.Errorf("%d sessions linger in the account", n)
+		}
+	}
+}
+
+// newContainers adds tasks to r: one with one container, one with two, and some
+// that lack something.
+func newContainers(t *testing.T, cfg ssmtest.Config) (r *shellRig, first ssmtest.Task) {
+	r = newShellRig(t, cfg)
+	node := ssmtest.Node{Command: r.far}
+	one := []ssmtest.Container{{Name: "app", Node: node}}
+	first = r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "aa11", Containers: one})
+	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "bb22", Containers: []ssmtest.Container{{Name: "proxy", Node: node}, {Name: "app", Node: node}}})
+	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "cc33", Containers: one, NoExecuteCommand: true})
+	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "dd44", Containers: []ssmtest.Container{{Name: "app", Node: ssmtest.Node{NotConnected: true}}}})
+	return r, first
+}
+
+func TestContainer(t *testing.T) {
+	t.Parallel()
+	r, _ := newContainers(t, ssmtest.Config{Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID)})
+	s := onScreen(t, r.command("shell", "ecs:web_x/aa11"))
+	s.sees(t, 0, "$ ")
+	s.does(t, `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo si"ze"d`, "sized")
+	r.Cut(ssmtest.CutBye)
+	s.does(t, "echo $((6*7))", "42")
+	s.types(t, "exit\r")
+	s.wantEnd(t, r.Server, 0)
+	if p := r.Sessions()[0].Parameters()["command"]; len(p) != 1 || p[0] != "/bin/sh" {
+		t.Errorf("it runs %q", p)
+	}
+	if n := r.Calls("StartSession"); n != 0 {
+		t.Errorf("StartSession was called %d times", n)
+	}
+
+	// By the name of one of two containers, and by what the service calls it.
+	runtime := r.Sessions()[0].Target()
+	for _, target := range []string{"ecs:web_x/bb22/app", runtime} {
+		got := run(t, r.command("exec", target, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
+		if got.status != 0 || string(got.stdout) != "out\r\nerr\r\n" || got.stderr != "" {
+			t.Errorf("%s: %+v", target, got)
+		}
+	}
+	if n := r.ActiveSessions(); n != 0 {
+		t.Errorf("%d sessions linger in the account", n)
+	}
+}
+
+// TestContainerRefused: what ECS Exec lacks is told, with what to do.
+func TestContainerRefused(t *testing.T) {
+	t.Parallel()
+	r, task := newContainers(t, ssmtest.Config{})
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"shell", "ecs:web_x/cc33"}, "the task was started without it: enable ECS Exec"},
+		{[]string{"exec", "ecs:web_x/cc33", "ls"}, "the task was started without it: enable ECS Exec"},
+		{[]string{"shell", "ecs:web_x/dd44"}, "its agent is stopped: give the task a task role"},
+		{[]string{"shell", "ecs:web_x/bb22"}, "add one of the task's containers: /proxy, /app"},
+		{[]string{"shell", "ecs:web_x/bb22/db"}, "the task's containers are proxy, app"},
+		{[]string{"shell", "ecs:web_x/ee55"}, "the cluster web_x has no task ee55"},
+		{[]string{"shell", "ecs:none/aa11"}, "ClusterNotFoundException"},
+		{[]string{"shell", "--document", "X", "ecs:web_x/aa11"}, "ECS runs a command without a document"},
+		{[]string{"exec", "--reason", "X", "ecs:web_x/aa11", "ls"}, "ECS runs a command without a document"},
+	} {
+		got := run(t, r.command(tt.args...), nil)
+		if got.status != 1 || !strings.Contains(got.stderr, tt.want) || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%q: status %d, %s", tt.args, got.status, got.stderr)
+		}
+	}
+	r.DenyActions("ecs:ExecuteCommand")
+	got := run(t, r.command("exec", "ecs:web_x/aa11", "ls"), nil)
+	if got.status != 1 || !strings.Contains(got.stderr, "ecs:ExecuteCommand") || !strings.Contains(got.stderr, "ask for the IAM permission") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+	// Who may not ask what the task is may run a command all the same.
+	r.DenyActions("ecs:DescribeTasks")
+	got = run(t, r.command("exec", task.Target(&task.Containers[0]), "echo", "hello"), nil)
+	if got.status != 0 || string(got.stdout) != "hello\r\n" {
+		t.Errorf("%+v", got)
+	}
+}
