@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -40,9 +41,12 @@ func main() {
 	// session to end, not a reason to die at once. To ignore the signal would
 	// do as well here, but commands that we start would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	plugin, args := asPlugin(os.Args)
 	var fatal []os.Signal
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // as nohup has it
+		// What is ignored, as nohup has it, stays so; but the AWS CLI ignores
+		// Ctrl-C itself so that its plugin can take it.
+		if !signal.Ignored(s) || plugin && s == os.Interrupt {
 			fatal = append(fatal, s)
 		}
 	}
@@ -51,11 +55,18 @@ func main() {
 		ctx, stop = signal.NotifyContext(ctx, fatal...)
 	}
 	defer stop()
+	if plugin {
+		os.Exit(runPlugin(ctx, args))
+	}
 	os.Exit(run(ctx, os.Args))
 }
 
 func run(ctx context.Context, args []string) int {
-	err := newApp().RunContext(ctx, args)
+	return exitStatus(ctx, newApp().RunContext(ctx, args))
+}
+
+// exitStatus says what err leaves to say.
+func exitStatus(ctx context.Context, err error) int {
 	var status cli.ExitCoder
 	switch {
 	case err == nil:
@@ -63,7 +74,8 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, proxy.ErrCommand), errors.Is(err, sshconfig.ErrOption):
+	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, proxy.ErrCommand),
+		errors.Is(err, proxy.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
 	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed), errors.Is(err, proxy.ErrTold):
@@ -112,7 +124,7 @@ func newApp() *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this page", DisableDefaultText: true}
 	commands := []*cli.Command{proxyCommand(), forwardCommand(), shellCommand(), execCommand(), lsCommand(), sessionsCommand(),
-		doctorCommand(), sshConfigCommand(), completionCommand(), demoCommand()}
+		doctorCommand(), sshConfigCommand(), pluginCommand(), completionCommand(), demoCommand()}
 	var index []manual.Item
 	for _, c := range commands {
 		index = append(index, manual.Item{Name: c.Name, Use: c.Usage})
@@ -765,6 +777,74 @@ func demoCommand() *cli.Command {
 				return cli.Exit("", status) // the command has said what it had to
 			}
 			return cli.Exit(err, status)
+		},
+	}
+}
+
+// asPlugin says whether a command line is one for the AWS CLI's plugin, and
+// returns the plugin's own arguments: we are called by its name, or by ours
+// with "plugin" and what is no option of that command.
+func asPlugin(args []string) (plugin bool, rest []string) {
+	name := strings.ToLower(filepath.Base(args[0]))
+	if strings.TrimSuffix(name, ".exe") == "session-manager-plugin" {
+		return true, args[1:]
+	}
+	if len(args) < 2 || args[1] != "plugin" {
+		return false, nil
+	}
+	if len(args) > 2 {
+		switch args[2] {
+		case "--install", "--uninstall", "--force", "--help", "-h":
+			return false, nil
+		}
+	}
+	return true, args[2:]
+}
+
+// runPlugin is AWS's session-manager-plugin.
+func runPlugin(ctx context.Context, args []string) int {
+	o := proxy.Options{
+		ConnectTimeout: 30 * time.Second,
+		ResumeTimeout:  ssmproto.DefaultResumeTimeout,
+		Alone:          true,
+		Notice:         say,
+		Progress:       progress(),
+	}
+	// There is no escape in the terminal: AWS's has none, and the one of an ssh
+	// inside the shell is to get there.
+	return exitStatus(ctx, proxy.Plugin(ctx, o, args, proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+func pluginCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plugin",
+		Usage: "be the session-manager-plugin of the AWS CLI",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "install", Usage: "let the AWS CLI find ssmpipe as its plugin, by a link in DIR"},
+			&cli.BoolFlag{Name: "uninstall", Usage: "take that link away"},
+			&cli.BoolFlag{Name: "force", Usage: "with --install: replace another plugin that is in DIR"},
+		},
+		Action: func(c *cli.Context) error {
+			// DIR may stand before --force.
+			args, force := c.Args().Slice(), c.Bool("force")
+			if len(args) == 2 && args[1] == "--force" {
+				args, force = args[:1], true
+			}
+			o := proxy.Options{Notice: say}
+			install, uninstall := c.Bool("install"), c.Bool("uninstall")
+			switch {
+			case len(args) > 1 || len(args) == 1 && strings.HasPrefix(args[0], "-"):
+				return usage("plugin takes one DIR, not %q", args)
+			case len(args) == 1 && args[0] == "":
+				return usage("DIR is empty")
+			case install == uninstall:
+				return usage("plugin needs one of --install and --uninstall")
+			case force && uninstall:
+				return usage("--force goes with --install")
+			case install:
+				return proxy.InstallPlugin(o, c.Args().First(), force)
+			}
+			return proxy.UninstallPlugin(o, c.Args().First())
 		},
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ssmpipe": main})
+	testscript.Main(m, map[string]func(){"ssmpipe": main, "session-manager-plugin": main})
 }
 
 // TestScripts runs the command line as users do; see testdata/script.

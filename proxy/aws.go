@@ -26,7 +26,27 @@ var ErrNoRegion = errors.New("no region")
 // hold. account tells accounts apart. The connection to the API that has been
 // opened meanwhile is the caller's to drop.
 func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, account string, w *warm, err error) {
-	var asking sync.Mutex // held while a person is asked
+	w = &warm{}
+	cfg, asking, err := readConfig(life, ctx, o, limit)
+	if err != nil {
+		return cfg, "", w, err
+	}
+	w = warmUp(ctx, cfg)
+	creds, err := retrieve(ctx, cfg, asking)
+	if err != nil {
+		return cfg, "", w, err
+	}
+	o.Log.Debug("credentials ready", "source", creds.Source)
+	w.use(&cfg)
+	sendWhole(&cfg)
+	// The key stands for an account that the source of credentials does not name.
+	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
+}
+
+// readConfig is loadConfig without what goes over a network. asking is held
+// while a person is asked.
+func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, asking *sync.Mutex, err error) {
+	asking = &sync.Mutex{}
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
 		config.WithHTTPClient(awshttp.NewBuildableClient()), // else each client of the API has its own, with its own connections
@@ -52,30 +72,26 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}
-	w = &warm{}
 	cfg, err = config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return cfg, "", w, err
+	if err == nil && cfg.Region == "" {
+		err = ErrNoRegion
 	}
-	if cfg.Region == "" {
-		return cfg, "", w, ErrNoRegion
-	}
-	w = warmUp(ctx, cfg)
+	return cfg, asking, err
+}
+
+// retrieve fetches the credentials.
+func retrieve(ctx context.Context, cfg aws.Config, asking *sync.Mutex) (aws.Credentials, error) {
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if ctx.Err() != nil {
 		// The SDK does not wait for who asks; the terminal must be put right.
 		asking.Lock()
 		defer asking.Unlock()
-		return cfg, "", w, &credentialsError{context.Cause(ctx)}
+		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return cfg, "", w, &credentialsError{err}
+		return creds, &credentialsError{err}
 	}
-	o.Log.Debug("credentials ready", "source", creds.Source)
-	w.use(&cfg)
-	sendWhole(&cfg)
-	// The key stands for an account that the source of credentials does not name.
-	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
+	return creds, nil
 }
 
 // givenConfig prepares a program's own configuration, with o's region if that

@@ -130,6 +130,8 @@ func (o *Options) next(err error) string {
 	switch {
 	case errors.As(err, &execute):
 		return execute.next()
+	case errors.As(err, &shell) && o.noFlags:
+		return "start it again"
 	case errors.As(err, &shell):
 		return shell.next()
 	case errors.As(err, &away):
@@ -180,6 +182,8 @@ func (o *Options) next(err error) string {
 		return "connect again; an idle ssh is kept alive by ServerAliveInterval"
 	case errors.Is(err, ssmproto.ErrGap):
 		return "connect again"
+	case errors.As(err, &resume) && o.noFlags:
+		return "check the network and connect again"
 	case errors.As(err, &resume):
 		return "check the network and connect again; --resume-timeout sets how long is tried"
 	case errors.As(err, &dns):
@@ -188,6 +192,8 @@ func (o *Options) next(err error) string {
 		return "check the network and HTTPS_PROXY"
 	case errors.As(err, &handshak):
 		return "update the SSM agent on the target if it is old, and try again"
+	case o.noFlags && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errConnectTimeout)):
+		return "check the network and HTTPS_PROXY"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errConnectTimeout):
 		return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -47,6 +46,8 @@ type Options struct {
 
 	Log *slog.Logger // nil: nothing
 
+	noFlags bool // to speak of: nobody has typed our command line
+
 	resumed func() // told when a session goes on after an outage; nil: nobody
 }
 
@@ -63,25 +64,11 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	o.fill()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var in io.Reader = stdin
-	var out io.Writer = stdout
-	pipes := openStdio(stdin, stdout)
-	if pipes != nil {
-		defer pipes.Close()
-		in, out = pipes, pipes
-	}
+	ends := takeStdio(stdin, stdout, cancel)
+	defer ends.close()
 	if o.Alone {
 		tuneMemory()
 	}
-	gone, stop := watchGone(stdout)
-	defer stop()
-	go func() {
-		select {
-		case <-gone:
-			cancel(ErrStdoutClosed)
-		case <-ctx.Done():
-		}
-	}()
 	key, err := o.newPushing()
 	if err != nil {
 		return o.explain(err)
@@ -94,10 +81,10 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if o.Alone {
 		releaseStart()
 	}
-	if o.Alone && pipes != nil {
+	if o.Alone && ends.pipes != nil {
 		tuneScheduler()
 	}
-	err = serve(ctx, conn, in, key.hold(out), o.Log)
+	err = serve(ctx, conn, ends.in, key.hold(ends.out), o.Log)
 	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }

@@ -28,6 +28,11 @@ type session struct {
 	begin  func(context.Context) (begun, error)
 	target string // as the service calls it
 	log    *slog.Logger
+
+	endpoint string // of the API; "" is what cfg says
+	unsigned bool   // the upgrade request
+	noAPI    error  // why the API is of no use; nil: it is
+
 	// lingers is told why the session could not be terminated.
 	lingers func(error)
 
@@ -65,7 +70,13 @@ func newSessionOf(cfg aws.Config, target string, begin func(context.Context) (be
 
 // api is the SDK's client. It is not kept in the session, which ssmproto holds
 // by an interface: the linker would then keep all that Systems Manager can do.
-func (s *session) api() *ssm.Client { return ssm.NewFromConfig(s.cfg) }
+func (s *session) api() *ssm.Client {
+	return ssm.NewFromConfig(s.cfg, func(o *ssm.Options) {
+		if s.endpoint != "" {
+			o.BaseEndpoint = &s.endpoint
+		}
+	})
+}
 
 // startGrace is for how long the answer to what starts a session is waited for once
 // nobody wants the session any more: without its id it could not be ended.
@@ -104,6 +115,9 @@ func once(o *ssm.Options) { o.RetryMaxAttempts = 1 }
 
 // Resume implements ssmproto.Session.
 func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
+	if s.noAPI != nil {
+		return ssmproto.Grant{}, ssmproto.Permanent(s.noAPI)
+	}
 	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, once)
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -125,6 +139,9 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 
 // Terminate implements ssmproto.Session.
 func (s *session) Terminate(ctx context.Context) error {
+	if s.noAPI != nil {
+		return nil // the agent has been told, if that could be
+	}
 	s.log.Info("terminating the session")
 	_, err := s.api().TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.id})
 	var api smithy.APIError
@@ -140,6 +157,9 @@ func (s *session) Terminate(ctx context.Context) error {
 // dataKey gets the key of an encrypted session, bound to it by the context
 // that the agent decrypts it with.
 func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
+	if s.target == "" {
+		return nil, nil, errors.New("the target is not known: the AWS CLI is too old to tell it")
+	}
 	bound := map[string]string{
 		"aws:ssm:SessionId": s.id,
 		"aws:ssm:TargetId":  s.target,
@@ -182,16 +202,14 @@ const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 // sign signs the upgrade request (protocol: SigV4 over GET, service
 // ssmmessages), with credentials that are fresh each time.
 func (s *session) sign(ctx context.Context) (http.Header, error) {
+	if s.unsigned || presigned(s.url) {
+		return nil, nil
+	}
 	// For the signature the scheme does not matter, but the signer leaves out
 	// default ports only of the schemes it knows.
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(s.url, "ws"), nil)
 	if err != nil {
 		return nil, err
-	}
-	for parameter := range req.URL.Query() {
-		if strings.HasPrefix(strings.ToLower(parameter), "x-amz-") {
-			return nil, nil // presigned
-		}
 	}
 	creds, err := s.cfg.Credentials.Retrieve(ctx)
 	if err != nil {
@@ -199,6 +217,20 @@ func (s *session) sign(ctx context.Context) (http.Header, error) {
 	}
 	err = v4.NewSigner().SignHTTP(ctx, creds, req, emptyHash, "ssmmessages", s.cfg.Region, time.Now().Add(s.skew))
 	return req.Header, err
+}
+
+// presigned says whether the signature of a data channel's URL is in it.
+func presigned(channel string) bool {
+	u, err := url.Parse(channel)
+	if err != nil {
+		return false
+	}
+	for parameter := range u.Query() {
+		if strings.HasPrefix(strings.ToLower(parameter), "x-amz-") {
+			return true
+		}
+	}
+	return false
 }
 
 // dataChannelURL applies the endpoint settings that the service does not know
@@ -228,6 +260,9 @@ func (s *session) dataChannelURL(given string) (string, error) {
 
 // expectedEndpoint returns where the data channel will probably be.
 func (s *session) expectedEndpoint() string {
+	if s.url != "" {
+		return s.url // somebody has started it
+	}
 	if override, err := dataChannelOverride(); err == nil && override != nil {
 		return override.String()
 	}

@@ -7,10 +7,58 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 )
 
 // ErrStdoutClosed says that whoever read our output has gone.
 var ErrStdoutClosed = errors.New("the reader of stdout has gone")
+
+// stdio is stdin and stdout as they are best read and written for a stream.
+type stdio struct {
+	in    io.Reader
+	out   io.Writer
+	pipes io.Closer // of our own for both; nil: they are what they are
+	stop  func()
+}
+
+// takeStdio returns them, and calls gone with ErrStdoutClosed when nobody reads
+// stdout any more. close must be called.
+func takeStdio(stdin, stdout *os.File, gone func(error)) *stdio {
+	s := &stdio{in: stdin, out: stdout}
+	if pipes := openStdio(stdin, stdout); pipes != nil {
+		s.in, s.out, s.pipes = pipes, pipes, pipes
+	}
+	left, stop := watchGone(stdout)
+	ended := make(chan struct{})
+	s.stop = func() { close(ended); stop() }
+	go func() {
+		select {
+		case <-left:
+			gone(ErrStdoutClosed)
+		case <-ended:
+		}
+	}()
+	return s
+}
+
+func (s *stdio) close() {
+	s.stop()
+	if s.pipes != nil {
+		s.pipes.Close()
+	}
+}
+
+// pipe pipes stdin and stdout over conn as serve does.
+func (o *Options) pipe(ctx context.Context, conn net.Conn, stdin, stdout *os.File) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ends := takeStdio(stdin, stdout, cancel)
+	defer ends.close()
+	if o.Alone && ends.pipes != nil {
+		tuneScheduler()
+	}
+	return serve(ctx, conn, ends.in, ends.out, o.Log)
+}
 
 // serve pipes stdin into conn and conn into stdout until the far side ends
 // (nil, once everything has been written), stdout cannot be written to, or ctx

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/creack/pty"
 )
 
 // interactive measures what a person sees: the echo of a typed key beside an
@@ -65,10 +60,10 @@ type echoCase struct {
 func (b *bench) echoRows(env []string, config string, c echoCase) error {
 	progress("interactive: %s", c.label)
 	socket := filepath.Join(b.dir, fmt.Sprintf("m%t%s", c.headless, c.host))
-	ssh := func(args ...string) []string { return append([]string{"-F", config, "-S", socket}, args...) }
+	ssh := func(args ...string) []string { return append([]string{"ssh", "-F", config, "-S", socket}, args...) }
 	onTTY := ssh("-M", "-tt", c.host, "echo ready; cat")
 	if c.headless {
-		master, err := b.spawn(env, "ssh", ssh("-MN", c.host)...)
+		master, err := b.spawn(env, "ssh", ssh("-MN", c.host)[1:]...)
 		if err != nil {
 			return err
 		}
@@ -78,7 +73,7 @@ func (b *bench) echoRows(env []string, config string, c echoCase) error {
 		}
 		onTTY = ssh("-tt", c.host, "echo ready; cat")
 	}
-	tty, err := b.openTTY(env, onTTY)
+	tty, err := b.openTTY(env, "", onTTY...)
 	if err != nil {
 		return err
 	}
@@ -89,7 +84,7 @@ func (b *bench) echoRows(env []string, config string, c echoCase) error {
 	}
 	tableRow(c.label+", alone", len(alone), quantile(alone, 0.5), quantile(alone, 0.95), quantile(alone, 1), "–", "–")
 
-	upload, err := b.spawn(env, "ssh", ssh(c.host, "cat > /dev/null")...)
+	upload, err := b.spawn(env, "ssh", ssh(c.host, "cat > /dev/null")[1:]...)
 	if err != nil {
 		return err
 	}
@@ -131,58 +126,4 @@ func (b *bench) waitForMaster(master *process, socket string) error {
 			return errors.New("ssh -MN: no socket")
 		}
 	}
-}
-
-// tty is a session on a terminal.
-type tty struct {
-	*os.File
-	cmd *exec.Cmd
-}
-
-// openTTY starts ssh and waits for its session, which says "ready". Before
-// that the local terminal would echo what is typed.
-func (b *bench) openTTY(env, args []string) (*tty, error) {
-	cmd := exec.CommandContext(b.ctx, "ssh", args...)
-	cmd.Env = env
-	f, err := pty.Start(cmd)
-	if err != nil {
-		return nil, err
-	}
-	t := &tty{f, cmd}
-	f.SetReadDeadline(time.Now().Add(30 * time.Second))
-	if line, err := firstLine(f); err != nil || !strings.HasSuffix(line, "ready") {
-		t.close()
-		return nil, fmt.Errorf("ssh -tt: %q %w", line, err)
-	}
-	return t, nil
-}
-
-func (t *tty) close() {
-	t.cmd.Process.Kill()
-	t.File.Close()
-	t.cmd.Wait()
-}
-
-// typeKeys types a key every 200 ms, or later if the echo of the one before is,
-// for a time, and returns how long each echo took.
-func (b *bench) typeKeys(t *tty, long time.Duration) (took []time.Duration, err error) {
-	buf := make([]byte, 256)
-	for end := time.Now().Add(long); b.ctx.Err() == nil && time.Now().Before(end); {
-		key := byte('a' + len(took)%26)
-		begun := time.Now()
-		if _, err := t.Write([]byte{key}); err != nil {
-			return nil, err
-		}
-		t.SetReadDeadline(begun.Add(30 * time.Second))
-		for seen := false; !seen; {
-			k, err := t.Read(buf)
-			if err != nil {
-				return nil, fmt.Errorf("no echo after %v: %w", time.Since(begun), err)
-			}
-			seen = bytes.IndexByte(buf[:k], key) >= 0
-		}
-		took = append(took, time.Since(begun))
-		b.pause(200*time.Millisecond - time.Since(begun))
-	}
-	return took, nil
 }

@@ -54,6 +54,7 @@ var sections = []struct {
 	{"resume", (*bench).resume, false},
 	{"interactive", (*bench).interactive, false},
 	{"forward", (*bench).forward, false},
+	{"shell", (*bench).shell, false},
 	{"others", (*bench).others, true}, // fetches and runs programs of other people
 }
 

@@ -48,6 +48,7 @@ func netcatRole(args []string) error {
 // serviceConfig is what a service in a process of its own is told.
 type serviceConfig struct {
 	Sleep    bool   // the agent's 1 ms
+	KMS      bool   // sessions with a shell are encrypted
 	Unsigned bool   // lets in clients that do not sign the WebSocket's upgrade
 	Target   string // what the agent dials, whatever the port
 	Up, Down ssmtest.Path
@@ -55,9 +56,14 @@ type serviceConfig struct {
 
 // newService starts a service over TLS with one node.
 func newService(cfg serviceConfig) *ssmtest.Server {
+	preferences := ""
+	if cfg.KMS {
+		preferences = `{"inputs":{"kmsKeyId":"alias/bench"}}`
+	}
 	srv := ssmtest.NewServer(ssmtest.Config{
 		TLS:              true,
 		NoSignatureCheck: cfg.Unsigned,
+		Preferences:      preferences,
 		Agent:            ssmtest.Agent{NoSleep: !cfg.Sleep},
 	})
 	srv.AddNode(ssmtest.Node{ID: node, Dial: dialAlways(cfg.Target)})

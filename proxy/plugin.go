@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// PluginVersion is the version of AWS's session-manager-plugin that Plugin
+// stands for. The AWS CLI decides by it how it passes the session on.
+const PluginVersion = ssmproto.DefaultClientVersion
+
+// ErrPlugin says that the AWS CLI, or who calls Plugin in its place, has passed
+// something else than it does.
+var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
+
+// Plugin does what AWS's session-manager-plugin does with args, those behind the
+// program's name: it goes on with a session that the AWS CLI has begun. Of o,
+// Target, Profile and Region come from args.
+//
+// On stdout are the lines that scripts wait for there, word by word as the
+// original's. Of an SSH-type session there is nothing but the stream, and why
+// something did not work is told on stderr alone: until the agent has answered
+// nobody knows of which type the session is. Unlike the original's, the exit
+// status says so too.
+func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
+	o.fill()
+	switch {
+	case len(args) == 0: // as the AWS CLI asks whether there is a plugin
+		fmt.Fprint(t.Out, "\nThe Session Manager plugin was installed successfully. Use the AWS CLI to start a session.\n\n")
+		return nil
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Fprintln(t.Out, PluginVersion)
+		return nil
+	case len(args) < 3:
+		fmt.Fprintf(t.Out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", printable(args[0]))
+		return fmt.Errorf("%w: there are at least a response, a region and an operation", ErrPlugin)
+	}
+	call, err := parsePluginCall(args)
+	if err != nil {
+		return err
+	}
+	o.Target = firstOf(call.request.Target, call.session.SessionID)
+	o.Document = call.request.DocumentName
+	o.Profile, o.Region = call.profile, call.region
+	o.noFlags = true
+	if o.Alone {
+		tuneMemory()
+	}
+	conn, err := o.dialGiven(ctx, call)
+	if err != nil {
+		return o.explain(err)
+	}
+	if o.Alone {
+		releaseStart()
+	}
+	o.Host, o.Port = conn.Property("host"), conn.Property("portNumber")
+	p := &pluginSession{o: &o, conn: conn, id: call.session.SessionID, t: t}
+	err = p.run(ctx)
+	conn.Close() // what goes wrong with that, session tells
+	if (ctx.Err() != nil || errors.Is(err, ErrStdoutClosed)) && conn.SessionType() != ssmproto.NonInteractiveSession {
+		// That is how ssh, and people, end what has no end of its own. After any
+		// other status the AWS CLI shows our whole command line.
+		return nil
+	}
+	return o.explain(err)
+}
+
+// pluginCall is what the AWS CLI passes.
+type pluginCall struct {
+	session struct{ SessionID, StreamURL, TokenValue string } // ssm and ecs differ in upper and lower case
+	request struct{ Target, DocumentName string }
+
+	region, profile string
+	endpoint        string // of Systems Manager; "" is the region's
+}
+
+// responseVariable begins the name of the variable that the AWS CLI puts the
+// service's response into, where it passes that name and not the response:
+// everybody can read the arguments of a process, and the token is in it.
+const responseVariable = "AWS_SSM_START_SESSION_RESPONSE"
+
+// parsePluginCall reads the arguments, of which the oldest AWS CLIs pass three.
+func parsePluginCall(args []string) (*pluginCall, error) {
+	arg := func(i int) string {
+		if i < len(args) {
+			return args[i]
+		}
+		return ""
+	}
+	c := &pluginCall{region: arg(1), profile: arg(3)}
+	if arg(2) != "StartSession" {
+		return nil, fmt.Errorf("%w: the operation is StartSession, not %q", ErrPlugin, arg(2))
+	}
+	response, inVariable := arg(0), strings.HasPrefix(arg(0), responseVariable)
+	if inVariable {
+		response = os.Getenv(arg(0))
+		os.Unsetenv(arg(0)) // nothing that we start need know it
+	}
+	switch err := json.Unmarshal([]byte(response), &c.session); {
+	case inVariable && response == "":
+		return nil, fmt.Errorf("%w: %s is not set", ErrPlugin, arg(0))
+	case err != nil:
+		return nil, fmt.Errorf("%w: the response to StartSession is not JSON: %v", ErrPlugin, err)
+	case c.session.SessionID == "" || c.session.StreamURL == "" || c.session.TokenValue == "":
+		return nil, fmt.Errorf("%w: SessionId, StreamUrl or TokenValue is missing in the response to StartSession", ErrPlugin)
+	}
+	// What is only good to know need not be right: some callers pass "" here.
+	json.Unmarshal([]byte(arg(4)), &c.request)
+	if u, err := url.Parse(arg(5)); err == nil && u.Host != "" && !isECS(u.Hostname()) {
+		c.endpoint = u.String()
+	}
+	// What the environment says, it says to us as well, and there a key of its
+	// own goes before the profile's, as in the AWS CLI. One that passes the
+	// response in a variable passes only what was asked for on its command line.
+	if !inVariable && c.profile == firstOf(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")) {
+		c.profile = ""
+	}
+	return c, nil
+}
+
+// isECS says whether a host is one of ECS's, whose endpoint "aws ecs
+// execute-command" passes for want of Systems Manager's.
+func isECS(host string) bool {
+	return slices.ContainsFunc(strings.Split(host, "."), func(label string) bool { return label == "ecs" || label == "ecs-fips" })
+}
+
+// dialGiven opens the stream of a session that somebody else has started.
+func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, error) {
+	limited, limit, stop := o.connectLimit(ctx)
+	defer stop()
+	cfg, asking, err := readConfig(ctx, limited, o, limit)
+	if err != nil {
+		return nil, err
+	}
+	sendWhole(&cfg)
+	s := newSessionOf(cfg, call.request.Target, func(context.Context) (begun, error) {
+		return begun{id: call.session.SessionID, url: call.session.StreamURL, token: call.session.TokenValue}, nil
+	})
+	s.endpoint = call.endpoint
+	s.unsigned = strings.EqualFold(os.Getenv("SSM_PLUGIN_SKIP_CLIENT_CONFIGURE"), "true")
+	if _, err := retrieve(limited, cfg, asking); err != nil {
+		if !s.unsigned && !presigned(call.session.StreamURL) {
+			return nil, err
+		}
+		s.noAPI = err
+	}
+	if u, err := s.dataChannelURL(call.session.StreamURL); err == nil {
+		s.url = u // Open tells what is wrong with it, and ends the session
+	}
+	return o.dialSession(limited, s)
+}
+
+// pluginSession is a session of Plugin's.
+type pluginSession struct {
+	o    *Options
+	conn *ssmproto.Conn
+	id   string
+	t    Terminal
+}
+
+// run serves the session until it ends.
+func (p *pluginSession) run(ctx context.Context) error {
+	kind := p.conn.SessionType()
+	if kind == ssmproto.PortSession && p.conn.Property("type") != "LocalPortForwarding" {
+		return p.o.pipe(ctx, p.conn, p.t.In, p.t.Out)
+	}
+	p.say("\nStarting session with SessionId: %s\n", p.id)
+	var err error
+	switch kind {
+	case ssmproto.PortSession:
+		if text := p.conn.Message(); text != "" {
+			p.say("%s\n", printable(text))
+		}
+		err = p.forward(ctx)
+	case ssmproto.NonInteractiveSession:
+		err = p.command(ctx)
+	default:
+		err = p.o.interact(ctx, p.conn, p.t)
+	}
+	var closed *ssmproto.ClosedError
+	if errors.As(err, &closed) {
+		p.say("\n\nSessionId: %s : %s\n\n", p.id, printable(closed.Reason))
+	} else {
+		p.say("\n\nExiting session with sessionId: %s.\n\n", p.id)
+	}
+	return err
+}
+
+// say writes what AWS's plugin does. Nobody need read it: scripts close the pipe
+// when they have seen what they waited for.
+func (p *pluginSession) say(format string, args ...any) {
+	fmt.Fprintf(p.t.Out, format, args...)
+}
+
+// command shows what a command says as AWS's plugin does: all of it on stdout,
+// and its exit status, if the agent tells it, as a text there. (The document has
+// parameters with which scripts tell the outputs apart.) The status is not ours:
+// the AWS CLI would show our whole command line after any but 0.
+func (p *pluginSession) command(ctx context.Context) error {
+	var failed startFailure
+	err := p.o.collect(ctx, p.conn, p.t.Out, io.MultiWriter(&failed, p.t.Out))
+	if status, told := p.conn.ExitStatus(); told {
+		p.say("EXIT_CODE: %d", status)
+	}
+	if err == nil && failed.is() {
+		return ErrTold
+	}
+	return err
+}
