@@ -142,7 +142,7 @@ func (o *Options) collect(ctx context.Context, conn *ssmproto.Conn, out *os.File
 }
 
 // copyParts copies until the command's end.
-func copyParts(conn *ssmproto.Conn, out, errs io.Writer) error {
+func copyParts(conn *ssmproto.Conn, out, errs *checkedWriter) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, isErr, err := conn.ReadPart(buf)
@@ -151,8 +151,8 @@ func copyParts(conn *ssmproto.Conn, out, errs io.Writer) error {
 			to = errs
 		}
 		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return err
+			if to.Write(buf[:n]); to.err != nil {
+				return to.err
 			}
 		}
 		if err == io.EOF {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,6 +84,11 @@ type Mux struct {
 	refused atomic.Int64 // refusals that no connection has claimed
 	closed  atomic.Bool
 	took    atomic.Int64 // when smux last took something in, ns; 0: it is waiting for more
+
+	// opening is held, as a reader, while a connection is opened. smux tells the
+	// far side of it before it knows it itself, and drops what it does not know:
+	// what a server says first could be lost, or its end.
+	opening sync.RWMutex
 }
 
 // NewMux makes a Mux of c, which must be Multiplexed, and owns it from then on.
@@ -110,7 +116,9 @@ func NewMux(c *Conn, keepAlive time.Duration) (*Mux, error) {
 // Open opens a connection. That the agent could connect is known only when
 // something comes back: until then Read may fail with ErrNotConnected.
 func (m *Mux) Open() (net.Conn, error) {
+	m.opening.RLock()
 	s, err := m.session.OpenStream()
+	m.opening.RUnlock()
 	if err != nil {
 		return nil, m.cause(err)
 	}
@@ -161,7 +169,9 @@ type muxConn struct {
 func (c muxConn) Read(p []byte) (int, error) {
 	c.mux.took.Store(0)
 	n, err := c.Conn.Read(p)
+	c.mux.opening.Lock()
 	c.mux.took.Store(time.Now().UnixNano())
+	c.mux.opening.Unlock()
 	if err == io.EOF {
 		err = ErrSessionEnded
 	}

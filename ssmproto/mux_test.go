@@ -205,6 +205,41 @@ func TestMuxTellsTheSessionsEndFromAConnections(t *testing.T) {
 	}
 }
 
+// TestMuxServerSpeaksFirst: what the far side says as soon as it is connected to
+// is for who connects.
+func TestMuxServerSpeaksFirst(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	r.AddNode(ssmtest.Node{ID: node, Dial: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			io.WriteString(far, "hello")
+			far.Close()
+		}()
+		return near, nil
+	}})
+	m := newMux(t, r.forward(t, nil), 0)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 250 {
+				c, err := m.Open()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.SetReadDeadline(time.Now().Add(20 * time.Second))
+				got, err := io.ReadAll(c)
+				c.Close()
+				if string(got) != "hello" || err != nil {
+					t.Errorf("%q, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestMuxCloseEndsAll(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
 	r.OnAPI(func(operation string) *ssmtest.APIError {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -81,10 +80,6 @@ func (w *Watch) Stop() {
 	<-w.ended
 }
 
-// stopGrace is how long it may take until this process has been stopped by the
-// signal that it has sent to itself.
-const stopGrace = 100 * time.Millisecond
-
 // Suspend stops this process, as a shell's Ctrl-Z does, and returns when it goes
 // on. It is SIGSTOP that does that: the Go runtime does not give SIGTSTP back. One
 // that no shell has started in a group of its own is not stopped, since nobody
@@ -93,8 +88,11 @@ func (w *Watch) Suspend() {
 	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
 		return
 	}
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, unix.SIGCONT)
+	defer signal.Stop(goesOn)
 	unix.Kill(unix.Getpid(), unix.SIGSTOP)
-	time.Sleep(stopGrace)
+	<-goesOn // nothing else ends a stop, which may come a little after the call
 }
 
 // Reader reads a file until it is told to stop, even in the middle of a read

@@ -39,7 +39,7 @@ func forwardMux(t testing.TB, s *Server, host string) (*smux.Session, *Session) 
 	conn, session := forward(t, s, host)
 	cfg := smux.DefaultConfig()
 	cfg.KeepAliveDisabled = true
-	mux, err := smux.Client(conn, cfg)
+	mux, err := smux.Client(patientConn{conn}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +47,24 @@ func forwardMux(t testing.TB, s *Server, host string) (*smux.Session, *Session) 
 	return mux, session
 }
 
+// opening is held, as a reader, while a stream is opened: smux drops what comes
+// for it before OpenStream is done.
+var opening sync.RWMutex
+
+// patientConn hands nothing to smux while a stream is opened.
+type patientConn struct{ net.Conn }
+
+func (c patientConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	opening.Lock()
+	defer opening.Unlock()
+	return n, err
+}
+
 func openStream(t testing.TB, mux *smux.Session) *smux.Stream {
 	t.Helper()
+	opening.RLock()
+	defer opening.RUnlock()
 	stream, err := mux.OpenStream()
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +211,7 @@ func TestAnEndOfAConnectionIsItsWholeEnd(t *testing.T) {
 			noLeaks(t)
 			s, far := newServer(t, Config{})
 			conn, session := forward(t, s, "")
-			mux, err := smux.Client(conn, smux.DefaultConfig())
+			mux, err := smux.Client(patientConn{conn}, smux.DefaultConfig())
 			if err != nil {
 				t.Fatal(err)
 			}
