@@ -400,10 +400,15 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte("\x00\x01\x05hello\x01\x01\x02xy\x03\x05\x00"))
 	f.Add([]byte("\x02\x01\x01c\x01\x01\x01b\x00\x01\x01a"))
 	f.Add([]byte("\x00\x07\x00\x01\x01\x010"))
+	f.Add([]byte("\x01\x0b\x03err\x00\x01\x03out\x02\x0c\x0212"))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		c := newConn(nil, nil)
 		defer c.cancel()
-		want := make(map[int64][]byte) // the first to come with a number counts
+		type part struct {
+			payload []byte
+			stderr  bool
+		}
+		want := make(map[int64]part) // the first to come with a number counts
 		for len(script) >= 3 {
 			seq, typ, n := int64(int8(script[0])), PayloadType(script[1]%14), int(script[2])
 			script = script[3:]
@@ -411,24 +416,34 @@ func FuzzReceive(f *testing.F) {
 			m := Message{Type: OutputStreamData, Created: 1, Sequence: seq, PayloadType: typ, Payload: script[:n]}
 			script = script[n:]
 			if _, ok := want[seq]; !ok {
-				want[seq] = nil
-				if typ == Output {
-					want[seq] = m.Payload
+				want[seq] = part{}
+				if typ == Output || typ == StdErr {
+					want[seq] = part{m.Payload, typ == StdErr}
 				}
 			}
 			c.feed(m.Append(nil))
 		}
 		c.wg.Wait()
-		var expected []byte
+		// Each byte, and before it which of the two outputs it is of.
+		mark := func(b, payload []byte, stderr bool) []byte {
+			for _, p := range payload {
+				b = append(b, "oe"[map[bool]int{true: 1}[stderr]], p)
+			}
+			return b
+		}
+		var expected, got []byte
 		for seq := int64(0); ; seq++ {
-			payload, ok := want[seq]
+			p, ok := want[seq]
 			if !ok {
 				break
 			}
-			expected = append(expected, payload...)
+			expected = mark(expected, p.payload, p.stderr)
 		}
-		got := make([]byte, c.s.in.buf.n)
-		c.s.in.read(got)
+		for c.s.in.buf.n > 0 {
+			b := make([]byte, 7)
+			n, stderr := c.s.in.read(b)
+			got = mark(got, b[:n], stderr)
+		}
 		ended := c.failure() != nil // and what comes then is not taken in
 		if !bytes.HasPrefix(expected, got) || !ended && len(got) < len(expected) {
 			t.Errorf("got %q, want %q; ended: %v", got, expected, ended)
