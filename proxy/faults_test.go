@@ -17,8 +17,11 @@ func TestSSHSurvivesCuts(t *testing.T) {
 	t.Parallel()
 	need(t, "sshd")
 	runs := 50
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		runs = 6
+	case raceEnabled():
+		runs = 20 // each costs several times as much
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
