@@ -4,141 +4,47 @@ package proxy_test
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
-
-// pluginTerminal is a process on a terminal of its own.
-type pluginTerminal struct {
-	*exec.Cmd
-	term   *os.File
-	screen pluginOutput
-	before *unix.Termios
-	ended  chan struct{}
-}
-
-func startPluginTerminal(t testing.TB, cmd *exec.Cmd) *pluginTerminal {
-	t.Helper()
-	term, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &pluginTerminal{Cmd: cmd, term: term, ended: make(chan struct{})}
-	if err := pty.Setsize(term, &pty.Winsize{Rows: 33, Cols: 101}); err != nil {
-		t.Fatal(err)
-	}
-	p.before = p.modes(t)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		io.Copy(&p.screen, term)
-	}()
-	go func() {
-		cmd.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
-		tty.Close() // which lives until here, so that its modes can be looked at
-		term.Close()
-		<-read
-	})
-	return p
-}
-
-func (p *pluginTerminal) modes(t testing.TB) *unix.Termios {
-	t.Helper()
-	m, err := unix.IoctlGetTermios(int(p.term.Fd()), ioctlGetTermios)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func (p *pluginTerminal) types(text string) { io.WriteString(p.term, text) }
-
-// sees waits for a text on the screen. What the process wrote last may get there
-// after its end.
-func (p *pluginTerminal) sees(t testing.TB, text string) {
-	t.Helper()
-	ended := p.ended
-	for limit := time.After(time.Minute); !strings.Contains(p.screen.String(), text); {
-		select {
-		case <-ended:
-			ended, limit = nil, time.After(5*time.Second)
-		case <-time.After(10 * time.Millisecond):
-		case <-limit:
-			t.Fatalf("no %q, %v: %q", text, p.ProcessState, p.screen.String())
-		}
-	}
-}
-
-// wantEnd waits for the end with a status, the terminal as it was, and no
-// session left.
-func (p *pluginTerminal) wantEnd(t testing.TB, srv *ssmtest.Server, status int) {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(time.Minute):
-		t.Fatalf("still running: %q", p.screen.String())
-	}
-	if got := p.ProcessState.ExitCode(); got != status {
-		t.Errorf("status %d, want %d: %q", got, status, p.screen.String())
-	}
-	if after := p.modes(t); !reflect.DeepEqual(after, p.before) {
-		t.Errorf("the terminal is left as %+v, was %+v", after, p.before)
-	}
-	waitFor(t, "end of the sessions", func() bool { return srv.ActiveSessions() == 0 })
-}
 
 // TestAWSShell types into a shell that aws ssm start-session has opened, through
 // cuts.
 func TestAWSShell(t *testing.T) {
 	t.Parallel()
 	r := newPluginRig(t, service(t, fast, "")).withAWS(t)
-	p := startPluginTerminal(t, r.aws("ssm", "start-session", "--target", node1))
-	p.sees(t, "\nStarting session with SessionId: ")
+	p := onScreen(t, r.aws("ssm", "start-session", "--target", node1))
+	p.sees(t, 0, "\nStarting session with SessionId: ")
 	s := r.Sessions()[0]
-	p.types("stty size; echo $((6*7))-é\r")
-	p.sees(t, "33 101")
-	p.sees(t, "42-é")
+	p.types(t, "stty size; echo $((6*7))-é\r")
+	p.sees(t, 0, "30 100")
+	p.sees(t, 0, "42-é")
 	for i, how := range []ssmtest.Cut{ssmtest.CutBye, ssmtest.CutAbnormal, ssmtest.CutReset} {
 		r.Cut(how)
-		p.types(fmt.Sprintf("echo $((100+%d))\r", i))
-		p.sees(t, fmt.Sprintf("%d\r\n", 100+i))
+		p.types(t, fmt.Sprintf("echo $((100+%d))\r", i))
+		p.sees(t, 0, fmt.Sprintf("%d\r\n", 100+i))
 	}
-	if err := pty.Setsize(p.term, &pty.Winsize{Rows: 20, Cols: 70}); err != nil {
+	if err := pty.Setsize(p.File, &pty.Winsize{Rows: 20, Cols: 70}); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "new size", func() bool { cols, rows := s.Size(); return cols == 70 && rows == 20 })
-	p.types("sh -c 'echo sle\"\"eping; exec sleep 1000'\r")
-	p.sees(t, "sleeping")
+	p.types(t, "sh -c 'echo sle\"\"eping; exec sleep 1000'\r")
+	p.sees(t, 0, "sleeping")
 	if r.running(t) == 0 {
 		t.Error("no plugin is found while there is one")
 	}
-	p.types("\x03") // ends the sleep, not the session
-	p.types("echo $((300+33)); exit\r")
-	p.sees(t, "333")
-	p.sees(t, "Exiting session with sessionId: "+s.ID()+".")
+	p.types(t, "\x03") // ends the sleep, not the session
+	p.types(t, "echo $((300+33)); exit\r")
+	p.sees(t, 0, "333")
+	p.sees(t, 0, "Exiting session with sessionId: "+s.ID()+".")
 	p.wantEnd(t, r.Server, 0)
 	if s.Resumes() == 0 {
 		t.Error("nothing was cut")
@@ -199,22 +105,22 @@ func TestPluginShellEnds(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
 		r := newPluginRig(t, service(t, fast, ""))
-		p := startPluginTerminal(t, r.plugin(r.begin(t, shellDocument, nil)...))
-		p.types("echo $((6*7))\r")
-		p.sees(t, "42\r\n")
-		p.Process.Signal(sig)
+		p := onScreen(t, r.plugin(r.begin(t, shellDocument, nil)...))
+		p.types(t, "echo $((6*7))\r")
+		p.sees(t, 0, "42\r\n")
+		p.cmd.Process.Signal(sig)
 		p.wantEnd(t, r.Server, 0)
 	}
 	r := newPluginRig(t, service(t, fast, ""))
-	p := startPluginTerminal(t, r.plugin(r.begin(t, shellDocument, nil)...))
-	p.types("echo $((6*7))\r")
-	p.sees(t, "42\r\n")
+	p := onScreen(t, r.plugin(r.begin(t, shellDocument, nil)...))
+	p.types(t, "echo $((6*7))\r")
+	p.sees(t, 0, "42\r\n")
 	s := r.Sessions()[0]
 	s.End("Your session timed out due to inactivity.")
-	p.sees(t, "SessionId: "+s.ID()+" : Your session timed out due to inactivity.")
+	p.sees(t, 0, "SessionId: "+s.ID()+" : Your session timed out due to inactivity.")
 	p.wantEnd(t, r.Server, 1)
-	if strings.Contains(p.screen.String(), "--keepalive") {
-		t.Errorf("an option is advised that there is not: %q", p.screen.String())
+	if strings.Contains(p.seen(), "--keepalive") {
+		t.Errorf("an option is advised that there is not: %q", p.seen())
 	}
 }
 
@@ -224,9 +130,9 @@ func TestPluginOldShell(t *testing.T) {
 	old := fast
 	old.Agent.NoHandshake = true
 	r := newPluginRig(t, service(t, old, ""))
-	p := startPluginTerminal(t, r.plugin(r.begin(t, shellDocument, nil)[:3]...))
-	p.types("echo $((6*7)); exit\r")
-	p.sees(t, "42\r\n")
+	p := onScreen(t, r.plugin(r.begin(t, shellDocument, nil)[:3]...))
+	p.types(t, "echo $((6*7)); exit\r")
+	p.sees(t, 0, "42\r\n")
 	p.wantEnd(t, r.Server, 0)
 }
 
@@ -237,10 +143,10 @@ func TestPluginEncryption(t *testing.T) {
 	cfg := fast
 	cfg.Preferences = `{"inputs": {"kmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"}}`
 	r := newPluginRig(t, service(t, cfg, ""))
-	p := startPluginTerminal(t, r.plugin(r.begin(t, shellDocument, nil)...))
-	p.sees(t, "This session is encrypted using AWS KMS.")
-	p.types("echo $((6*7)); exit\r")
-	p.sees(t, "42\r\n")
+	p := onScreen(t, r.plugin(r.begin(t, shellDocument, nil)...))
+	p.sees(t, 0, "This session is encrypted using AWS KMS.")
+	p.types(t, "echo $((6*7)); exit\r")
+	p.sees(t, 0, "42\r\n")
 	p.wantEnd(t, r.Server, 0)
 	got := run(t, r.plugin(r.begin(t, shellDocument, nil)[:3]...), nil)
 	if got.status != 1 || !strings.Contains(got.stderr, "the AWS CLI is too old") {
@@ -267,9 +173,9 @@ func TestPluginCommand(t *testing.T) {
 	if got.status != 0 || !strings.Contains(string(got.stdout), "out\n") || got.stderr != "" {
 		t.Errorf("not apart: status %d, stdout %q, stderr %q", got.status, got.stdout, got.stderr)
 	}
-	p := startPluginTerminal(t, r.plugin(r.begin(t, "AWS-StartInteractiveCommand", map[string][]string{"command": {"read x; echo $x-$(stty size)"}})...))
-	p.types("hello\r")
-	p.sees(t, "hello-33 101")
+	p := onScreen(t, r.plugin(r.begin(t, "AWS-StartInteractiveCommand", map[string][]string{"command": {"read x; echo $x-$(stty size)"}})...))
+	p.types(t, "hello\r")
+	p.sees(t, 0, "hello-30 100")
 	p.wantEnd(t, r.Server, 0)
 }
 
@@ -278,15 +184,15 @@ func TestAWSExecuteCommand(t *testing.T) {
 	t.Parallel()
 	r := newPluginRig(t, service(t, fast, "")).withAWS(t)
 	r.AddTask(ssmtest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Containers: []ssmtest.Container{{Name: "app"}, {Name: "side"}}})
-	p := startPluginTerminal(t, r.aws("ecs", "execute-command", "--cluster", "web", "--task", "0123456789abcdef0123456789abcdef",
+	p := onScreen(t, r.aws("ecs", "execute-command", "--cluster", "web", "--task", "0123456789abcdef0123456789abcdef",
 		"--container", "app", "--interactive", "--command", `sh -c 'read x; echo "$x-$((6*7))"; read y; echo "$y"-end'`))
-	p.sees(t, "The Session Manager plugin was installed successfully.") // the AWS CLI looks for it
-	p.sees(t, "\nStarting session with SessionId: ")
-	p.types("hello\r")
-	p.sees(t, "hello-42")
+	p.sees(t, 0, "The Session Manager plugin was installed successfully.") // the AWS CLI looks for it
+	p.sees(t, 0, "\nStarting session with SessionId: ")
+	p.types(t, "hello\r")
+	p.sees(t, 0, "hello-42")
 	r.Cut(ssmtest.CutReset)
-	p.types("bye\r")
-	p.sees(t, "bye-end")
+	p.types(t, "bye\r")
+	p.sees(t, 0, "bye-end")
 	p.wantEnd(t, r.Server, 0)
 	if s := r.Sessions()[0]; s.Resumes() == 0 {
 		t.Error("nothing was cut")

@@ -126,7 +126,7 @@ func onScreen(t testing.TB, cmd *exec.Cmd) *screen {
 		ours.Close()
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
+		unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // and what it has started
 		<-s.ended
 		s.close()
 		if t.Failed() {
@@ -181,7 +181,7 @@ func (s *screen) wantEnd(t testing.TB, srv *ssmtest.Server, status int) {
 	t.Helper()
 	select {
 	case <-s.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		s.cmd.Process.Signal(unix.SIGQUIT)
 		t.Fatalf("still running; the screen is %q", tail(s.seen(), 3000))
 	}

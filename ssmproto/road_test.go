@@ -26,9 +26,11 @@ type road struct {
 	onCall       func(ctx context.Context, n int) error // of Resume, from 1
 	onDial       func(net.Conn) net.Conn
 
-	// change tells the Conn that the network has changed.
-	change func()
+	changed atomic.Pointer[func()] // see change
 }
+
+// change tells the Conn that the network has changed.
+func (w *road) change() { (*w.changed.Load())() }
 
 // dialOver dials over w, and for a change of the network listens to w alone.
 func (r *rig) dialOver(t testing.TB, w *road, cfg *ssmproto.Config) *ssmproto.Conn {
@@ -41,7 +43,7 @@ func (r *rig) dialOver(t testing.TB, w *road, cfg *ssmproto.Config) *ssmproto.Co
 	cfg.Transport.DialContext = w.dial
 	ready := make(chan struct{})
 	cfg.SetWatch(func(ctx context.Context, changed func()) {
-		w.change = changed
+		w.changed.Store(&changed)
 		close(ready)
 		<-ctx.Done()
 	})
