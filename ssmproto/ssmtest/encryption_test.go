@@ -63,7 +63,7 @@ func (c *raw) kmsRequest() (challenge string) {
 			}
 		}
 	}
-	m := c.recvData()
+	m := c.recvNew()
 	if err := json.Unmarshal(m.Payload, &request); err != nil {
 		c.t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestAShellIsEncryptedIfTheAccountSaysSo(t *testing.T) {
 			key := newDataKey(t, s, c.id, challenge)
 			ours := swapped(t, key.Plaintext)
 			c.answerKey(key.CiphertextBlob, withChallenge, "")
-			m := c.recvData()
+			m := c.recvNew()
 			var test encChallenge
 			if err := json.Unmarshal(m.Payload, &test); err != nil || m.PayloadType != ssmproto.EncChallengeRequest {
 				t.Fatalf("%+v, %v", m, err)
@@ -114,13 +114,13 @@ func TestAShellIsEncryptedIfTheAccountSaysSo(t *testing.T) {
 			answer, _ := json.Marshal(encChallenge{ours.seal(plain)})
 			c.send(1, ssmproto.EncChallengeResponse, string(answer))
 			c.next = 2
-			if m := c.recvData(); m.PayloadType != ssmproto.HandshakeComplete || !strings.Contains(string(m.Payload), `"CustomerMessage":"This session is encrypted using AWS KMS."`) {
+			if m := c.recvNew(); m.PayloadType != ssmproto.HandshakeComplete || !strings.Contains(string(m.Payload), `"CustomerMessage":"This session is encrypted using AWS KMS."`) {
 				t.Fatalf("got %+v", m)
 			}
 			seen, last := "", int64(0)
 			until := func(text string) {
 				for !strings.Contains(seen, text) {
-					m := c.recvData()
+					m := c.recvNew()
 					if m.Sequence <= last {
 						continue
 					}
@@ -159,7 +159,7 @@ func TestAHandshakeWithoutTheKeyIsRefused(t *testing.T) {
 		}, "Fetching data key failed: Unable to retrieve data key, Error when decrypting data key AccessDeniedException: "},
 		{"the client answers with another key", func(c *raw, challenge string) {
 			c.answerKey(newDataKey(c.t, c.s, c.id, challenge).CiphertextBlob, true, "")
-			c.recvData()
+			c.recvNew()
 			answer, _ := json.Marshal(encChallenge{swapped(c.t, make([]byte, 64)).seal(make([]byte, 64))})
 			c.send(1, ssmproto.EncChallengeResponse, string(answer))
 		}, "Encryption challenge does not match"},

@@ -72,16 +72,12 @@ func (s shown) String() string {
 func (c *raw) collect(until string) (got shown, reason string) {
 	c.t.Helper()
 	got = make(shown)
-	if c.seen == nil {
-		c.seen = make(map[int64]bool)
-	}
 	for until == "" || !strings.Contains(got[ssmproto.Output], until) {
 		m := c.recv()
 		switch m.Type {
 		case ssmproto.OutputStreamData:
 			c.ack(m)
-			if !c.seen[m.Sequence] {
-				c.seen[m.Sequence] = true
+			if c.isNew(m) {
 				got[m.PayloadType] += string(m.Payload)
 			}
 		case ssmproto.ChannelClosed:
