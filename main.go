@@ -579,7 +579,8 @@ const statusInterrupted = 130
 func dieInterrupted() error {
 	signal.Reset(os.Interrupt)
 	if p, err := os.FindProcess(os.Getpid()); err == nil && p.Signal(os.Interrupt) == nil {
-		time.Sleep(time.Second) // it takes a moment
+		// This is the end, but where interrupts were ignored from the start.
+		<-time.After(time.Second)
 	}
 	return cli.Exit("", statusInterrupted)
 }
