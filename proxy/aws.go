@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // ErrNoRegion says that neither a flag nor the environment nor the profile
@@ -47,8 +48,11 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 // while a person is asked.
 func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, asking *sync.Mutex, err error) {
 	asking = &sync.Mutex{}
+	retryer, watch := withRetries(o.Notice)
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
+		config.WithRetryer(retryer),
+		config.WithAPIOptions(watch),
 		config.WithHTTPClient(awshttp.NewBuildableClient()), // else each client of the API has its own, with its own connections
 		// The SDK would write its warnings to stderr.
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
@@ -86,7 +90,7 @@ func retrieve(ctx context.Context, cfg aws.Config, asking *sync.Mutex) (aws.Cred
 		// The SDK does not wait for who asks; the terminal must be put right.
 		asking.Lock()
 		defer asking.Unlock()
-		err = context.Cause(ctx)
+		err = causeOf(ctx, err)
 	}
 	if err != nil {
 		return creds, &credentialsError{err}
@@ -101,6 +105,11 @@ func givenConfig(ctx context.Context, given aws.Config, o *Options) (cfg aws.Con
 	cfg.Region = firstOf(o.Region, cfg.Region)
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
+		var watch []func(*middleware.Stack) error
+		cfg.Retryer, watch = withRetries(o.Notice)
+		cfg.APIOptions = append(cfg.APIOptions, watch...) // of a copy
 	}
 	switch {
 	case cfg.Region == "":

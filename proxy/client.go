@@ -130,7 +130,7 @@ func (c *client) openSession(ctx context.Context, dial func(id string) (*ssmprot
 	again, lookErr := c.lookUp(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return nil, c.named(context.Cause(ctx))
+		return nil, c.named(causeOf(ctx, err))
 	case lookErr != nil && c.t.id == "":
 		return nil, lookErr
 	case lookErr != nil || !away && again.id == m.id:

@@ -82,7 +82,7 @@ func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, new
 	for request := (&ecs.ListClustersInput{}); ; {
 		out, err := client.ListClusters(ctx, request)
 		if err != nil {
-			return cmp.Or(context.Cause(ctx), err)
+			return causeOf(ctx, err)
 		}
 		for _, cluster := range out.ClusterArns {
 			places <- struct{}{}

@@ -67,6 +67,7 @@ func (e *machineError) Unwrap() error { return e.error }
 // what kept the call from reaching it.
 func cause(err error) string {
 	var (
+		busy   *busyError
 		to     *destinationError
 		away   *awayError
 		list   *inventory.Error
@@ -77,6 +78,8 @@ func cause(err error) string {
 		op     *smithy.OperationError
 	)
 	switch {
+	case errors.As(err, &busy):
+		return busy.Error()
 	case errors.As(err, &to):
 		return to.destination.String() + ": " + cause(to.error)
 	case errors.As(err, &away):
@@ -150,6 +153,7 @@ func (o *Options) next(err error) string {
 		}
 	}
 	var (
+		busy     *busyError
 		upgrade  *ssmproto.UpgradeError
 		sso      *ssocreds.InvalidTokenError
 		creds    *credentialsError
@@ -160,6 +164,8 @@ func (o *Options) next(err error) string {
 		handshak *ssmproto.HandshakeError
 	)
 	switch {
+	case errors.As(err, &busy):
+		return "try again in a while"
 	case errors.Is(err, ErrNoTerminal):
 		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
 	case errors.As(err, &sso), errors.As(err, &creds) && strings.Contains(err.Error(), "SSO"):
@@ -211,7 +217,7 @@ func nextForCode(code string) string {
 		return "check --document and the region"
 	case "InvalidParameters":
 		return "check host and port (AWS's document takes hosts of three characters and more), or --parameters"
-	case "ThrottlingException", "Throttling", "TooManyRequestsException":
+	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded":
 		return "too many calls in this account; try again in a while"
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
 		return "the credentials have expired: log in again"

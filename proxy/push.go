@@ -232,10 +232,7 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 		InstanceOSUser: &k.User,
 		SSHPublicKey:   &line,
 	})
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
+	return causeOf(ctx, err)
 }
 
 // public finds the key.

@@ -47,10 +47,7 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 	if err == nil {
 		err = awaitCommand(ctx, api, aws.ToString(sent.Command.CommandId), node)
 	}
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
+	return causeOf(ctx, err)
 }
 
 // commandScript is what runs on the machine, in whole seconds.

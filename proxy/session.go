@@ -90,10 +90,7 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	defer stop()
 	first, err := s.begin(call)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return ssmproto.Grant{}, err
+		return ssmproto.Grant{}, causeOf(ctx, err)
 	}
 	s.id = first.id
 	s.log.Info("session started", "id", s.id)
@@ -110,15 +107,21 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	return g, nil
 }
 
-// once leaves repeating a call to the caller, who has a back-off of its own.
-func once(o *ssm.Options) { o.RetryMaxAttempts = 1 }
+// resumeRetries leaves repeating a call to the caller, who has a back-off of its
+// own, but for what AWS refuses because there are too many: that back-off is for
+// one process, and quick.
+func resumeRetries(o *ssm.Options) {
+	r := newRetries()
+	r.only = r.throttled
+	o.Retryer = r
+}
 
 // Resume implements ssmproto.Session.
 func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 	if s.noAPI != nil {
 		return ssmproto.Grant{}, ssmproto.Permanent(s.noAPI)
 	}
-	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, once)
+	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, resumeRetries)
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {

@@ -216,7 +216,7 @@ func (l *sessionLister) active(ctx context.Context, to string, page func([]activ
 	for {
 		out, err := ssm.NewFromConfig(l.cfg).DescribeSessions(ctx, request)
 		if err != nil {
-			return l.o.explain(cmp.Or(context.Cause(ctx), err))
+			return l.o.explain(causeOf(ctx, err))
 		}
 		var list []activeSession
 		for _, s := range out.Sessions {

@@ -102,6 +102,9 @@ func (s *Service) pings(ctx context.Context, ids []string) (nodes []ssmtypes.Ins
 	if s.isTold(SSMAction) {
 		return nil
 	}
+	asked := ctx
+	ctx, stop := context.WithTimeoutCause(ctx, addTime, errAddTime)
+	defer stop()
 	var (
 		asking sync.WaitGroup
 		mu     sync.Mutex
@@ -117,7 +120,7 @@ func (s *Service) pings(ctx context.Context, ids []string) (nodes []ssmtypes.Ins
 				defer mu.Unlock()
 				nodes = append(nodes, p...)
 			})
-			if err != nil && ctx.Err() == nil {
+			if err != nil && asked.Err() == nil {
 				s.tell(SSMAction, err)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -39,16 +40,12 @@ type Service struct {
 func New(cfg aws.Config, failed func(action string, err error)) *Service {
 	return &Service{
 		region: cfg.Region,
-		// A list has many pages, and its calls are throttled in large accounts.
-		ec2:    ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.RetryMaxAttempts = maxAttempts }),
-		ssm:    ssm.NewFromConfig(cfg, func(o *ssm.Options) { o.RetryMaxAttempts = maxAttempts }),
+		ec2:    ec2.NewFromConfig(cfg),
+		ssm:    ssm.NewFromConfig(cfg),
 		failed: failed,
 		told:   make(map[string]bool),
 	}
 }
-
-// maxAttempts is how often a call is made, with the SDK's back-off between.
-const maxAttempts = 6
 
 // Error says that neither service answered, or why the one did not that alone
 // could have.
@@ -149,6 +146,11 @@ func (q *Query) ssmFilters() []ssmtypes.InstanceInformationStringFilter {
 	return nil
 }
 
+// addTime is how long Systems Manager may take to add to what EC2 has said.
+const addTime = 10 * time.Second
+
+var errAddTime = fmt.Errorf("no answer within %v", addTime)
+
 // Find returns what q selects, with all that is known of it. It asks both
 // services at once. What one of them cannot be asked is left out; the error is
 // that of both.
@@ -161,19 +163,32 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 		fromEC2        = q.ec2Filters()
 		fromSSM        = q.ssmFilters()
 	)
+	// Once EC2 has named machines, what Systems Manager adds is good to know, and
+	// not waited for at any price: its calls may be refused for long.
+	adding, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
 	if fromEC2 != nil {
 		asking.Go(func() {
 			ec2Err = s.describe(ctx, fromEC2, func(page []Instance) { machines = append(machines, page...) })
+			if len(machines) > 0 {
+				timer := time.AfterFunc(addTime, func() { enough(errAddTime) })
+				context.AfterFunc(adding, func() { timer.Stop() })
+			}
 		})
 	}
 	if fromSSM != nil {
 		asking.Go(func() {
-			ssmErr = s.inform(ctx, fromSSM, func(page []ssmtypes.InstanceInformation) { nodes = append(nodes, page...) })
+			ssmErr = s.inform(adding, fromSSM, func(page []ssmtypes.InstanceInformation) { nodes = append(nodes, page...) })
 		})
 	}
 	asking.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+	if cause := context.Cause(ctx); cause != nil {
+		for _, err := range []error{ec2Err, ssmErr} {
+			if errors.Is(err, cause) {
+				return nil, err // which may say more
+			}
+		}
+		return nil, cause
 	}
 	switch {
 	case ec2Err != nil && (ssmErr != nil || fromSSM == nil), ssmErr != nil && fromEC2 == nil:

@@ -1,0 +1,107 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// TestManyAtOnceWaitTheirTurn: of many that start at once all get a session,
+// though AWS takes a few calls a second, and they do not storm it.
+func TestManyAtOnceWaitTheirTurn(t *testing.T) {
+	t.Parallel()
+	const many = 50
+	address := echoServer(t)
+	srv := service(t, fast, address)
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	node := func(i int) string { return fmt.Sprintf("i-%017x", 0xabc00+i) }
+	for i := range many {
+		srv.AddNode(ssmtest.Node{ID: node(i), Dial: dial})
+	}
+	srv.OnAPI(ssmtest.RateLimit(8, 3, "StartSession"))
+	d := newDialer(t, srv)
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			c, err := d.DialContext(ctx, "tcp", node(i)+":7")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+	}
+	all.Wait()
+	if n := srv.Calls("StartSession"); n > 8*many {
+		t.Errorf("%d calls of StartSession", n)
+	}
+}
+
+// TestBusyUntilTheLimit: what AWS cannot do now is tried until the time for
+// connecting is over, which is told early on, and the end says what it was.
+func TestBusyUntilTheLimit(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		operation string
+		args      []string
+		refusal   ssmtest.APIError
+		notice    string
+		end       string
+	}{
+		"throttled": {"StartSession", nil, ssmtest.APIError{Status: 400, Code: "ThrottlingException", Message: "Rate exceeded"},
+			"ssmpipe: AWS limits StartSession calls (ThrottlingException); trying again",
+			"timed out after 7s: ThrottlingException: Rate exceeded; "},
+		"broken": {"StartSession", nil, ssmtest.APIError{Status: 500, Code: "InternalServerError", Message: "An error occurred"},
+			"ssmpipe: AWS cannot serve StartSession calls (InternalServerError); trying again",
+			"timed out after 7s: InternalServerError: An error occurred; "},
+		"looked up": {"DescribeInstances", []string{"web-1"}, ssmtest.APIError{Status: 503, Code: "RequestLimitExceeded", Message: "Request limit exceeded."},
+			"ssmpipe: AWS limits DescribeInstances calls (RequestLimitExceeded); trying again",
+			"timed out after 7s: RequestLimitExceeded: Request limit exceeded.; "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBare(t, ssmtest.Config{})
+			b.OnAPI(func(operation string) *ssmtest.APIError {
+				if operation == tt.operation {
+					return &tt.refusal
+				}
+				return nil
+			})
+			if tt.args == nil {
+				tt.args = []string{node1}
+			}
+			p := b.start(t, append([]string{"--connect-timeout", "7s"}, tt.args...)...)
+			if out, _ := io.ReadAll(p.stdout); len(out) > 0 {
+				t.Errorf("stdout %q", out)
+			}
+			<-p.ended
+			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+			if len(lines) != 2 || lines[0] != tt.notice || !strings.Contains(lines[1], strings.Replace(tt.end, ".; ", "; ", 1)) {
+				t.Errorf("stderr %q", lines)
+			}
+			if n := b.Calls(tt.operation); n < 4 || n > 20 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+// TestUnreachableIsToldSoon: who does not reach AWS at all need not wait.
+func TestUnreachableIsToldSoon(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, ssmtest.Config{})
+	b.Offline(true)
+	p := b.start(t, "--connect-timeout", "5m", node1)
+	p.wantEnd(t, b, time.Minute, 1, "check the network")
+}
