@@ -156,7 +156,7 @@ func (c *Conn) received(l *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ended error
-	before, now, frames, size := c.s.in.total, c.now(), 0, 0
+	before, proofs, now, frames, size := c.s.in.total, c.s.proofs, c.now(), 0, 0
 	for c.err == nil {
 		frame, err := l.next()
 		if frame == nil {
@@ -172,6 +172,9 @@ func (c *Conn) received(l *link) error {
 	}
 	if frames == 0 {
 		return ended
+	}
+	if c.s.proofs > proofs {
+		l.proof = true
 	}
 	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
 	c.answered = now

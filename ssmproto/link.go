@@ -37,8 +37,10 @@ const (
 	busyFrames = 100 // between two looks: a download
 )
 
-// settleTime is how long a link must live before an answer to a ping proves it
-// good. One that takes us in and throws us out at once has not.
+// A link proves itself by what only a working session brings: stream data or an
+// acknowledgement. On an idle session there is neither, so an answer to a ping
+// does as well once the link has lived for settleTime. A link that takes us in,
+// greets us and throws us out has proved nothing.
 const settleTime = time.Second
 
 // link is one WebSocket. One goroutine may read and one may write.
@@ -48,9 +50,10 @@ type link struct {
 	out   []byte        // frames to write
 	masks *rand.ChaCha8 // keys that nobody can guess: RFC 6455 section 10.3
 	wake  func()        // tells the writer that ping or pong is due
-	// settled is called once, by the reader, when the link has proved itself: by
-	// a message, or by an answer after settleTime.
+	// settled is called once, by the reader, when the link has proved itself: see
+	// settleTime.
 	settled func()
+	proof   bool // stream data or an acknowledgement has come
 
 	messages int64 // come since the last call of alive
 	answered bool  // and a ping or pong
@@ -162,12 +165,13 @@ func (l *link) alive() {
 	}
 	age := time.Since(l.born)
 	l.heard.Store(int64(age))
-	if l.ponged {
+	ponged := l.ponged
+	if ponged {
 		l.proved.Store(int64(age))
 	}
 	l.messages, l.answered, l.ponged = 0, false, false
 	l.frames.Add(messages)
-	if l.settled != nil && (messages > 0 || age >= settleTime) {
+	if l.settled != nil && (l.proof || ponged && age >= settleTime) {
 		l.settled()
 		l.settled = nil
 	}

@@ -16,6 +16,8 @@ type stream struct {
 	acks ackQueue
 	buf  []byte // the acknowledgement that poll returned last
 
+	proofs int64 // frames that show that the agent is at the other end
+
 	// closed is called when the service ends the channel, with its message's
 	// payload. It may be called more than once.
 	closed func(payload []byte)
@@ -39,6 +41,7 @@ func (s *stream) receive(frame []byte, now time.Duration) error {
 	}
 	switch m.Type {
 	case s.peer:
+		s.proofs++
 		s.out.release()
 		before := s.in.total
 		if s.in.accept(&m) {
@@ -52,6 +55,7 @@ func (s *stream) receive(frame []byte, now time.Duration) error {
 		if err != nil {
 			return err
 		}
+		s.proofs++
 		s.out.ack(seq, now)
 	case ChannelClosed:
 		s.closed(m.Payload)

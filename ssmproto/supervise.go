@@ -21,7 +21,7 @@ func (c *Conn) supervise(g Grant, early *headStart) {
 		}
 		c.log.Info("no link", "err", err)
 		if o.began.IsZero() {
-			o = outage{began: time.Now(), asked: o.asked}
+			o = o.next()
 		}
 		if err = c.failed(&o, err); err == nil {
 			g, early, err = c.resume(g.URL, &o)
@@ -41,6 +41,16 @@ type outage struct {
 	attempts int
 	refused  int // upgrades that were refused in a row
 	stale    int // attempts that were given up to make them again
+	flaps    int // outages in a row that began just after the one before was over
+}
+
+// next is the outage that begins now.
+func (o *outage) next() outage {
+	n := outage{began: time.Now(), asked: o.asked}
+	if !o.asked.IsZero() && time.Since(o.asked) < maxWait {
+		n.flaps = o.flaps + 1
+	}
+	return n
 }
 
 // maxRefused is how many refusals of the upgrade are put up with in one
@@ -123,11 +133,12 @@ func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 // wait returns how long to wait before the next attempt: with a random part,
 // so that many clients do not come back at once. It counts from the beginning
 // of the last one, which may have hung for long enough. The first attempt of
-// an outage is made at once, unless the outage before it has only just ended.
+// an outage is made at once, unless the outage before it has only just ended:
+// links that prove good and end at once make the waits longer, too.
 func (o *outage) wait() time.Duration {
 	d := firstWait
-	if o.attempts > 0 {
-		d = min(firstWait<<min(o.attempts-1, 10), maxWait)
+	if n := o.flaps + o.attempts; n > 0 {
+		d = min(firstWait<<min(n-1, 10), maxWait)
 		d = d/2 + rand.N(d/2)
 	}
 	return d - time.Since(o.asked)
@@ -143,7 +154,7 @@ func (c *Conn) endOutage(o *outage) {
 	if c.cfg.OnOutage != nil {
 		c.cfg.OnOutage(Outage{Lasted: lasted, Over: true})
 	}
-	*o = outage{asked: o.asked}
+	*o = outage{asked: o.asked, flaps: o.flaps}
 }
 
 // serve runs one link until it ends. The reader is on this goroutine, the
