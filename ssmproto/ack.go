@@ -15,6 +15,10 @@ const (
 	ackTail = `,"IsSequentialMessage":true}`
 )
 
+// maxAck is the length of a payload that can be an acknowledgement's. They have
+// some 200 bytes.
+const maxAck = 4 << 10
+
 // AppendAck appends the payload that acknowledges m.
 func AppendAck(b []byte, m *Message) []byte {
 	b = append(b, ackHead...)
@@ -32,6 +36,9 @@ func AppendAck(b []byte, m *Message) []byte {
 func ParseAck(payload []byte) (int64, error) {
 	if n, ok := parseUsualAck(payload); ok {
 		return n, nil
+	}
+	if len(payload) > maxAck {
+		return 0, fmt.Errorf("%w: acknowledgement of %d bytes", ErrMalformed, len(payload))
 	}
 	// A missing number must not read as an acknowledgement of message 0.
 	var a struct {

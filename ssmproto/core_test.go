@@ -138,8 +138,9 @@ func TestOneHandshake(t *testing.T) {
 	complete := []byte(`{"HandshakeTimeToComplete":1,"CustomerMessage":""}`)
 	c := newConn(nil, nil)
 	defer c.cancel()
-	c.feed(agentMessage(0, HandshakeRequestType, request), agentMessage(1, HandshakeComplete, complete))
+	c.feed(agentMessage(0, HandshakeRequestType, request))
 	c.wg.Wait()
+	c.feed(agentMessage(1, HandshakeComplete, complete))
 	cipher := &streamCipher{}
 	c.s.in.cipher, c.s.out.cipher = cipher, cipher
 	for seq := int64(2); seq < 20; seq += 2 {

@@ -33,7 +33,7 @@ var (
 // reason for people.
 type ClosedError struct{ Reason string }
 
-func (e *ClosedError) Error() string { return "the session was closed: " + e.Reason }
+func (e *ClosedError) Error() string { return "the session was closed: " + clip(e.Reason) }
 
 // UpgradeError says that the service refused the WebSocket.
 type UpgradeError struct{ Status int }
@@ -45,7 +45,7 @@ func (e *UpgradeError) Error() string {
 // HandshakeError says that the agent and this client could not agree.
 type HandshakeError struct{ Err error }
 
-func (e *HandshakeError) Error() string { return "handshake with the agent: " + e.Err.Error() }
+func (e *HandshakeError) Error() string { return "handshake with the agent: " + clip(e.Err.Error()) }
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // ResumeError says that an outage was not overcome in time. Err is what went

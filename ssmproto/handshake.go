@@ -29,6 +29,15 @@ const (
 	actionKMS         = "KMSEncryption"
 )
 
+// Bounds of what an agent may ask for, each far above what agents do ask for:
+// they decide what work we do and what we send back.
+const (
+	maxActions   = 8
+	maxName      = 64   // of an action, a session type or an agent's version, in bytes
+	maxKeyID     = 2048 // as KMS has it
+	maxChallenge = 1024
+)
+
 type actionStatus int
 
 const (
@@ -87,7 +96,7 @@ type handshake struct {
 
 // answer works through a HandshakeRequest. What it refuses, it refuses in the
 // response too, so that the agent can end the session and say why. The key
-// function may take a network round trip.
+// function may take a network round trip, and is called once at most.
 func (h *handshake) answer(ctx context.Context, request []byte, clientVersion string,
 	key func(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error)) (response []byte, err error) {
 
@@ -95,29 +104,39 @@ func (h *handshake) answer(ctx context.Context, request []byte, clientVersion st
 	if err := json.Unmarshal(request, &req); err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
-	h.agentVersion = req.AgentVersion
+	if n := len(req.RequestedClientActions); n > maxActions {
+		return nil, fmt.Errorf("the agent asks for %d actions", n)
+	}
+	h.agentVersion = clipTo(req.AgentVersion, maxName)
 	res := handshakeResponse{ClientVersion: clientVersion}
+	seen := make(map[string]bool)
 	for _, action := range req.RequestedClientActions {
-		done := processedAction{ActionType: action.ActionType, ActionStatus: actionSuccess}
+		done := processedAction{ActionType: clipTo(action.ActionType, maxName), ActionStatus: actionSuccess}
 		var failed error
-		switch action.ActionType {
-		case actionSessionType:
+		switch {
+		case seen[action.ActionType]:
+			failed = fmt.Errorf("the agent asks for %s twice", done.ActionType)
+		case action.ActionType == actionSessionType:
 			failed = h.takeSessionType(action.ActionParameters)
-		case actionKMS:
+		case action.ActionType == actionKMS:
 			done.ActionResult, failed = h.takeKey(ctx, action.ActionParameters, key)
 		default:
-			failed = fmt.Errorf("unsupported action %q", action.ActionType)
+			failed = fmt.Errorf("unsupported action %q", done.ActionType)
 			done.ActionStatus = actionUnsupported
 		}
+		seen[action.ActionType] = true
 		if failed != nil {
 			if done.ActionStatus == actionSuccess {
 				done.ActionStatus = actionFailed
 			}
-			done.Error = failed.Error()
-			res.Errors = append(res.Errors, failed.Error())
+			done.Error = clip(failed.Error())
+			res.Errors = append(res.Errors, done.Error)
 			err = errors.Join(err, failed)
 		}
 		res.ProcessedClientActions = append(res.ProcessedClientActions, done)
+	}
+	if err == nil && h.sessionType == "" {
+		err = errors.New("the agent names no session type")
 	}
 	response, jsonErr := json.Marshal(res)
 	return response, errors.Join(err, jsonErr)
@@ -136,7 +155,7 @@ func (h *handshake) takeSessionType(parameters []byte) error {
 		h.sessionType, h.properties = p.SessionType, p.Properties
 		return nil
 	}
-	return fmt.Errorf("unsupported session type %q", p.SessionType)
+	return fmt.Errorf("unsupported session type %q", clipTo(string(p.SessionType), maxName))
 }
 
 func (h *handshake) takeKey(ctx context.Context, parameters []byte,
@@ -145,6 +164,9 @@ func (h *handshake) takeKey(ctx context.Context, parameters []byte,
 	var p kmsParameters
 	if err := json.Unmarshal(parameters, &p); err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
+	}
+	if len(p.KMSKeyID) > maxKeyID || len(p.Challenge) > maxChallenge {
+		return nil, errors.New("encryption: the agent's key id or challenge is too long")
 	}
 	if key == nil {
 		return nil, errors.New("the session wants KMS encryption, which is not set up")
@@ -168,6 +190,9 @@ func (h *handshake) answerChallenge(request []byte) ([]byte, error) {
 	}
 	if h.cipher == nil {
 		return nil, errors.New("the agent sent an encryption challenge without asking for encryption")
+	}
+	if len(c.Challenge) > maxChallenge {
+		return nil, errors.New("the agent's encryption challenge is too long")
 	}
 	sealed, err := h.cipher.challenge(c.Challenge)
 	if err != nil {

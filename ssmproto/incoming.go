@@ -32,10 +32,12 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 		}
 	case t == HandshakeComplete && c.refusal != nil:
 		err = c.refusal
+	case t == HandshakeComplete && !c.isOpen() && c.hs.sessionType == "":
+		err = errors.New("the agent completed it before it was answered")
 	case t == HandshakeComplete && !c.isOpen():
 		var done handshakeComplete
 		if err = json.Unmarshal(payload, &done); err == nil {
-			c.hs.message = done.CustomerMessage
+			c.hs.message = clip(done.CustomerMessage)
 			c.s.in.cipher, c.s.out.cipher = c.hs.cipher, c.hs.cipher
 			c.open()
 		}
@@ -122,7 +124,7 @@ func (c *Conn) channelClosed(payload []byte) {
 	c.over = true
 	var closed struct{ Output string }
 	json.Unmarshal(payload, &closed) // without a reason it is closed all the same
-	c.reason = closed.Output
+	c.reason = clip(closed.Output)
 	c.log.Debug("channel closed", "output", c.reason)
 	if c.s.in.gap() {
 		c.grace = time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })

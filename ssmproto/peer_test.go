@@ -142,3 +142,27 @@ func TestResumptionsHaveAFloor(t *testing.T) {
 		t.Errorf("%d resumptions in %v", last, took)
 	}
 }
+
+// TestAgentThatAsksForTooMuch: the session ends at once, and is terminated.
+func TestAgentThatAsksForTooMuch(t *testing.T) {
+	many := `{"AgentVersion":"3.3.0.0","RequestedClientActions":[` + strings.Repeat("{},", 84_999) + `{}]}`
+	var closed atomic.Bool
+	p := newPeer(t, func(p *peer, link int, ws *websocket.Conn) {
+		data(ws, 0, ssmproto.HandshakeRequestType, many)
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				closed.Store(true)
+				return
+			}
+		}
+	})
+	_, err := p.dial(t, nil)
+	var refused *ssmproto.HandshakeError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "85000 actions") || len(err.Error()) > 500 {
+		t.Errorf("got %.500v", err)
+	}
+	if n := p.ended.Load(); n != 1 {
+		t.Errorf("terminated %d times", n)
+	}
+	waitFor(t, "end of the link", closed.Load)
+}

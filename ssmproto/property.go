@@ -12,7 +12,8 @@ func (c *Conn) Property(name string) string {
 		return ""
 	case string:
 		return v
-	default:
+	case float64, bool:
 		return fmt.Sprint(v)
 	}
+	return "" // agents name no objects
 }

@@ -50,7 +50,7 @@ func (c *Conn) exited(payload []byte) {
 	text := strings.TrimSpace(strings.TrimPrefix(string(payload), exitPrefix))
 	status, err := strconv.Atoi(text)
 	if err != nil {
-		c.log.Debug("exit status not understood", "payload", text)
+		c.log.Debug("exit status not understood", "payload", clip(text))
 		return
 	}
 	c.exit = &status
