@@ -6,8 +6,10 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
+	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 )
 
@@ -188,5 +190,20 @@ func TestPowerShellReadsASCII(t *testing.T) {
 	var got []struct{ Text, Item, Help string }
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got) != 1 || got[0].Text != "'Büro'" || got[0].Item != "Büro" || got[0].Help != "mi-0ddd1" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestOtherHostsAreNotOffered as machines: ssh would go to those hosts.
+func TestOtherHostsAreNotOffered(t *testing.T) {
+	a := testAsker()
+	a.known = func(proxy.Options) ([]inventory.Instance, time.Duration, bool) {
+		return []inventory.Instance{{ID: "i-0aaa1", Name: "vault.corp"}, {ID: "i-0aaa2", Name: "localhost"}, {ID: "i-0aaa3", Name: "0x7f.1"}, {ID: "i-0aaa4", Name: "web-1"}}, 0, true
+	}
+	var got []string
+	for _, c := range a.hosts(hostCommands["ssh"], []string{""}) {
+		got = append(got, c.value)
+	}
+	if want := "i-0aaa1 i-0aaa2 i-0aaa3 web-1"; strings.Join(got, " ") != want {
+		t.Errorf("ssh is offered %q, want %q", got, want)
 	}
 }

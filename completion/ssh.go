@@ -1,6 +1,10 @@
 package completion
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
+)
 
 // hostPlace is what the last word of a command line may name.
 type hostPlace struct {
@@ -19,7 +23,9 @@ var hostCommands = map[string]func(words []string) hostPlace{
 }
 
 // hosts returns the machines that a word of ssh's, scp's, sftp's or rsync's may
-// name. The program hands the name on to shells, so these are few characters.
+// name. The program hands the name on to shells, so these are few characters. A
+// machine whose name could be that of another host is offered by its id, since
+// that host is where ssh would go.
 func (a *asker) hosts(place func([]string) hostPlace, words []string) (list []candidate) {
 	p := place(words)
 	if !p.ok {
@@ -27,7 +33,7 @@ func (a *asker) hosts(place func([]string) hostPlace, words []string) (list []ca
 	}
 	cur := words[len(words)-1][len(p.before):]
 	known := a.machines()
-	found := machines(known, cur, usableHost)
+	found := machines(known, cur, func(text string) bool { return usableHost(text) && !sshconfig.OtherHost(text) })
 	if name, _, ok := cutRegion(cur); ok && usableHost(name) {
 		found = append(found, regions(name+"--")...)
 	}

@@ -52,10 +52,12 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 		Pick:         string(o.Pick),
 		ByName:       o.Hosts,
 		HostsProfile: firstOf(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
-		Taken:        sshconfig.TakenHosts(home),
 		Keys:         sshconfig.Keys(home),
 	}
 	if o.Hosts {
+		if s.Taken = sshconfig.ReadNames(home); s.Taken.Cut() {
+			o.Notice("~/.ssh/config includes more than ssmpipe reads: a machine may be called what a host in the rest is")
+		}
 		err := List(ctx, o.Options, func(page []inventory.Instance) error {
 			s.Hosts = append(s.Hosts, page...)
 			return nil

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 )
 
@@ -29,10 +27,11 @@ var validID = regexp.MustCompile(`^m?i-[0-9A-Za-z]+$`)
 
 // nameHosts gives the machines of list their names: each name belongs to one
 // machine or to none, and none takes a name that means something else.
-func nameHosts(list []inventory.Instance, suffix string, taken func(string) bool) []host {
+func nameHosts(list []inventory.Instance, suffix string, taken *Names) []host {
 	names := make(map[string]int) // how many have it, whatever its case
 	var hosts []host
 	seen := make(map[string]bool)
+	private := newPrivateNames(list)
 	for _, i := range list {
 		if !validID.MatchString(i.ID) || seen[i.ID] || i.State == "terminated" || i.State == "shutting-down" {
 			continue
@@ -56,7 +55,7 @@ func nameHosts(list []inventory.Instance, suffix string, taken func(string) bool
 			h.note = "Its name is not its own alone."
 			name += "." + h.id
 		default:
-			if h.note = otherMeaning(name, suffix, taken); h.note != "" {
+			if h.note = otherMeaning(h.id, name, suffix, taken, private); h.note != "" {
 				name += "." + h.id
 			}
 		}
@@ -97,30 +96,76 @@ var (
 	looksLikeIP = regexp.MustCompile(`^(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*$`) // as inet_aton(3) takes them: 10.1, 0xa000001
 )
 
-// otherMeaning says why a machine may not be called name, although nobody else
-// is: whoever may set tags could else take over github.com, or another id.
-func otherMeaning(name, suffix string, taken func(string) bool) string {
+// otherMeaning says why the machine id may not be called name, although no
+// other machine is: whoever may set tags could else take over any host that its
+// users reach by that name today, or another machine.
+func otherMeaning(id, name, suffix string, taken *Names, private *privateNames) string {
 	lower := strings.ToLower(name)
 	if looksLikeID.MatchString(lower) {
 		return "Its name looks like an id."
 	}
-	if taken != nil && (taken(name+suffix) || taken(lower+suffix)) {
-		return "Its name is a host in your own configuration."
-	}
 	if suffix != "" {
+		// All names with the suffix are ssmpipe's, but for those of a Host line.
+		if taken.named(lower + strings.ToLower(suffix)) {
+			return noteNamed
+		}
 		return ""
 	}
+	if note := taken.meaning(lower); note != "" {
+		return note
+	}
+	if note := otherHost(lower); note != "" {
+		return note
+	}
+	if privateName.MatchString(lower) && !private.may(id, lower) {
+		return "Its name is the private DNS name of another machine."
+	}
+	return ""
+}
+
+// OtherHost says whether a name, as it is, could be that of a host which is no
+// machine here.
+func OtherHost(name string) bool { return otherHost(strings.ToLower(name)) != "" }
+
+func otherHost(lower string) string {
 	_, err := netip.ParseAddr(lower)
 	switch {
 	case err == nil, looksLikeIP.MatchString(lower):
 		return "Its name looks like an address."
 	case lower == "localhost", strings.HasSuffix(lower, ".localhost"):
 		return "Its name is this machine's."
-	}
-	if strings.Contains(lower, ".") {
-		if _, icann := publicsuffix.PublicSuffix(lower); icann {
-			return "Its name could be that of a host on the Internet."
-		}
+	case strings.Contains(lower, ".") && !privateName.MatchString(lower):
+		return "Its name could be that of another host."
 	}
 	return ""
+}
+
+// privateName are the names in EC2's private DNS, with its domain and without.
+var privateName = regexp.MustCompile(`^(ip(-[0-9]+){4}|[0-9a-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal)$`)
+
+// privateNames are the machines' names in EC2's private DNS.
+type privateNames struct {
+	owner map[string]string // the machine, by its name there, whole and first label
+	named map[string]bool   // machines that are known to have one
+}
+
+func newPrivateNames(list []inventory.Instance) *privateNames {
+	p := &privateNames{make(map[string]string), make(map[string]bool)}
+	for _, i := range list {
+		if name := strings.ToLower(i.PrivateDNS); name != "" {
+			first, _, _ := strings.Cut(name, ".")
+			p.owner[name], p.owner[first], p.named[i.ID] = i.ID, i.ID, true
+		}
+	}
+	return p
+}
+
+// may says whether the machine id may be called by such a name: by its own, or
+// if it is not known to have one, by one that no other has.
+func (p *privateNames) may(id, name string) bool {
+	owner, known := p.owner[name]
+	if known || p.named[id] {
+		return owner == id
+	}
+	return strings.HasPrefix(id, "i-") // no node outside EC2 has one
 }

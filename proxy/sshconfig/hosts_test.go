@@ -10,10 +10,10 @@ import (
 // TestNames gives one machine a name and looks at what it is called.
 func TestNames(t *testing.T) {
 	const own = "i-0123456789abcdef0"
-	taken := func(host string) bool { return host == "mine" || host == "mine.prod" }
+	taken := &Names{hosts: map[string]bool{"mine": true, "mine.prod": true}}
 	for _, test := range []struct{ name, want, withSuffix string }{
 		{"web-1", "web-1", "web-1.prod"},
-		{"Web_1.internal", "Web_1.internal web_1.internal", "Web_1.internal.prod web_1.internal.prod"},
+		{"Web_1.internal", "Web_1.internal." + own + " web_1.internal." + own, "Web_1.internal.prod web_1.internal.prod"},
 		{"Build Server #3 (old)", "Build-Server-3-old build-server-3-old", "Build-Server-3-old.prod build-server-3-old.prod"},
 		{"  x  ", "x", "x.prod"},
 		{"-oProxyCommand=sh", "oProxyCommand-sh oproxycommand-sh", "oProxyCommand-sh.prod oproxycommand-sh.prod"},

@@ -321,21 +321,3 @@ func TestNothingIsDoneByHalves(t *testing.T) {
 		})
 	}
 }
-
-func TestTakenHosts(t *testing.T) {
-	home := homeWith(t, "Host a \"b\" web-* !c\nHOST=d\nMatch host e\nInclude config.d/* ~/f ssmpipe.config\n")
-	os.Mkdir(filepath.Join(home, ".ssh", "config.d"), 0o700)
-	put(t, filepath.Join(home, ".ssh", "config.d", "x"), "Host x\nInclude config\n") // and round again
-	put(t, filepath.Join(home, "f"), "Host f\n")
-	put(t, filepath.Join(home, ".ssh", FileName), "Host ours\n")
-	taken := TakenHosts(home)
-	var got bytes.Buffer
-	for _, h := range []string{"a", "b", "web-*", "web-1", "c", "!c", "d", "e", "x", "f", "ours", ""} {
-		if taken(h) {
-			got.WriteString(h + " ")
-		}
-	}
-	if got.String() != "a b d x f " {
-		t.Errorf("taken: %s", got.String())
-	}
-}

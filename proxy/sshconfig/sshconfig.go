@@ -34,8 +34,8 @@ type Options struct {
 	Hosts        []inventory.Instance
 	HostsProfile string
 
-	// Taken tells which host names mean something else already; nil: none.
-	Taken func(host string) bool
+	// Taken are the host names that mean something else already; nil: none.
+	Taken *Names
 
 	// Keys are the user's own key files that ssh tries by default. They are
 	// named where ssmpipe's is, since ssh then forgets about its defaults.

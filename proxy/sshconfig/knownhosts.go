@@ -1,0 +1,109 @@
+package sshconfig
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"slices"
+	"strings"
+)
+
+// knownHosts are the hosts of files in the format of known_hosts; see sshd(8).
+type knownHosts struct {
+	names    map[string]bool
+	patterns []string
+	hashed   []hashedHost
+	ports    []string // other than otherPorts at which hosts may be
+}
+
+// hashedHost is |1|SALT|HASH: the HMAC-SHA1 of a name, with the salt as key.
+type hashedHost struct{ salt, hash []byte }
+
+// add takes the lines of a file.
+func (k *knownHosts) add(text []byte) {
+	if k.names == nil {
+		k.names = make(map[string]bool)
+	}
+	for line := range bytes.Lines(text) {
+		words := strings.Fields(string(line))
+		if len(words) > 0 && strings.HasPrefix(words[0], "@") {
+			words = words[1:] // @cert-authority, @revoked
+		}
+		if len(words) < 3 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(words[0], "|1|"); ok {
+			salt, hash, _ := strings.Cut(rest, "|")
+			s, err1 := base64.StdEncoding.DecodeString(salt)
+			h, err2 := base64.StdEncoding.DecodeString(hash)
+			if err1 == nil && err2 == nil && len(h) == sha1.Size {
+				k.hashed = append(k.hashed, hashedHost{s, h})
+			}
+			continue
+		}
+		for word := range strings.SplitSeq(strings.ToLower(words[0]), ",") {
+			word, port := cutPort(strings.TrimPrefix(word, "!"))
+			k.port(port)
+			switch {
+			case !strings.ContainsAny(word, "*?"):
+				k.names[word] = true
+			case hasLetter(word):
+				k.patterns = append(k.patterns, word)
+			}
+		}
+	}
+}
+
+// cutPort takes [HOST]:PORT apart.
+func cutPort(word string) (host, port string) {
+	if rest, ok := strings.CutPrefix(word, "["); ok {
+		host, port, _ = strings.Cut(rest, "]")
+		return host, strings.TrimPrefix(port, ":")
+	}
+	return word, ""
+}
+
+// maxPorts bounds for how many ports each hash is tried.
+const maxPorts = 32
+
+// port notes a port at which hosts may be.
+func (k *knownHosts) port(port string) {
+	if len(k.ports) < maxPorts && port != "" && port != "22" && !slices.Contains(otherPorts, port) && !slices.Contains(k.ports, port) {
+		k.ports = append(k.ports, port)
+	}
+}
+
+// otherPorts are those at which people have sshd listen beside 22. A hash does
+// not tell its port.
+var otherPorts = []string{"2222", "22222", "2022", "443", "29418", "7999"}
+
+// has says whether a host of that name, in lower case, is among them.
+func (k *knownHosts) has(name string) bool {
+	if k.names[name] {
+		return true
+	}
+	for _, p := range k.patterns {
+		if matchPattern(p, name) {
+			return true
+		}
+	}
+	forms := [][]byte{[]byte(name)}
+	for _, list := range [][]string{otherPorts, k.ports} {
+		for _, port := range list {
+			forms = append(forms, []byte("["+name+"]:"+port))
+		}
+	}
+	sum := make([]byte, 0, sha1.Size)
+	for _, h := range k.hashed {
+		mac := hmac.New(sha1.New, h.salt)
+		for _, form := range forms {
+			mac.Reset()
+			mac.Write(form)
+			if sum = mac.Sum(sum[:0]); bytes.Equal(sum, h.hash) {
+				return true
+			}
+		}
+	}
+	return false
+}
