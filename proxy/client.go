@@ -200,6 +200,7 @@ func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, 
 		ResumeTimeout: resumeTimeout,
 		DataKey:       s.dataKey,
 		OnOutage:      o.tellOutage(),
+		OnSilence:     o.tellSilence,
 		Log:           o.Log,
 	})
 }

@@ -24,15 +24,17 @@ func (t *tunnel) addNeeded() {
 	switch {
 	case len(t.lanes)+t.starting >= maxSessions:
 		return
-	case t.demand == 0 && (len(t.lanes) == 0 || old):
+	case t.demand == 0 && (len(t.lanes) == 0 || old && !t.silent()):
 		return // one is coming, or connections wait in line
+	case t.demand == 0 && time.Now().Before(t.retryAt):
+		return // it has failed just now
 	case !old && t.starting > 0:
 		return // that is for all
 	case old && t.starting+t.closing() >= t.waiting:
 		return // there will be one for each
 	}
 	if t.demand == 0 {
-		t.log("a program does not read; starting another session")
+		t.log("a program does not read, or the agent is silent; starting another session")
 		t.add(t.ctx, extraIdle)
 		return
 	}
@@ -82,14 +84,18 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 			t.starting--
 			switch {
 			case err == nil:
-				t.err = nil
+				t.err, t.retryWait = nil, 0
 				t.lanes = append(t.lanes, l)
 				first = len(t.lanes) == 1
 			case ctx.Err() != nil:
 				abandoned = true
-			case t.demand > 0:
-				t.failures++
+			default:
+				if t.demand > 0 {
+					t.failures++
+				}
 				t.err = err
+				t.retryWait = min(max(2*t.retryWait, firstRestart), lastRestart)
+				t.retryAt = time.Now().Add(t.retryWait)
 			}
 		})
 		switch {
@@ -116,12 +122,8 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 // for a while, and is off the list.
 func (t *tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
 	for wait := idle; wait > 0; wait = t.retire(l, idle) {
-		select {
-		case <-time.After(wait):
-		case <-l.conn.Done():
-			return true
-		case <-t.ctx.Done():
-			return false
+		if t.during(l, time.After(wait)) {
+			return t.ctx.Err() == nil
 		}
 	}
 	return false

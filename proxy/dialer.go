@@ -218,6 +218,7 @@ func (d *Dialer) tunnel(to dialled) *tunnel {
 		open:      p.open,
 		keepAlive: d.KeepAlive,
 		log:       d.log().Info,
+		replaced:  func() { d.log().Warn(to.target + ": " + errReplaced.Error()) },
 		demand:    min(max(d.Sessions, 1), maxSessions),
 		idle:      idleTunnel,
 	}

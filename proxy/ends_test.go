@@ -300,7 +300,7 @@ func TestSessionEndsForGood(t *testing.T) {
 			b.Offline(true)
 			b.ExpireSessions()
 			b.Offline(false)
-		}, nil, "the session has ended"},
+		}, nil, "s); connect again\n"},
 		"resume refused": {func(b *bare) {
 			b.OnAPI(func(op string) *ssmtest.APIError {
 				if op == "TerminateSession" {

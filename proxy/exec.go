@@ -43,6 +43,7 @@ const agentGivesUp = ": the connection was lost for a moment; SSM agents may dro
 // that, and returns ctx's cause within 2 s.
 func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	o.fill()
+	o.use = useCommand
 	command, err := commandLine(o.Command)
 	if err != nil {
 		return 0, err
@@ -127,7 +128,7 @@ func (o *Options) collect(ctx context.Context, conn *ssmproto.Conn, out *os.File
 	var err error
 	select {
 	case err = <-ended:
-		return endOf(err)
+		return err
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-gone:

@@ -67,6 +67,8 @@ func (e *machineError) Unwrap() error { return e.error }
 // what kept the call from reaching it.
 func cause(err error) string {
 	var (
+		ended  *endedError
+		gone   *ssmproto.GoneError
 		busy   *busyError
 		to     *destinationError
 		away   *awayError
@@ -78,6 +80,10 @@ func cause(err error) string {
 		op     *smithy.OperationError
 	)
 	switch {
+	case errors.As(err, &ended):
+		return ended.Error()
+	case errors.As(err, &gone):
+		return gone.Error()
 	case errors.As(err, &busy):
 		return busy.Error()
 	case errors.As(err, &to):
@@ -127,16 +133,11 @@ func (o *Options) next(err error) string {
 		away    *awayError
 		none    *noMachineError
 		several *severalError
-		shell   *shellEndedError
 		execute *executeError
 	)
 	switch {
 	case errors.As(err, &execute):
 		return execute.next()
-	case errors.As(err, &shell) && o.noFlags:
-		return "start it again"
-	case errors.As(err, &shell):
-		return shell.next()
 	case errors.As(err, &away):
 		return away.next(o.Target)
 	case errors.As(err, &none):
@@ -184,10 +185,10 @@ func (o *Options) next(err error) string {
 			return fmt.Sprintf("check that something listens on %s, as seen from there", destination{o.Host, o.Port})
 		}
 		return fmt.Sprintf("check that something listens on port %s there", o.Port)
-	case errors.Is(err, ssmproto.ErrSessionEnded), errors.As(err, &closed):
-		return "connect again; an idle ssh is kept alive by ServerAliveInterval"
-	case errors.Is(err, ssmproto.ErrGap):
-		return "connect again"
+	case errors.Is(err, ssmproto.ErrSessionEnded), errors.Is(err, ssmproto.ErrGap), errors.As(err, &closed):
+		return o.nextSession(err)
+	case errors.Is(err, ssmproto.ErrAgentSilent):
+		return "check that it runs and is not overloaded, and " + o.use.again()
 	case errors.As(err, &resume) && o.noFlags:
 		return "check the network and connect again"
 	case errors.As(err, &resume):

@@ -42,6 +42,7 @@ var ErrForward = errors.New("cannot listen")
 // the user's eyes. It leaves nothing behind and takes less than 2 s for that.
 func Forward(ctx context.Context, o ForwardOptions) error {
 	o.fill()
+	o.use = useForward
 	if o.Ready == nil {
 		o.Ready = func(Listening) {}
 	}
@@ -199,6 +200,9 @@ func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
 		keepAlive: f.o.KeepAlive,
 		log:       f.o.Log.Info,
 		changed:   f.tellState(d, onDemand),
+		replaced: func() {
+			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, errReplaced))
+		},
 	}
 	if onDemand {
 		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), idleTunnel
@@ -257,7 +261,7 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 			began = true
 		case !began: // run tells
 		case f.o.Once:
-			f.cancel(fmt.Errorf("the session to %s ended: %s", d, endCause(err)))
+			f.cancel(&endedError{fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), err})
 		case s == tunnelDown:
 			told = "ended"
 			f.o.Notice(printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))

@@ -20,6 +20,7 @@ const heldAfter = time.Second
 // one after the other.
 type lane struct {
 	conn *ssmproto.Conn
+	born time.Time
 	mux  *ssmproto.Mux // nil: one after the other
 	wg   sync.WaitGroup
 
@@ -32,7 +33,7 @@ type lane struct {
 }
 
 func newLane(conn *ssmproto.Conn, keepAlive time.Duration) (*lane, error) {
-	l := &lane{conn: conn, busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
+	l := &lane{conn: conn, born: time.Now(), busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
 	if conn.Multiplexed() {
 		var err error
 		l.mux, err = ssmproto.NewMux(conn, keepAlive)
@@ -60,11 +61,12 @@ func sendKeepAlive(conn *ssmproto.Conn, every time.Duration) {
 }
 
 // load returns how many connections there are, whether there is room for
-// another, and whether a program that does not read holds them up.
+// another, and whether a program that does not read, or a silent agent, holds
+// them up.
 func (l *lane) load() (connections int, room, heldUp bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	heldUp = l.mux != nil && l.mux.Stalled() > heldAfter
+	heldUp = l.mux != nil && l.mux.Stalled() > heldAfter || l.silent()
 	now := time.Now().UnixNano()
 	for c := range l.busy {
 		since := c.writing.Load()

@@ -63,6 +63,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		releaseStart()
 	}
 	o.Host, o.Port = conn.Property("host"), conn.Property("portNumber")
+	o.use = useOf(conn)
 	p := &pluginSession{o: &o, conn: conn, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells

@@ -46,6 +46,7 @@ type Options struct {
 
 	Log *slog.Logger // nil: nothing
 
+	use     use  // what a session is for
 	noFlags bool // to speak of: nobody has typed our command line
 
 	resumed func() // told when a session goes on after an outage; nil: nobody

@@ -135,7 +135,7 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 		return ssmproto.Grant{}, err
 	}
 	if aws.ToString(out.TokenValue) == "" {
-		return ssmproto.Grant{}, fmt.Errorf("%w: it timed out", ssmproto.ErrSessionEnded)
+		return ssmproto.Grant{}, fmt.Errorf("%w: AWS has no token for it any more", ssmproto.ErrSessionEnded)
 	}
 	return s.grant(ctx, begun{s.id, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)})
 }

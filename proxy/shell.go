@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +42,7 @@ type Terminal struct {
 // ctx's cause within 2 s.
 func Shell(ctx context.Context, o ShellOptions) error {
 	o.fill()
+	o.use = useShell
 	if o.Alone {
 		tuneMemory()
 	}
@@ -115,35 +115,12 @@ func (o *Options) interact(ctx context.Context, conn *ssmproto.Conn, t Terminal)
 		i.typed = newTyped(pasteLimit)
 	}
 	defer i.raw.Restore() // also if it panics
-	err := endOf(i.run(ctx))
+	err := i.run(ctx)
 	i.raw.Restore()
 	if err != nil && i.raw != nil && i.midLine.Load() {
 		io.WriteString(t.Err, "\n") // what is told of it begins a line
 	}
 	return err
-}
-
-// endOf says of an end by the service that no ssh is there to keep the session
-// alive.
-func endOf(err error) error {
-	var closed *ssmproto.ClosedError
-	if errors.As(err, &closed) || errors.Is(err, ssmproto.ErrSessionEnded) {
-		return &shellEndedError{err}
-	}
-	return err
-}
-
-// shellEndedError is a shell or a command that the service has ended.
-type shellEndedError struct{ error }
-
-func (e *shellEndedError) Unwrap() error { return e.error }
-
-// next tells how to keep a session alive that has timed out.
-func (e *shellEndedError) next() string {
-	if strings.Contains(e.Error(), "timed out") {
-		return "--keepalive 5m keeps a session alive in which nothing happens"
-	}
-	return "start it again"
 }
 
 // pasteLimit is how much may be typed that cannot be sent yet. Beyond it is no

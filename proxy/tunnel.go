@@ -47,6 +47,10 @@ type tunnel struct {
 	// that is on demand and a dial's error. It must not call the tunnel.
 	changed func(tunnelState, error)
 
+	// replaced, if not nil, is told that a session was given up for another one
+	// because its agent does not answer any more. It must not call the tunnel.
+	replaced func()
+
 	// vacant, if not nil, is told when a session that was started on demand is
 	// gone, or could not be started.
 	vacant func()
@@ -63,6 +67,11 @@ type tunnel struct {
 	failures int           // of starting sessions on demand
 	err      error         // why no session could be started last; nil since one was
 	news     chan struct{} // closed when any of this changes
+
+	// Another session beside those that are there is not tried before retryAt; the
+	// last wait was retryWait.
+	retryAt   time.Time
+	retryWait time.Duration
 
 	// Sessions that dials wait for are started under needed, which abandon ends
 	// when no dial waits any more.
@@ -136,10 +145,7 @@ func (t *tunnel) once() bool {
 	if first {
 		t.tell(tunnelUp, nil)
 	}
-	select {
-	case <-l.conn.Done():
-	case <-t.ctx.Done():
-	}
+	t.during(l, nil)
 	last := t.forget(l)
 	err = l.conn.Err()
 	l.close()

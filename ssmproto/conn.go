@@ -37,8 +37,9 @@ type Conn struct {
 	opened chan struct{} // closed once the handshake is complete
 	ended  chan struct{} // closed once err is set
 
-	closing sync.Once
-	writing sync.Mutex // held by Write, so that what one writes stays together
+	closing  sync.Once
+	resuming sync.Mutex // held while session.Resume is called
+	writing  sync.Mutex // held by Write, so that what one writes stays together
 
 	mu         sync.Mutex
 	readable   sync.Cond // data to read, an end, or a deadline
@@ -55,15 +56,18 @@ type Conn struct {
 	refusal    error  // why we refused the handshake
 	refused    func() // told of a connection that the agent could not make; nil: there is but one
 
-	link      *link
-	linked    bool          // link is up
-	cause     error         // why the last link ended
-	stalled   bool          // the reader waits for room
-	answered  time.Duration // when the agent last had nothing to answer, or answered
-	gapSince  time.Duration // since when nothing has been done about a gap; 0: there is none
-	gapAt     int64         // how far the agent had come then
-	lingering int           // callers that wait for acknowledgements or for written
-	written   int64         // number up to which messages are known to have been written
+	link        *link
+	linked      bool          // link is up
+	cause       error         // why the last link ended
+	stalled     bool          // the reader waits for room
+	waiting     bool          // the agent had something to answer when it was last looked at
+	answered    time.Duration // when it last had not, or answered
+	silence     *silence      // nil: there is none
+	silenceNews chan struct{} // closed when one begins or ends
+	gapSince    time.Duration // since when nothing has been done about a gap; 0: there is none
+	gapAt       int64         // how far the agent had come then
+	lingering   int           // callers that wait for acknowledgements or for written
+	written     int64         // number up to which messages are known to have been written
 
 	over   bool        // the service has ended the session
 	reason string      // why, in its words
@@ -119,6 +123,8 @@ func newConn(session Session, cfg *Config) *Conn {
 		wake:    make(chan struct{}, 1),
 		opened:  make(chan struct{}),
 		ended:   make(chan struct{}),
+
+		silenceNews: make(chan struct{}),
 	}
 	if cfg != nil {
 		c.cfg = *cfg
@@ -131,6 +137,9 @@ func newConn(session Session, cfg *Config) *Conn {
 	}
 	if c.cfg.gapLimit == 0 {
 		c.cfg.gapLimit = gapLimit
+	}
+	if c.cfg.silenceAfter == 0 {
+		c.cfg.silenceAfter = silenceAfter
 	}
 	if c.cfg.pingAfter == 0 {
 		c.cfg.pingAfter = pingAfter
@@ -234,9 +243,6 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		}
 		if len(p) == n {
 			return n, nil
-		}
-		if c.s.out.idle() {
-			c.answered = c.now()
 		}
 		if k := c.s.out.write(p[n:]); k > 0 {
 			n += k

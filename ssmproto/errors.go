@@ -60,6 +60,32 @@ func (e *ResumeError) Error() string {
 }
 func (e *ResumeError) Unwrap() error { return e.Err }
 
+// GoneError says that the service no longer had the session when it was asked
+// for it, in an outage or because the agent was silent. It wraps ErrSessionEnded.
+type GoneError struct {
+	After  time.Duration // how long that had lasted
+	Silent bool          // it was the agent; the link was up
+	Err    error
+}
+
+func (e *GoneError) Error() string {
+	after := e.After.Round(time.Second)
+	if e.Silent {
+		return fmt.Sprintf("the machine has not answered for %v, and the service no longer has the session", after)
+	}
+	return fmt.Sprintf("the session has ended while the connection was away (for %v)", max(after, time.Second))
+}
+func (e *GoneError) Unwrap() error { return e.Err }
+
+// SilenceError says that the agent was silent for as long as an outage may last.
+// It wraps ErrAgentSilent.
+type SilenceError struct{ After time.Duration }
+
+func (e *SilenceError) Error() string {
+	return fmt.Sprintf("%v (for %v)", ErrAgentSilent, e.After.Round(time.Second))
+}
+func (e *SilenceError) Unwrap() error { return ErrAgentSilent }
+
 // Permanent marks an error of a Session's Resume as one that trying again will
 // not mend, such as a missing permission.
 func Permanent(err error) error { return &permanentError{err} }

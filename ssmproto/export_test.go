@@ -16,6 +16,9 @@ func (c *Conn) Buffered() int {
 	return c.s.in.buf.n + c.s.in.kept
 }
 
+// SetSilenceAfter makes a Conn impatient with its agent.
+func (c *Config) SetSilenceAfter(d time.Duration) { c.silenceAfter = d }
+
 // SetGapLimit is for how long a gap may stay open.
 func (c *Config) SetGapLimit(d time.Duration) { c.gapLimit = d }
 

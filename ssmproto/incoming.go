@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 )
@@ -177,9 +176,9 @@ func (c *Conn) received(l *link) error {
 	}
 	if c.s.proofs > proofs {
 		l.proof = true
+		c.answers(now)
 	}
 	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
-	c.answered = now
 	if c.s.in.total > before {
 		c.readable.Signal()
 		if before == 0 {
@@ -201,19 +200,6 @@ func (c *Conn) received(l *link) error {
 	}
 	c.wakeWriter()
 	return ended
-}
-
-// checkAgent ends the Conn if the agent has not answered for too long. The link
-// can be fine all the while: it ends at the service. c.mu is held.
-func (c *Conn) checkAgent(now time.Duration) {
-	if c.stalled || c.s.out.idle() {
-		c.answered = now
-	}
-	// A laptop that slept has not asked in vain: some clocks go on meanwhile.
-	inVain := c.s.out.backoff >= 4
-	if limit := c.cfg.ResumeTimeout; limit > 0 && now-c.answered > limit && inVain {
-		c.failLocked(fmt.Errorf("%w (for %v)", ErrAgentSilent, limit))
-	}
 }
 
 // gapLimit is how long a message may be missing while others come. The agent

@@ -56,6 +56,11 @@ type Config struct {
 	// attempt, and when it is over. It must not block or call the Conn.
 	OnOutage func(Outage)
 
+	// OnSilence, if not nil, is told that the agent has been silent for 15 s, though
+	// the link is up, and that it has answered again. It must not block or call the
+	// Conn.
+	OnSilence func(Silence)
+
 	// ClientVersion is told to the agent; "" means DefaultClientVersion.
 	ClientVersion string
 
@@ -63,7 +68,7 @@ type Config struct {
 	Log *slog.Logger
 
 	// Tests have no patience. 0 means the constants of these names.
-	pingAfter, gapLimit time.Duration
+	pingAfter, gapLimit, silenceAfter time.Duration
 
 	// watchNetwork is the function of this name if nil, and ends with ctx.
 	watchNetwork func(ctx context.Context, changed func())

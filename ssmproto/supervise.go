@@ -78,6 +78,9 @@ func (c *Conn) failed(o *outage, err error) error {
 	c.mu.Lock()
 	c.cause = err
 	c.mu.Unlock()
+	if errors.Is(err, ErrSessionEnded) {
+		return &GoneError{After: time.Since(o.began), Err: err}
+	}
 	if permanent(err) || c.final(err, o) {
 		return err
 	}
@@ -115,7 +118,7 @@ func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 		o.asked = time.Now()
 		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, dialTimeout))
 		early := startDial(c.ctx, last, c.cfg.Transport, a.connected)
-		g, err := c.session.Resume(a.ctx)
+		g, err := c.resumeSession(a.ctx)
 		if err = c.tried(a, err); err == nil {
 			return g, early, nil
 		}
@@ -216,6 +219,7 @@ func (c *Conn) detach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.linked = false
+	c.unlinked()
 	if c.over {
 		c.failLocked(ErrGap) // what is missing was lost with the link
 	}

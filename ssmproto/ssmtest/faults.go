@@ -178,6 +178,19 @@ func (s *Server) Reboot(nodeID string) (back func()) {
 	}
 }
 
+// RebootUnnoticed is Reboot with a service that learns nothing of it: after back,
+// too, it has the sessions from before, and ResumeSession answers as ever. Their
+// data channels stay open and nobody acknowledges what comes over them.
+func (s *Server) RebootUnnoticed(nodeID string) (back func()) {
+	s.setAway(nodeID, true)
+	for _, session := range s.Sessions() {
+		if session.Target() == nodeID {
+			session.agent.stop()
+		}
+	}
+	return func() { s.setAway(nodeID, false) }
+}
+
 func (s *Server) setAway(nodeID string, away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

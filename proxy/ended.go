@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// use is what a session is for, which decides what helps when it has ended.
+type use int
+
+const (
+	useStream use = iota // ssh's, mostly
+	useForward
+	useShell
+	useCommand
+)
+
+// useOf is the use of a session that somebody else has started.
+func useOf(conn *ssmproto.Conn) use {
+	switch {
+	case conn.SessionType() == ssmproto.NonInteractiveSession:
+		return useCommand
+	case conn.SessionType() != ssmproto.PortSession:
+		return useShell
+	case conn.Property("type") == "LocalPortForwarding":
+		return useForward
+	}
+	return useStream
+}
+
+// again is what to do when a session has ended before its time.
+func (u use) again() string {
+	switch u {
+	case useForward, useShell:
+		return "start it again"
+	case useCommand:
+		return "see what the command has done before you run it again"
+	}
+	return "connect again"
+}
+
+// nextSession is what to do after the end of a session that err tells of. How to
+// keep one alive in which nothing happens is of use only after an idle timeout.
+func (o *Options) nextSession(err error) string {
+	again := o.use.again()
+	var closed *ssmproto.ClosedError
+	if !errors.As(err, &closed) || !isIdleReason(closed.Reason) {
+		return again
+	}
+	switch {
+	case o.use == useStream:
+		return again + "; an idle ssh is kept alive by ServerAliveInterval"
+	case o.noFlags: // nor is there anything else that keeps it alive
+		return again
+	}
+	return "--keepalive 5m keeps a session alive in which nothing happens"
+}
+
+// isIdleReason says whether the service ended a session because it was idle, in
+// its words "Your session timed out due to inactivity."
+func isIdleReason(reason string) bool {
+	reason = strings.ToLower(reason)
+	return strings.Contains(reason, "inactiv") || strings.Contains(reason, "idle") || strings.Contains(reason, "timed out")
+}
+
+// endedError says of what the session was that has ended, for a reason.
+type endedError struct {
+	text string
+	err  error // nil, or why
+}
+
+func (e *endedError) Error() string { return e.text }
+func (e *endedError) Unwrap() error { return e.err }
