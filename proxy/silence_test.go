@@ -50,8 +50,13 @@ func TestForwardAfterAReboot(t *testing.T) {
 		t.Error("the session from before has ended already: that proves nothing of new connections")
 	}
 	fails(t, old, 90*time.Second)
-	if said := f.said(); !strings.Contains(said, "though the connection to AWS is up") || !strings.Contains(said, "probably restarted") {
-		t.Errorf("stderr %q", said)
+	for _, text := range []string{"though the connection to AWS is up", "probably restarted"} {
+		for !strings.Contains(f.said(), text) {
+			if time.Now().After(deadline.Add(time.Minute)) {
+				t.Fatalf("stderr %q", f.said())
+			}
+			time.Sleep(10 * time.Millisecond) // it comes by a pipe of its own
+		}
 	}
 	if !echoes(f.ready[0]) {
 		t.Error("afterwards a new connection does not work")
