@@ -14,7 +14,9 @@
 //	sts   GetCallerIdentity
 //	ec2-instance-connect   SendSSHPublicKey
 //
-// Who calls is a user named example; what others have started is planted with
+// It listens on loopback only, its credentials are random unless Config names
+// some, and it answers no browser, since programs on its nodes run as the user
+// who started it. Who calls is a user named example; what others have started is planted with
 // PlantSession. Keys that were pushed are for a test's own sshd to ask for:
 // PublicKeys, OnPublicKeys.
 //

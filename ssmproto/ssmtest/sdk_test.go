@@ -109,9 +109,9 @@ func TestEveryServiceChecksWhatItIsSignedFor(t *testing.T) {
 			unsigned := good.Copy()
 			unsigned.Credentials = aws.AnonymousCredentials{}
 			refused(t, "unsigned", one.call(unsigned), one.unsigned, 0)
-			refused(t, "another key", one.call(with("AKIDOTHER", exampleSecretAccessKey, "token")), one.otherKey, 0)
-			refused(t, "another secret", one.call(with(exampleAccessKeyID, "other", "token")), one.otherSecret, 0)
-			refused(t, "another token", one.call(with(exampleAccessKeyID, exampleSecretAccessKey, "other")), one.otherKey, 0)
+			refused(t, "another key", one.call(with("AKIDOTHER", s.cfg.SecretAccessKey, "token")), one.otherKey, 0)
+			refused(t, "another secret", one.call(with(s.cfg.AccessKeyID, "other", "token")), one.otherSecret, 0)
+			refused(t, "another token", one.call(with(s.cfg.AccessKeyID, s.cfg.SecretAccessKey, "other")), one.otherKey, 0)
 			refused(t, "another region", one.call(sdk(s, "eu-west-1")), one.otherSecret, 0)
 		})
 	}

@@ -16,12 +16,6 @@ import (
 	"time"
 )
 
-// The credentials of a Server whose Config names none: AWS's own examples.
-const (
-	exampleAccessKeyID     = "AKIAIOSFODNN7EXAMPLE"
-	exampleSecretAccessKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-)
-
 // Config says what service a Server is. The zero value is a good one.
 type Config struct {
 	// Region is the region that requests must be signed for; "" is us-east-1.
@@ -29,8 +23,8 @@ type Config struct {
 	Region  string
 	Regions []string
 
-	// The credentials that requests must be signed with. Without a key, made-up
-	// ones (see [Server.Env]). With a SessionToken, X-Amz-Security-Token must be
+	// The credentials that requests must be signed with. Without a key they are
+	// random, so that no other user of the machine has them (see [Server.Env]). With a SessionToken, X-Amz-Security-Token must be
 	// there and signed; without one it must not.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
@@ -109,7 +103,7 @@ func NewServer(cfg Config) *Server {
 		cfg.Region = "us-east-1"
 	}
 	if cfg.AccessKeyID == "" {
-		cfg.AccessKeyID, cfg.SecretAccessKey = exampleAccessKeyID, exampleSecretAccessKey
+		cfg.AccessKeyID, cfg.SecretAccessKey = newCredentials()
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -143,6 +137,11 @@ func NewServer(cfg Config) *Server {
 				return
 			}
 			defer s.wg.Done()
+			if s.foreign(r) {
+				s.logf("%s %s: Host %q, Origin %q", r.Method, r.URL.Path, r.Host, r.Header.Get("Origin"))
+				http.Error(w, "Forbidden", http.StatusForbidden)
+				return
+			}
 			mux.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: 30 * time.Second,

@@ -66,7 +66,7 @@ type socket struct {
 
 var upgrader = websocket.Upgrader{
 	ReadBufferSize: bufferSize,
-	CheckOrigin:    func(*http.Request) bool { return true },
+	CheckOrigin:    func(*http.Request) bool { return true }, // see foreign
 }
 
 // serveDataChannel answers the WebSocket upgrade and reads the data channel to
