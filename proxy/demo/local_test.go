@@ -8,23 +8,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // TestOtherUsersAreKeptOut: the demo runs commands as its user, and listens where
 // every user of the machine can connect to.
 func TestOtherUsersAreKeptOut(t *testing.T) {
-	first, _ := startDemo(t, plainTemp(t))
-	second, _ := startDemo(t, plainTemp(t))
+	d, _ := startDemo(t, plainTemp(t))
+	other := ssmtest.NewServer(ssmtest.Config{})
+	other.Close()
 	env := make(map[string]string)
-	for _, v := range first.service.Env() {
+	for _, v := range d.service.Env() {
 		name, value, _ := strings.Cut(v, "=")
 		env[name] = value
 	}
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
-		if v := env[name]; v == "" || strings.Contains(v, "EXAMPLE") || v == getenv(second.service.Env(), name) {
+		if v := env[name]; v == "" || strings.Contains(v, "EXAMPLE") || v == getenv(other.Env(), name) {
 			t.Errorf("%s is %q, which others know", name, v)
 		}
-		if strings.Contains(first.dir.instructions(), env[name]) {
+		if strings.Contains(d.dir.instructions(), env[name]) {
 			t.Errorf("%s is printed", name)
 		}
 	}
@@ -43,11 +46,11 @@ func TestOtherUsersAreKeptOut(t *testing.T) {
 	if answer.StatusCode != http.StatusForbidden {
 		t.Errorf("an upgrade without a signature: %s", answer.Status)
 	}
-	err = filepath.WalkDir(first.dir.path, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(d.dir.path, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+		if info, err := entry.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 		return nil
