@@ -42,19 +42,8 @@ func main() {
 	// do as well here, but commands that we start would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	plugin, args := asPlugin(os.Args)
-	var fatal []os.Signal
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		// What is ignored, as nohup has it, stays so; but the AWS CLI ignores
-		// Ctrl-C itself so that its plugin can take it.
-		if !signal.Ignored(s) || plugin && s == os.Interrupt {
-			fatal = append(fatal, s)
-		}
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	if len(fatal) > 0 { // with none, NotifyContext would take them all
-		ctx, stop = signal.NotifyContext(ctx, fatal...)
-	}
-	defer stop()
+	fatal, limit := caught(os.Args, plugin)
+	ctx := withSignals(fatal, limit, !plugin && forOthers(os.Args))
 	if plugin {
 		os.Exit(runPlugin(ctx, args))
 	}
@@ -570,19 +559,12 @@ func execCommand() *cli.Command {
 	}
 }
 
-// statusInterrupted is what shells make of a program that an interrupt has ended.
-const statusInterrupted = 130
-
 // dieInterrupted ends this process by the interrupt that has ended the command,
 // as it would have if nothing had had to be put in order before. So a shell ends
 // its loop, too.
 func dieInterrupted() error {
-	signal.Reset(os.Interrupt)
-	if p, err := os.FindProcess(os.Getpid()); err == nil && p.Signal(os.Interrupt) == nil {
-		// This is the end, but where interrupts were ignored from the start.
-		<-time.After(time.Second)
-	}
-	return cli.Exit("", statusInterrupted)
+	dieBy(os.Interrupt)
+	return cli.Exit("", statusSignal(os.Interrupt))
 }
 
 // sayReady tells people of a forward.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 const (
@@ -143,7 +144,7 @@ func openTurn(profile, region string) (*turn, error) {
 	}
 	slices.Sort(key[2:])
 	sum := sha256.Sum256([]byte(strings.Join(key, "\x00")))
-	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".turn"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := regular.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".turn"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,15 @@
 package completion
 
 import (
-	"bufio"
+	"bytes"
 	_ "embed"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // regionList is a line for each region and its name, from the SDK's
@@ -82,18 +84,20 @@ func awsFile(variable, name string) string {
 	return filepath.Join(home, ".aws", name)
 }
 
+// maxAWSFile is more than any AWS configuration takes, in bytes.
+const maxAWSFile = 4 << 20
+
 // readProfiles finds the profiles in a file. In the config file a section's
 // name begins with "profile", but for the default one's; other sections there
 // are about other things.
 func readProfiles(name string, config bool, found map[string]string) {
-	file, err := os.Open(name)
+	text, err := regular.ReadFile(name, maxAWSFile)
 	if err != nil {
 		return
 	}
-	defer file.Close()
 	profile, in := "", false
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		text := lines.Text()
+	for line := range bytes.Lines(text) {
+		text := strings.TrimRight(string(line), "\r\n")
 		if section, ok := strings.CutPrefix(text, "["); ok {
 			section, _, _ = strings.Cut(section, "]")
 			if profile, in = profileName(section, config); in {

@@ -13,10 +13,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
+	"github.com/ssmpipe/ssmpipe/proxy/private"
 )
 
 // agentSocket is a Unix socket that ssh finds by a path which other ssmpipes
@@ -26,8 +30,10 @@ import (
 // ssh may forward the agent for hours to come.
 type agentSocket struct {
 	net.Listener
-	path string
-	own  string // where the socket is
+	path   string
+	own    string // where the socket is
+	closed sync.Once
+	forget func() // takes back that it is to be closed if the process is ended
 }
 
 // socketLockTime is how long others are waited for that set the link. They take
@@ -71,7 +77,7 @@ func ownSocket(path string) string {
 
 // openAgentSocket listens where path leads to from now on.
 func openAgentSocket(path string) (*agentSocket, error) {
-	if err := privateDir(filepath.Dir(path)); err != nil {
+	if err := private.Dir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	s := &agentSocket{path: path, own: ownSocket(path)}
@@ -89,12 +95,20 @@ func openAgentSocket(path string) (*agentSocket, error) {
 		os.Remove(s.own)
 		return nil, err
 	}
+	s.forget = lastly.Add(func(context.Context) { s.close() })
 	return s, nil
 }
 
 // close leaves path to another if there is one, and then stops listening: there
 // is no moment at which path leads to nobody.
 func (s *agentSocket) close() {
+	s.closed.Do(func() {
+		s.leave()
+		s.forget()
+	})
+}
+
+func (s *agentSocket) leave() {
 	defer s.Listener.Close()
 	unlock := s.lock()
 	defer unlock()

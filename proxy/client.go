@@ -194,7 +194,8 @@ func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, 
 	if resumeTimeout == 0 {
 		resumeTimeout = -1
 	}
-	return ssmproto.Dial(ctx, s, &ssmproto.Config{
+	w := newLastWord(s)
+	conn, err := ssmproto.Dial(ctx, w, &ssmproto.Config{
 		Transport:     transport(&s.cfg),
 		Endpoint:      s.expectedEndpoint(),
 		ResumeTimeout: resumeTimeout,
@@ -203,4 +204,10 @@ func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, 
 		OnSilence:     o.tellSilence,
 		Log:           o.Log,
 	})
+	if err != nil {
+		w.forget()
+		return nil, err
+	}
+	go w.watch(conn)
+	return conn, nil
 }

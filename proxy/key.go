@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // maxKeyFile is more than any key takes, in bytes.
@@ -26,21 +28,17 @@ func pushable(way PushWay, key ssh.PublicKey) bool {
 
 // fileKey reads the public key in a file, or that of the private key in it.
 func fileKey(name string, way PushWay) (ssh.PublicKey, error) {
-	info, err := os.Stat(name)
+	text, err := regular.ReadFile(name, maxKeyFile)
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
+	case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
 		return nil, fmt.Errorf("%s holds no key", name)
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	key := parseKey(text)
 	if key == nil {
 		// A private key that does not say its public part without a passphrase.
-		if text, err = os.ReadFile(name + ".pub"); err == nil {
+		if text, err = regular.ReadFile(name+".pub", maxKeyFile); err == nil {
 			key = parseKey(text)
 		}
 	}

@@ -16,6 +16,9 @@ import (
 
 	"github.com/gofrs/flock"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/proxy/private"
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // madeFor is for how long a made key is used.
@@ -51,7 +54,7 @@ func openMadeKey(ctx context.Context) (*madeKey, error) {
 		return nil, err
 	}
 	dir := filepath.Join(home, ".ssh", "ssmpipe")
-	if err := privateDir(dir); err != nil {
+	if err := private.Dir(dir); err != nil {
 		return nil, err
 	}
 	m := &madeKey{name: filepath.Join(dir, "key")}
@@ -92,7 +95,7 @@ func (m *madeKey) open(ctx context.Context) error {
 // read returns the public part of the key in the file, if it is one of ours,
 // and puts beside it what ssh reads it from.
 func (m *madeKey) read() (ssh.PublicKey, error) {
-	text, err := os.ReadFile(m.name)
+	text, err := regular.ReadFile(m.name, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func (m *madeKey) read() (ssh.PublicKey, error) {
 	}
 	public := signer.PublicKey()
 	want := publicFile(public)
-	switch have, err := os.ReadFile(m.name + ".pub"); {
+	switch have, err := regular.ReadFile(m.name+".pub", maxKeyFile); {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !bytes.Equal(have, want) && bytes.Contains(have, []byte(madeComment)):
 		return public, m.replace(m.name+".pub", want)
 	case err != nil:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -112,28 +111,5 @@ func TestMadeKeyLeavesOthersFilesAlone(t *testing.T) {
 		if now, _ := os.ReadFile(name); string(now) != theirs {
 			t.Errorf("%s: %q", name, now)
 		}
-	}
-}
-
-// TestPrivateDir is this user's, and nobody else's.
-func TestPrivateDir(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "b")
-	if err := privateDir(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := privateDir(dir); err != nil {
-		t.Errorf("again: %v", err)
-	}
-	if info, err := os.Stat(filepath.Dir(dir)); err != nil || checkPrivate(dir, info) != nil {
-		t.Errorf("%v, %v", info, err)
-	}
-	if os.Getuid() != 0 {
-		t.Skip("only root gives directories away")
-	}
-	if err := os.Chown(dir, 65534, -1); err != nil {
-		t.Fatal(err)
-	}
-	if err := privateDir(dir); err == nil || !strings.Contains(err.Error(), "another user's") {
-		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -292,7 +293,7 @@ func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 		{"ec2:DescribeInstances", map[string]string{"web-1": web1, "attic": far1}},
 		{"ssm:DescribeInstanceInformation", map[string]string{"web-1": web1}},
 	} {
-		r.env = append(r.env, "SSMPIPE_CACHE="+t.TempDir())
+		r.env = append(r.env, "SSMPIPE_CACHE="+filepath.Join(t.TempDir(), "cache"))
 		r.DenyActions(tt.action)
 		for name, want := range tt.names {
 			id, said := r.reach(t, name)

@@ -103,7 +103,7 @@ func service(t testing.TB, cfg ssmtest.Config, address string) *ssmtest.Server {
 // environ is what processes get that use srv.
 func environ(t testing.TB, srv *ssmtest.Server) []string {
 	env := append(os.Environ(), srv.Env()...)
-	env = append(env, "SSMPIPE_CACHE="+t.TempDir())
+	env = append(env, "SSMPIPE_CACHE="+filepath.Join(t.TempDir(), "cache"))
 	if pem := srv.CertPEM(); pem != nil {
 		bundle := filepath.Join(t.TempDir(), "ca.pem")
 		if err := os.WriteFile(bundle, pem, 0o600); err != nil {

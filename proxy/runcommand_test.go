@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/proxy/private"
 )
 
 // userHome is a user's home on a machine that runs the script.
@@ -333,7 +335,7 @@ func TestRunCommandIsNotLedAway(t *testing.T) {
 				t.Fatalf("%v: %q", err, out)
 			}
 			info, err := os.Stat(m.file())
-			if err != nil || checkPrivate(m.file(), info) == nil || !strings.Contains(m.read(), key) {
+			if err != nil || private.Own(info) || !strings.Contains(m.read(), key) {
 				t.Errorf("%v, not the user's own, with %q", info, m.read())
 			}
 			m.gone(t, key)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
 const (
@@ -58,6 +60,7 @@ func runCommand(ctx context.Context, o Options, env []string) (status int, err e
 	if err := cmd.Start(); err != nil {
 		return 126, fmt.Errorf("demo: %s: cannot be run: %w", name, err)
 	}
+	defer lastly.Add(func(context.Context) { _ = cmd.Process.Kill() })()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	err = supervise(ctx, cmd.Process, ended, signals)

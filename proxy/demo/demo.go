@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -98,6 +99,8 @@ type demo struct {
 	service *ssmtest.Server
 
 	commanded bool // a command was run, which has ended
+
+	forget func() // takes back that it is abandoned if the process is ended; nil before
 }
 
 func start(o Options) (_ *demo, err error) {
@@ -149,7 +152,11 @@ func start(o Options) (_ *demo, err error) {
 	for _, id := range nodes {
 		d.service.AddNode(ssmtest.Node{ID: id, Name: names[id], Dial: network.dialFrom(id), Command: commandIn(homes[id], names[id])})
 	}
-	return d, d.dir.write(o.Executable, d.service.Env(), client, hostKeys)
+	if err := d.dir.write(o.Executable, d.service.Env(), client, hostKeys); err != nil {
+		return nil, err
+	}
+	d.forget = lastly.Add(func(context.Context) { d.abandon() })
+	return d, nil
 }
 
 // commandIn makes what an instance's agent runs, in the instance's home and with
@@ -163,11 +170,26 @@ func commandIn(home, name string) func(string, ...string) *exec.Cmd {
 	}
 }
 
+// abandon is close for when there is no time left: no key and no command of the
+// demo's is to be there after it.
+func (d *demo) abandon() {
+	os.RemoveAll(d.dir.path)
+	var wg sync.WaitGroup
+	for _, s := range d.sshds {
+		wg.Go(func() { s.Close() })
+	}
+	wg.Go(d.service.Close)
+	wg.Wait()
+}
+
 // close ends everything that start has started. Sessions that are left, as
 // those of other terminals, are ended before the service is: their ssmpipe
 // would take a service that is gone for one that cannot be reached just now,
 // and try again for minutes.
 func (d *demo) close() error {
+	if d.forget != nil {
+		defer d.forget()
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(d.sshds)+1)
 	if d.commanded {

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/private"
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // Cache keeps what was said a short while ago in files of the user's cache
@@ -31,9 +34,10 @@ func UserCache() Cache {
 	return Cache{filepath.Join(dir, "ssmpipe")}
 }
 
-// Dir is the directory, made if it was not there, or "" without one.
+// Dir is the directory, made if it was not there, or "" without one, or if others
+// may write to it: what is in it decides to which machine a name leads.
 func (c Cache) Dir() string {
-	if c.dir == "" || os.MkdirAll(c.dir, 0o700) != nil {
+	if c.dir == "" || private.Cache(c.dir) != nil {
 		return ""
 	}
 	return c.dir
@@ -44,15 +48,8 @@ const maxEntry = 32 << 20
 
 // Get reads what was put under a key into v, and says how long ago that was.
 func (c Cache) Get(v any, key ...string) (age time.Duration, ok bool) {
-	if c.dir == "" {
-		return 0, false
-	}
-	name := c.file(key)
-	if info, err := os.Stat(name); err != nil || info.Size() > maxEntry {
-		return 0, false
-	}
-	f, err := os.Open(name)
-	if err != nil {
+	f := c.open(key)
+	if f == nil {
 		return 0, false
 	}
 	defer f.Close()
@@ -65,6 +62,23 @@ func (c Cache) Get(v any, key ...string) (age time.Duration, ok bool) {
 	}
 	age = time.Since(saved)
 	return age, age >= 0 // else a clock was set back: nobody knows how old it is
+}
+
+// open opens a key's file, or returns nil. The file's owner is looked at, too: of
+// a directory above, others may lead to another one between two looks.
+func (c Cache) open(key []string) *os.File {
+	if c.dir == "" || private.CheckCache(c.dir) != nil {
+		return nil
+	}
+	f, err := regular.Open(c.file(key))
+	if err != nil {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Size() > maxEntry || !private.Own(info) {
+		f.Close()
+		return nil
+	}
+	return f
 }
 
 // Put keeps v under a key.
@@ -105,7 +119,7 @@ const sweepAge = 30 * 24 * time.Hour
 
 // Sweep removes what has been left for long.
 func (c Cache) Sweep() {
-	if c.dir == "" {
+	if c.dir == "" || private.CheckCache(c.dir) != nil {
 		return
 	}
 	files, err := os.ReadDir(c.dir)

@@ -3,10 +3,13 @@
 package terminal
 
 import (
+	"context"
 	"os"
 	"sync"
 
 	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
 // Is says whether f is a terminal.
@@ -28,8 +31,9 @@ func Size(files ...*os.File) (cols, rows int, ok bool) {
 type Raw struct {
 	in, out *os.File
 
-	mu   sync.Mutex
-	undo func() // nil while the terminal is as it was
+	mu     sync.Mutex
+	undo   func() // nil while the terminal is as it was
+	forget func() // takes back that it is to be restored if the process is ended
 }
 
 // MakeRaw puts a terminal into raw mode: in is where keys come from, out is where
@@ -50,6 +54,7 @@ func (r *Raw) Again() error {
 	undo, err := makeRaw(r.in, r.out)
 	if err == nil && r.undo == nil {
 		r.undo = undo
+		r.forget = lastly.Add(func(context.Context) { r.Restore() })
 	}
 	return err
 }
@@ -64,6 +69,7 @@ func (r *Raw) Restore() {
 	if r.undo != nil {
 		r.undo()
 		r.undo = nil
+		r.forget()
 	}
 }
 

@@ -4,6 +4,7 @@ package terminal
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
 // The tests' programs run in this binary, on terminals of their own.
@@ -33,6 +36,15 @@ var programs = map[string]func(){
 		bufio.NewReader(os.Stdin).ReadByte()
 		raw.Restore()
 		raw.Restore()
+	},
+	"lastly": func() {
+		raw, _ := MakeRaw(os.Stdin, os.Stdout)
+		raw.Restore()
+		raw.Again()
+		fmt.Print("raw\r\n")
+		bufio.NewReader(os.Stdin).ReadByte()
+		lastly.Run(context.Background())
+		os.Exit(0)
 	},
 	"events": func() {
 		raw, _ := MakeRaw(os.Stdin, os.Stdout)
@@ -135,6 +147,16 @@ func TestPanicRestores(t *testing.T) {
 	io.WriteString(r, "x")
 	if r.cmd.Wait(); r.cmd.ProcessState.ExitCode() != 2 || !r.restored(t) {
 		t.Errorf("%v, restored: %v", r.cmd.ProcessState, r.restored(t))
+	}
+}
+
+// TestLastlyRestores: a process that is ended by others.
+func TestLastlyRestores(t *testing.T) {
+	t.Parallel()
+	r := start(t, "lastly")
+	io.WriteString(r, "x")
+	if err := r.cmd.Wait(); err != nil || !r.restored(t) {
+		t.Errorf("%v, restored: %v", err, r.restored(t))
 	}
 }
 

@@ -2,8 +2,9 @@ package ssmtest
 
 import (
 	"crypto/rand"
-	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 )
 
 // A Server runs programs as the user who started it, and every user of this
@@ -16,21 +17,16 @@ func newCredentials() (accessKeyID, secret string) {
 }
 
 // foreign says whether r comes from a browser, or was meant for another host: a
-// name that somebody has led to loopback (DNS rebinding).
+// name that somebody has led to loopback (DNS rebinding). The port may be that of
+// a relay in between.
 func (s *Server) foreign(r *http.Request) bool {
 	if len(r.Header.Values("Origin")) > 0 {
 		return true
 	}
-	addr := s.ln.Addr().(*net.TCPAddr)
-	host, port, err := net.SplitHostPort(r.Host)
-	if _, own, _ := net.SplitHostPort(addr.String()); err != nil || port != own {
-		return true
-	}
-	switch host {
-	case addr.IP.String(), "localhost":
+	host := (&url.URL{Host: r.Host}).Hostname()
+	if host == "localhost" || s.cfg.TLS && host == proxiedName {
 		return false
-	case proxiedName:
-		return !s.cfg.TLS
 	}
-	return true
+	ip, err := netip.ParseAddr(host)
+	return err != nil || !ip.IsLoopback()
 }

@@ -58,9 +58,12 @@ func TestBrowsersAreRefused(t *testing.T) {
 			{own, "https://example.invalid", false},
 			{"example.invalid:" + port, "", false},
 			{"127.0.0.1.example.invalid:" + port, "", false},
-			{"127.0.0.1", "", false},
-			{"127.0.0.1:1", "", false},
-			{"[::1]:" + port, "", false},
+			{"127.0.0.1:1", "", true},
+			{"[::1]:1", "", true},
+			{"10.1.2.3:" + port, "", false},
+			{"0.0.0.0:" + port, "", false},
+			{"localhost.:" + port, "", false},
+			{"localhost.example.invalid:" + port, "", false},
 		} {
 			r, _ := http.NewRequest("POST", s.URL()+"/", strings.NewReader("{}"))
 			r.Host = tt.host

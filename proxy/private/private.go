@@ -1,0 +1,72 @@
+// Package private looks after directories and files of this user's that nobody
+// else may change, or even use.
+package private
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Dir makes a directory that only this user may use, or checks that it is one.
+// See MakeDir for what is not made.
+func Dir(path string) error {
+	if err := MakeDir(path); err != nil {
+		return err
+	}
+	return check(path, 0o077, "with mode 0700")
+}
+
+// Cache is Dir for a directory that others may look into, but not write to.
+func Cache(path string) error {
+	if err := MakeDir(path); err != nil {
+		return err
+	}
+	return CheckCache(path)
+}
+
+// CheckCache is Cache for a directory that is not made.
+func CheckCache(path string) error { return check(path, 0o022, "and nobody else's to write to") }
+
+func check(path string, others fs.FileMode, want string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	why := ""
+	switch {
+	case !info.IsDir():
+		why = "none"
+	case !Own(info):
+		why = "another user's"
+	case open(info.Mode())&others != 0:
+		why = fmt.Sprintf("open to others (mode %#o)", info.Mode().Perm())
+	default:
+		return nil
+	}
+	return &fs.PathError{Op: "use", Path: path, Err: fmt.Errorf("the directory is %s: it must be this user's, %s", why, want)}
+}
+
+// errNoHome says that the user's home directory is not there.
+var errNoHome = errors.New("the home directory does not exist")
+
+// MakeDir is os.MkdirAll for directories of mode 0700. A home directory is not
+// made: that of a user who should have none would be there for good, or be found
+// by whoever mounts the right one later.
+func MakeDir(path string) error {
+	if home, err := os.UserHomeDir(); err == nil && within(path, home) {
+		if _, err := os.Stat(home); err != nil {
+			return &fs.PathError{Op: "mkdir", Path: path, Err: errors.Join(errNoHome, err)}
+		}
+	}
+	return os.MkdirAll(path, 0o700)
+}
+
+// within says whether path is dir, or below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
