@@ -39,7 +39,8 @@ type client struct {
 	t       target
 	cfg     aws.Config
 	account string
-	warm    *warm // the caller's to drop, also after an error
+	warm    *warm      // the caller's to drop, also after an error
+	limit   *timeLimit // of connecting, once the machine is known; else nil
 
 	mu    sync.Mutex
 	m     machine    // what the target leads to
@@ -84,6 +85,10 @@ func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*cl
 func (c *client) awake(ctx context.Context, limit *timeLimit) error {
 	if c.m.known == nil {
 		return nil
+	}
+	c.limit = limit
+	if c.o.Start && c.m.known.State == "running" && !c.m.known.Online() && startedLately(c.m.known) {
+		return c.named(c.start(ctx, limit, c.m.known))
 	}
 	switch c.m.known.State {
 	case "stopped", "stopping", "pending":
@@ -142,6 +147,10 @@ func (c *client) openSession(ctx context.Context, dial func(id string) (*ssmprot
 	if again.id != m.id {
 		c.o.Log.Info("the name leads to another machine now", "id", again.id, "before", m.id)
 		conn, err = dial(again.id)
+		away = isCode(err, "TargetNotConnected")
+	}
+	if away && c.o.Start && again.known != nil && startedLately(again.known) {
+		conn, err = c.awaitSession(ctx, again.known, dial)
 		away = isCode(err, "TargetNotConnected")
 	}
 	if away {

@@ -54,6 +54,10 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	o.noFlags = true
 	if o.Alone {
 		tuneMemory()
+		// Killed, the AWS CLI leaves its plugin, the port and the session behind.
+		var stop context.CancelFunc
+		ctx, stop = withParent(ctx)
+		defer stop()
 	}
 	conn, err := o.dialGiven(ctx, call)
 	if err != nil {

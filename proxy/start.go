@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 const (
@@ -34,8 +35,14 @@ func (c *client) start(ctx context.Context, limit *timeLimit, m *inventory.Insta
 	service := c.o.service(c.cfg)
 	before := m.Pinged
 	began := time.Now()
-	c.o.Notice(printable(fmt.Sprintf("%s: it is %s; starting it", c.o.Target, m.State)))
-	asked := m.State == "pending"
+	// Somebody may have started it already.
+	asked := m.State == "pending" || m.State == "running"
+	what := "starting it"
+	if asked {
+		what = "waiting for its agent"
+		began = m.Launched
+	}
+	c.o.Notice(printable(fmt.Sprintf("%s: it is %s; %s", c.o.Target, m.State, what)))
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
 	for {
@@ -70,6 +77,36 @@ func (c *client) start(ctx context.Context, limit *timeLimit, m *inventory.Insta
 			return nil
 		case asked && m.State != "pending" && m.State != "running" && m.State != "stopped":
 			return &awayError{known: m}
+		}
+	}
+}
+
+// startedLately says whether an instance may still be on its way up. EC2's launch
+// time is that of the last start.
+func startedLately(m *inventory.Instance) bool {
+	return !m.Launched.IsZero() && time.Since(m.Launched) < bootLimit && (m.State == "running" || m.State == "pending")
+}
+
+// awaitSession opens a session to a machine that has been started lately: AWS
+// takes up to a minute from the agent's first call until it starts sessions.
+// What that takes is not counted as connecting.
+func (c *client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
+	if c.limit != nil {
+		defer c.limit.hold()()
+	}
+	defer c.o.Progress("")
+	tick := time.NewTicker(bootPoll)
+	defer tick.Stop()
+	for {
+		c.o.Progress(fmt.Sprintf("%s: AWS does not start sessions with it yet, %d s", c.o.Target, int(time.Since(m.Launched)/time.Second)))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		conn, err := dial(m.ID)
+		if !isCode(err, "TargetNotConnected") || !startedLately(m) {
+			return conn, err
 		}
 	}
 }
