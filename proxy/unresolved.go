@@ -72,6 +72,8 @@ func (e *awayError) Error() string {
 		return text + "it is " + e.known.State
 	}
 	switch {
+	case startedLately(e.known) && !e.known.Online():
+		return text + "it was started " + ago(e.known.Launched) + " ago, and its SSM agent has not called in since"
 	case e.known.Ping == "":
 		return text + "its SSM agent has never called in"
 	case e.known.Online():
@@ -87,9 +89,12 @@ func (e *awayError) next(target string) string {
 	case "stopped", "stopping":
 		return "--start starts it"
 	case "pending":
-		return "wait until it has started"
+		return "--start waits until it has started"
 	case "shutting-down", "terminated":
 		return `"ssmpipe ls" lists what there is`
+	}
+	if startedLately(e.known) && (e.known.Ping != "" || e.known.Profile != "") {
+		return "--start waits for it"
 	}
 	if e.known.Ping == "" && e.known.State == "running" && e.known.Profile == "" {
 		return "it has no instance profile: attach one whose role has the policy AmazonSSMManagedInstanceCore"

@@ -75,6 +75,10 @@ type Node struct {
 	// that is NotConnected or NeverCalled does not become so by it.)
 	BootTime, AgentTime time.Duration
 
+	// SessionTime is how long after that, with the agent Online, StartSession
+	// answers TargetNotConnected still, as AWS's does.
+	SessionTime time.Duration
+
 	// Run is what SendCommand does: it runs a script as root's shell would. It
 	// must end with ctx, which ends with the command's time or the Server. RunDelay
 	// is how long the command is Pending before. Without Run the node takes no

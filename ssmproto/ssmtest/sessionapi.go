@@ -1,6 +1,9 @@
 package ssmtest
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // sessionRequest holds the members of the operations on one session.
 type sessionRequest struct {
@@ -25,6 +28,9 @@ func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
 		return nil, c.service.unauthorized(c.action(), "arn:aws:ssm:"+c.region+"::document/"+r.DocumentName)
 	}
 	node := s.connectedNode(r.Target, c.region)
+	if node != nil && time.Since(node.started) < node.BootTime+node.AgentTime+node.SessionTime {
+		node = nil
+	}
 	if node == nil {
 		return nil, badRequest("TargetNotConnected", "%s is not connected.", r.Target)
 	}
