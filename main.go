@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -51,8 +52,15 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	return exitStatus(ctx, newApp().RunContext(ctx, args))
+	err := newApp().RunContext(ctx, args)
+	if failed := stdout.Err(); failed != nil {
+		err = failed // whatever came of it
+	}
+	return exitStatus(ctx, err)
 }
+
+// stdout is where all commands print that do not pipe a stream there.
+var stdout = proxy.NewOutput(os.Stdout)
 
 // exitStatus says what err leaves to say.
 func exitStatus(ctx context.Context, err error) int {
@@ -124,6 +132,7 @@ func newApp() *cli.App {
 	}
 	return &cli.App{
 		Name:                      "ssmpipe",
+		Writer:                    stdout,
 		Usage:                     "ssh to private machines through AWS Session Manager",
 		Version:                   version(),
 		HideHelpCommand:           true,
@@ -408,8 +417,15 @@ func forwardCommand() *cli.Command {
 				ExitOnFailure: c.Bool("exit-on-forward-failure"),
 				Ready:         sayReady,
 			}
+			ctx, cancel := context.WithCancelCause(c.Context)
+			defer cancel(nil)
 			if c.Bool("json") {
-				f.Ready = printReady
+				f.Ready = func(l proxy.Listening) {
+					printReady(l)
+					if err := stdout.Err(); err != nil && !errors.Is(err, proxy.ErrStdoutClosed) { // programs need read no more than one line
+						cancel(err)
+					}
+				}
 			}
 			switch {
 			case c.NArg() == 0:
@@ -421,7 +437,7 @@ func forwardCommand() *cli.Command {
 			case f.Sessions < 1 || f.Sessions > 16:
 				return usage("--sessions is from 1 to 16")
 			}
-			return proxy.Forward(c.Context, f)
+			return proxy.Forward(ctx, f)
 		},
 	}
 }
@@ -587,7 +603,14 @@ func printReady(l proxy.Listening) {
 	if !l.Spec.Dynamic && line.Host == "" {
 		line.Host = "localhost"
 	}
-	json.NewEncoder(os.Stdout).Encode(line)
+	json.NewEncoder(stdout).Encode(line)
+}
+
+// screen is stdout for a list.
+func screen(c *cli.Context) proxy.Screen {
+	s := proxy.ScreenOf(os.Stdout, c.Bool("json"))
+	s.Out = stdout
+	return s
 }
 
 func lsCommand() *cli.Command {
@@ -609,7 +632,7 @@ func lsCommand() *cli.Command {
 				Options:  o,
 				Patterns: c.Args().Slice(),
 				ECS:      c.Bool("ecs"),
-				Screen:   proxy.ScreenOf(os.Stdout, c.Bool("json")),
+				Screen:   screen(c),
 			}
 			if c.IsSet("regions") {
 				ls.Regions = strings.Split(c.String("regions"), ",")
@@ -645,7 +668,7 @@ func sessionsCommand() *cli.Command {
 				Which:     c.Args().Slice(),
 				All:       c.Bool("all"),
 				Terminate: c.Bool("terminate"),
-				Screen:    proxy.ScreenOf(os.Stdout, c.Bool("json")),
+				Screen:    screen(c),
 			})
 		},
 	}
@@ -687,7 +710,7 @@ func sshConfigCommand() *cli.Command {
 				User:    c.String("user"),
 				PushKey: !c.Bool("no-push-key"),
 				Install: c.Bool("install"),
-				Out:     os.Stdout,
+				Out:     stdout,
 			})
 		},
 	}
@@ -724,9 +747,9 @@ func doctorCommand() *cli.Command {
 			if d.PushKey && (d.User == "" || o.Target == "") {
 				return usage("--push-key needs a TARGET and --user")
 			}
-			tell := proxy.FindingEncoder(os.Stdout)
+			tell := proxy.FindingEncoder(stdout)
 			if !c.Bool("json") {
-				tell = proxy.FindingPrinter(os.Stdout, proxy.FindingStyleFor(os.Stdout))
+				tell = proxy.FindingPrinter(stdout, proxy.FindingStyleFor(os.Stdout))
 			}
 			failed, err := proxy.Doctor(c.Context, d, tell)
 			if err == nil && failed > 0 {
@@ -844,7 +867,7 @@ func completionCommand() *cli.Command {
 			if err != nil {
 				return usage("%v", err)
 			}
-			_, err = os.Stdout.WriteString(script)
+			_, err = io.WriteString(stdout, script)
 			return err
 		},
 	}
@@ -859,7 +882,7 @@ func completeCommand() *cli.Command {
 		HideHelp:        true,
 		SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
-			if completion.Answer(c.Context, os.Stdout, c.App, c.Args().Slice()) != nil {
+			if completion.Answer(c.Context, stdout, c.App, c.Args().Slice()) != nil {
 				return cli.Exit("", statusFailed)
 			}
 			return nil

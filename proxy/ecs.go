@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,7 +91,7 @@ func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, new
 					return news(func() error { return l.printTasks(cfg.Region, page) })
 				})
 				switch {
-				case errors.Is(err, ErrStdoutClosed):
+				case stdoutFailed(err):
 					cancel(err)
 				case err != nil && ctx.Err() == nil:
 					at := *o

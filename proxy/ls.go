@@ -148,7 +148,7 @@ func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) erro
 				list = l.containers
 			}
 			err := list(heard, &o, here, news)
-			if errors.Is(err, ErrStdoutClosed) {
+			if stdoutFailed(err) {
 				cancel(err)
 			}
 			if err != nil && ctx.Err() == nil {

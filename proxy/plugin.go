@@ -33,15 +33,16 @@ var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
 // status says so too.
 func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	o.fill()
+	out := NewOutput(t.Out)
 	switch {
 	case len(args) == 0: // as the AWS CLI asks whether there is a plugin
-		fmt.Fprint(t.Out, "\nThe Session Manager plugin was installed successfully. Use the AWS CLI to start a session.\n\n")
-		return nil
+		fmt.Fprint(out, "\nThe Session Manager plugin was installed successfully. Use the AWS CLI to start a session.\n\n")
+		return out.Err()
 	case len(args) == 1 && args[0] == "--version":
-		fmt.Fprintln(t.Out, PluginVersion)
-		return nil
+		fmt.Fprintln(out, PluginVersion)
+		return out.Err()
 	case len(args) < 3:
-		fmt.Fprintf(t.Out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", printable(args[0]))
+		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", printable(args[0]))
 		return fmt.Errorf("%w: there are at least a response, a region and an operation", ErrPlugin)
 	}
 	call, err := parsePluginCall(args)

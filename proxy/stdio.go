@@ -13,6 +13,13 @@ import (
 // ErrStdoutClosed says that whoever read our output has gone.
 var ErrStdoutClosed = errors.New("the reader of stdout has gone")
 
+var errStdout = errors.New("writing to stdout")
+
+// stdoutFailed says whether err is that our output cannot be written.
+func stdoutFailed(err error) bool {
+	return errors.Is(err, ErrStdoutClosed) || errors.Is(err, errStdout)
+}
+
 // stdio is stdin and stdout as they are best read and written for a stream.
 type stdio struct {
 	in    io.Reader
@@ -122,10 +129,12 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	switch {
 	case err == nil:
+	case stdoutFailed(err):
+		c.err = err
 	case isGone(err):
 		c.err = ErrStdoutClosed
 	default:
-		c.err = fmt.Errorf("writing to stdout: %w", err)
+		c.err = fmt.Errorf("%w: %w", errStdout, err)
 	}
 	return n, err
 }

@@ -74,11 +74,9 @@ func (t *table) print(rows []row) error {
 	default:
 		t.layOut(&b, rows)
 	}
-	_, err := t.screen.Out.Write(b.Bytes())
-	if isGone(err) {
-		return ErrStdoutClosed
-	}
-	return err
+	out := checkedWriter{w: t.screen.Out}
+	out.Write(b.Bytes())
+	return out.err
 }
 
 func (t *table) layOut(b *bytes.Buffer, rows []row) {
