@@ -204,6 +204,7 @@ func nameFlags(verbose *int) []cli.Flag {
 	return append(accountFlags(verbose),
 		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
 		&cli.StringFlag{Name: "strip-suffix", Usage: "`SUFFIX` to cut off TARGET, so that a Host pattern of ssh can choose a profile"},
+		&cli.BoolFlag{Name: "any-case", Usage: "find TARGET in upper and lower case, since ssh lowers it in %h"},
 	)
 }
 
@@ -230,6 +231,7 @@ func sessionOptions(c *cli.Context, verbose int) (proxy.Options, error) {
 	o.ResumeTimeout = c.Duration("resume-timeout")
 	o.KeepAlive = c.Duration("keepalive")
 	o.StripSuffix = c.String("strip-suffix")
+	o.AnyCase = c.Bool("any-case")
 	o.Pick = proxy.Pick(c.String("pick"))
 	o.Start = c.Bool("start")
 	o.Alone = true
@@ -309,7 +311,7 @@ func keyFlags(way *pushWay) []cli.Flag {
 	return []cli.Flag{
 		&cli.GenericFlag{Name: "push-key", Value: way,
 			Usage: "make a key known to the machine for a minute, by `WAY`: instance-connect or run-command"},
-		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in: %r"},
+		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in (what the ssh that started ssmpipe says)"},
 		&cli.StringFlag{Name: "key", Usage: "the `KEY`: a file, agent or made"},
 		&cli.StringFlag{Name: "identity-agent", Usage: "be the ssh-agent at `SOCKET`, with a key for this connection only"},
 	}
@@ -325,7 +327,7 @@ func pushKey(c *cli.Context, way proxy.PushWay) (*proxy.PushKey, error) {
 		}
 		return nil, nil
 	}
-	k := &proxy.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: c.String("identity-agent")}
+	k := &proxy.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
 	if c.String("via") != "" {
 		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
 	}
@@ -341,8 +343,10 @@ func proxyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "proxy",
 		Usage: "connect stdin and stdout to a port of a machine",
-		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"}},
-			keyFlags(&way)...), sessionFlags(&verbose)...),
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"},
+			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
+		}, keyFlags(&way)...), sessionFlags(&verbose)...),
 		Action: func(c *cli.Context) error {
 			o, err := sessionOptions(c, verbose)
 			if err != nil {
@@ -360,6 +364,7 @@ func proxyCommand() *cli.Command {
 			if o.Key, err = pushKey(c, way.PushWay); err != nil {
 				return err
 			}
+			o.ControlDir = sshconfig.InHome(c.String("control-dir"))
 			o.Port = "22"
 			switch len(args) {
 			case 0:

@@ -68,11 +68,13 @@ func checkSocketPath(path string) error {
 // ownPrefix is how the names of the sockets begin that path may lead to. It is
 // short because there is little room.
 func ownPrefix(path string) string {
-	return fmt.Sprintf(".%.4x.", sha256.Sum256([]byte(filepath.Base(path))))
+	return fmt.Sprintf(".%.3x.", sha256.Sum256([]byte(filepath.Base(path))))
 }
 
+// ownSocket returns a new name of a socket of this process; see socketName.
 func ownSocket(path string) string {
-	return filepath.Join(filepath.Dir(path), ownPrefix(path)+strings.ToLower(rand.Text()[:8]))
+	n := socketName{ssh: os.Getppid(), pid: os.Getpid(), agent: usersAgent()}
+	return filepath.Join(filepath.Dir(path), ownPrefix(path)+n.String()+strings.ToLower(rand.Text()[:2]))
 }
 
 // openAgentSocket listens where path leads to from now on.

@@ -170,8 +170,12 @@ func (a *identityAgent) serve(conn net.Conn) {
 		return
 	}
 	defer a.release(conn)
+	whose := a.socket.whose(conn)
+	if whose.other != "" && a.passOn(conn, whose.other) {
+		return
+	}
 	c := &agentConn{identityAgent: a}
-	if path := os.Getenv("SSH_AUTH_SOCK"); path != "" && !a.socket.is(path) {
+	if path := os.Getenv("SSH_AUTH_SOCK"); path != "" && !whose.unclear && !a.socket.is(path) {
 		user, err := net.Dial("unix", path)
 		switch {
 		case err != nil:

@@ -23,9 +23,11 @@ type Options struct {
 	Region   string // "" means the profile's or the environment's
 
 	StripSuffix string   // is no part of Target, if that ends in it
+	AnyCase     bool     // Target's name may be written in another case: ssh lowers it
 	Pick        Pick     // chooses among machines of the same name
 	Start       bool     // a machine that is stopped
 	Key         *PushKey // that ssh uses; nil: none that we know of
+	ControlDir  string   // where ssh's ControlPath lies, to be made for this user; "" for none
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
@@ -70,6 +72,7 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if o.Alone {
 		tuneMemory()
 	}
+	o.makeControlDir()
 	key, err := o.newPushing()
 	if err != nil {
 		return o.explain(err)

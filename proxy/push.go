@@ -19,7 +19,7 @@ import (
 // session is opened.
 type PushKey struct {
 	Way  PushWay
-	User string // whom ssh logs in as
+	User string // whom ssh logs in as; "" asks the ssh that has started this process
 
 	// Key is which one: a file, KeyAgent or KeyMade; "" is KeyAgent, or KeyMade
 	// if there is none. It is not used with Socket.
@@ -61,8 +61,6 @@ func (k *PushKey) Check() error {
 	switch {
 	case k.Way != InstanceConnect && k.Way != RunCommand:
 		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, InstanceConnect, RunCommand)
-	case k.User == "":
-		return errors.New("to push a key takes --user, as whom ssh logs in")
 	case strings.ContainsAny(k.User, "/\x00"): // it is part of a path in ssh's configuration
 		return fmt.Errorf("%q is not a user's name", k.User)
 	case k.Socket != "" && k.Key != "":
@@ -80,6 +78,7 @@ type pushing struct {
 	cancel context.CancelFunc // nil before start
 	done   sync.WaitGroup
 	made   *madeKey // if that is the key
+	user   string   // whom ssh logs in as; "" until it is known
 
 	known chan struct{} // closed once the machine knows the key, or will not
 	at    chan string   // the id of the machine that the session is open to
@@ -93,11 +92,13 @@ func (o *Options) newPushing() (*pushing, error) {
 	if err := o.Key.Check(); err != nil {
 		return nil, err
 	}
-	p := &pushing{o: o, known: make(chan struct{}), at: make(chan string, 1)}
+	p := &pushing{o: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
 	if o.Key.Socket != "" {
 		var err error
 		if p.agent, err = newIdentityAgent(o.Key.Socket, p.known, o.Log); err != nil {
-			return nil, err
+			// Without the socket ssh has no agent, but perhaps a key in a file.
+			o.Notice(printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
+			return nil, nil
 		}
 	}
 	return p, nil
@@ -137,7 +138,7 @@ func (p *pushing) start(ctx context.Context, c *client) {
 			p.tell(id, err)
 			return
 		}
-		p.o.Log.Info("key pushed", "user", p.o.Key.User, "to", id, "by", p.o.Key.Way)
+		p.o.Log.Info("key pushed", "user", p.user, "to", id, "by", p.o.Key.Way)
 	})
 }
 
@@ -148,7 +149,11 @@ func (p *pushing) tell(id string, err error) {
 	if id != name {
 		name = fmt.Sprintf("%s (%s)", name, id)
 	}
-	text := fmt.Sprintf("%s: no key pushed for %q: %s", name, p.o.Key.User, cause(err))
+	whom := ""
+	if p.user != "" {
+		whom = fmt.Sprintf(" for %q", p.user)
+	}
+	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, cause(err))
 	if next := p.next(err); next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + next
 	}
@@ -216,7 +221,15 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 		return errContainer
 	case k.Way == InstanceConnect && !strings.HasPrefix(id, "i-"):
 		return errNoInstanceConnect
-	case !osUser.MatchString(k.User):
+	}
+	if p.user == "" {
+		user, err := sshUser(ctx)
+		if err != nil {
+			return err
+		}
+		p.user = user
+	}
+	if !osUser.MatchString(p.user) {
 		return errUser
 	}
 	key, err := p.public(ctx)
@@ -225,11 +238,11 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	if k.Way == RunCommand {
-		return runCommand(ctx, c.cfg, id, k.User, line)
+		return runCommand(ctx, c.cfg, id, p.user, line)
 	}
 	_, err = ec2instanceconnect.NewFromConfig(c.cfg).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
 		InstanceId:     &id,
-		InstanceOSUser: &k.User,
+		InstanceOSUser: &p.user,
 		SSHPublicKey:   &line,
 	})
 	return causeOf(ctx, err)
@@ -277,6 +290,8 @@ func (p *pushing) next(err error) string {
 		return "leave out --push-key"
 	case errors.Is(err, errKeyType):
 		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
+	case errors.Is(err, errNoSSH):
+		return "say it with --user"
 	case errors.Is(err, errAgentEmpty):
 		return "add a key with ssh-add, or use --key made"
 	}
@@ -289,7 +304,7 @@ func (p *pushing) next(err error) string {
 		if k.Way == RunCommand {
 			return "allow ssm:SendCommand on the node and on the document AWS-RunShellScript, and ssm:GetCommandInvocation"
 		}
-		return "allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser " + k.User
+		return "allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser " + p.user
 	case "EC2InstanceStateInvalidException":
 		return "the instance must be running: start it, or wait until it is up"
 	case "EC2InstanceUnavailableException":

@@ -452,7 +452,7 @@ func TestPushNotPossible(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"--push-key", node1}, 2, "takes --user"},
+		{[]string{"--push-key", node1}, 0, "was not started by OpenSSH, and does not know the user; say it with --user"},
 		{[]string{"--push-key=magic", "--user", "a", node1}, 2, "it is instance-connect or run-command"},
 		{[]string{"--push-key", "--user", "../../etc/passwd", node1}, 2, "is not a user's name"},
 		{[]string{"--key", "made", node1}, 2, "--key needs --push-key"},
@@ -461,8 +461,8 @@ func TestPushNotPossible(t *testing.T) {
 		{[]string{"--push-key", "--user", "a", "--identity-agent", r.dir + "/a/../../x", node1}, 2, "not the plain path"},
 		{[]string{"--push-key", "--user", "a", "--identity-agent", long, node1}, 2, "too long for a socket"},
 		{[]string{"--push-key", "--user", "a", "--via", node1, "host"}, 2, "--via"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", node1}, 1, "open to others (mode 0750)"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, node1}, 1, "not made by ssmpipe"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", node1}, 0, "open to others (mode 0750): it must be this user's, with mode 0700; ssh goes on"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, node1}, 0, "not made by ssmpipe"},
 		{[]string{"--push-key", "--user", userName(), managed}, 0, "--push-key=run-command"},
 		{[]string{"--push-key", "--user", "a b\x1b[2J;id", node1}, 0, `"a b\x1b[2J;id": not a name that a key can be pushed for`},
 		{[]string{"--push-key", "--user", "-oProxyCommand=x", node1}, 0, "not a name"},

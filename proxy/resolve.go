@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func (c *client) lookUp(ctx context.Context) (machine, error) {
 // cacheKey is what a name is kept under: account, region and profile, where
 // they are served, and what chooses among several.
 func (c *client) cacheKey() []string {
-	return []string{"target", c.account, c.cfg.Region, c.o.Profile, aws.ToString(c.cfg.BaseEndpoint), string(c.o.Pick), c.t.text}
+	return []string{"target", c.account, c.cfg.Region, c.o.Profile, aws.ToString(c.cfg.BaseEndpoint), string(c.o.Pick), fmt.Sprint(c.o.AnyCase), c.t.text}
 }
 
 // find returns all machines of the name.
@@ -103,8 +104,19 @@ func (c *client) find(ctx context.Context) ([]inventory.Instance, error) {
 	if c.t.id != "" {
 		query = &inventory.Query{IDs: []string{c.t.id}}
 	}
+	anyCase := c.o.AnyCase && query.Tag[0] != ""
+	if anyCase {
+		q := *query
+		q.AnyCase = true
+		query = &q
+	}
 	service := c.o.service(c.cfg)
 	list, err := service.Find(ctx, *query)
+	if anyCase {
+		list = filter(list, func(m *inventory.Instance) bool {
+			return c.t.names(m) || strings.EqualFold(m.Tags[query.Tag[0]], query.Tag[1])
+		})
+	}
 	if err != nil || len(list) > 0 {
 		return list, err
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/private"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -64,6 +66,12 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if o.Install && !s.Windows {
+		if err := private.Dir(sshconfig.SocketDir(home)); err != nil {
+			s.NoSockets = true
+			o.Notice(printable(fmt.Sprintf("%v: ssh will share no connections, and find ssmpipe's key in a file", err)))
 		}
 	}
 	var text bytes.Buffer

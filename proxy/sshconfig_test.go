@@ -22,6 +22,7 @@ import (
 type homeRig struct {
 	*keyRig
 	home string
+	more string // commands that come before, with the home mounted
 }
 
 func newHomeRig(t *testing.T) *homeRig {
@@ -53,7 +54,7 @@ func (h *homeRig) ownKey(t *testing.T) {
 // configuration.
 func (h *homeRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
 	t.Helper()
-	args = append([]string{"--user", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" /root && cd && exec "$@"`,
+	args = append([]string{"--user", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" /root && cd && ` + h.more + ` exec "$@"`,
 		h.home, need(t, tool)}, args...)
 	cmd := exec.Command(need(t, "unshare"), args...)
 	for _, v := range h.env {

@@ -43,10 +43,9 @@ func parseTarget(text, suffix string) (t target, err error) {
 	wrong := func(format string, args ...any) (target, error) {
 		return t, fmt.Errorf("%q is %w: %s", text, ErrTarget, fmt.Sprintf(format, args...))
 	}
-	if cut := strings.TrimSuffix(text, suffix); cut != "" {
-		t.text = cut
-	} else {
-		t.text = text
+	t.text = text
+	if at := len(text) - len(suffix); at > 0 && strings.EqualFold(text[at:], suffix) {
+		t.text = text[:at]
 	}
 	if m := inRegion.FindStringSubmatch(t.text); m != nil {
 		t.text, t.region = m[1], m[2]

@@ -79,10 +79,12 @@ func Denied(err error) bool {
 	}, api.ErrorCode())
 }
 
-// Query selects instances, on the services' side. Exactly one field is set.
+// Query selects instances, on the services' side. Exactly one field is set, but
+// for AnyCase.
 type Query struct {
 	IDs     []string
 	Tag     [2]string // key and value
+	AnyCase bool      // Tag's value may be one of that shape: EC2 cannot ignore case
 	IP      string    // private address
 	Public  string    // public address, IPv4
 	IPv6    string
@@ -112,6 +114,8 @@ func (q *Query) ec2Filters() []ec2types.Filter {
 			return nil
 		}
 		return filter("instance-id", ids...)
+	case q.Tag[0] != "" && q.AnyCase:
+		return []ec2types.Filter{{Name: aws.String("tag:" + q.Tag[0]), Values: []string{shape(q.Tag[1])}}, there}
 	case q.Tag[0] != "":
 		return filter("tag:"+q.Tag[0], q.Tag[1])
 	case q.IP != "":
@@ -128,6 +132,19 @@ func (q *Query) ec2Filters() []ec2types.Filter {
 
 // literal takes the meaning from what EC2's filters treat as patterns.
 var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `\`, `\\`)
+
+// shape is a pattern for EC2's filters that takes any character for a letter.
+func shape(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+			b.WriteByte('?')
+		} else {
+			b.WriteString(literal.Replace(string(r)))
+		}
+	}
+	return b.String()
+}
 
 // ssmFilters are nil if Systems Manager has nothing to say, or nothing that it
 // could be asked for.

@@ -101,6 +101,7 @@ func Uninstall(home string) (did []string, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return did, err
 	}
+	os.Remove(SocketDir(home)) // if nothing is in it
 	keys, err := removeKey(filepath.Join(p.dir, "ssmpipe"))
 	did = append(did, keys...)
 	if err != nil {

@@ -52,11 +52,3 @@ func (o *Options) word(s string) (string, error) {
 	// and the shell does not.
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(quoted) + `"`, nil
 }
-
-// join adds what needs no quotes to a word or value that may have them.
-func join(quoted, more string) string {
-	if s, ok := strings.CutSuffix(quoted, `"`); ok {
-		return s + more + `"`
-	}
-	return quoted + more
-}

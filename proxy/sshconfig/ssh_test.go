@@ -85,7 +85,7 @@ func TestSSHReadsIt(t *testing.T) {
 	o := Options{Executable: "/opt/ssmpipe", Home: "/home/ann", PushKey: true, Profile: "prod", Region: "eu-west-1",
 		ByName: true, Hosts: fleet, Suffix: ""}
 	file := configFile(t, o)
-	const push = " --push-key --user %r --identity-agent /home/ann/.ssh/ssmpipe/%r@%h"
+	const push = " --push-key --identity-agent=~/.cache/ssmpipe/agent"
 	for _, test := range []struct {
 		host                          string
 		hostname, alias, user, region string
@@ -100,11 +100,11 @@ func TestSSHReadsIt(t *testing.T) {
 		{"mi-0123456789abcdef0", "mi-0123456789abcdef0", "", "", "eu-west-1", false},
 	} {
 		got := settings(t, file, test.host)
-		command := "/opt/ssmpipe proxy"
+		command := "/opt/ssmpipe proxy --control-dir=~/.cache/ssmpipe"
 		agent := ""
 		if test.push {
 			command += push
-			agent = "/home/ann/.ssh/ssmpipe/" + got["user"] + "@" + test.hostname
+			agent = InHome("~/.cache/ssmpipe/agent")
 		}
 		command += " --profile prod --region " + test.region + " %h %p"
 		for keyword, want := range map[string]string{
@@ -119,7 +119,7 @@ func TestSSHReadsIt(t *testing.T) {
 		if test.user != "" && got["user"] != test.user {
 			t.Errorf("%s: user %s, want %s", test.host, got["user"], test.user)
 		}
-		if !regexp.MustCompile(`/\.ssh/ssmpipe-[0-9a-f]{40}$`).MatchString(got["controlpath"]) {
+		if !regexp.MustCompile(`/\.cache/ssmpipe/[0-9a-f]{40}$`).MatchString(got["controlpath"]) {
 			t.Errorf("%s: control path %s", test.host, got["controlpath"])
 		}
 	}
@@ -133,25 +133,24 @@ func TestSSHReadsIt(t *testing.T) {
 
 func TestSSHReadsTheOneForWindows(t *testing.T) {
 	got := settings(t, filepath.Join("testdata", "windows.config"), "web-1")
-	want := `"C:/Program Files/ssmpipe/ssmpipe.exe" proxy --push-key --user %r --key made --profile "prod" --region eu-central-1 %h %p`
+	want := `"C:/Program Files/ssmpipe/ssmpipe.exe" proxy --push-key --key made --profile "prod" --region eu-central-1 %h %p`
 	if got["proxycommand"] != want || got["controlmaster"] != "false" || got["identityfile"] != "~/.ssh/id_ed25519" { // the last one
 		t.Errorf("%v", got)
 	}
 }
 
-// TestASuffixKeepsTheCaseOfAName has ssh tell its agent's path and its proxy
-// command the same.
-func TestASuffixKeepsTheCaseOfAName(t *testing.T) {
+// TestASuffixIsForAnyCase has ssh lower a name, which ssmpipe is told of.
+func TestASuffixIsForAnyCase(t *testing.T) {
 	path, started := recorder(t, "ssmpipe")
 	file := configFile(t, Options{Executable: path, Home: "/home/ann", PushKey: true, Suffix: ".prod", Profile: "prod", Pick: "newest", Start: true,
 		ByName: true, Hosts: fleet})
 	exec.Command(need(t, "ssh"), "-F", file, "-l", "ann", "Web-7.prod", "true").Run()
-	want := []string{path, "proxy", "--push-key", "--user", "ann", "--identity-agent", "/home/ann/.ssh/ssmpipe/ann@web-7.prod",
-		"--profile", "prod", "--start", "--strip-suffix", ".prod", "--pick", "newest", "Web-7.prod", "22"}
+	want := []string{path, "proxy", "--control-dir=~/.cache/ssmpipe", "--push-key", "--identity-agent=~/.cache/ssmpipe/agent",
+		"--profile", "prod", "--start", "--strip-suffix", ".prod", "--any-case", "--pick", "newest", "web-7.prod", "22"}
 	if got := started(); !slices.Equal(got, want) {
 		t.Errorf("started %q\nwant %q", got, want)
 	}
-	if got := settings(t, file, "-l", "ann", "Web-7.prod"); got["identityagent"] != "/home/ann/.ssh/ssmpipe/ann@web-7.prod" || got["controlmaster"] != "auto" {
+	if got := settings(t, file, "-l", "ann", "Web-7.prod"); got["identityagent"] != InHome("~/.cache/ssmpipe/agent") || got["controlmaster"] != "auto" {
 		t.Errorf("%v", got)
 	}
 	if got := settings(t, file, "web-1.prod"); got["hostname"] != "i-0aaaaaaaaaaaaaaa1" || strings.Contains(got["proxycommand"], "--strip-suffix") {
@@ -221,7 +220,7 @@ func checkHosts(t *testing.T, exe, profile string, names ...string) {
 		for _, alias := range h.aliases {
 			cmd := exec.Command(need(t, "ssh"), "-F", file, "-l", "ann", "-p", "2222", "--", alias, "true")
 			out, _ := cmd.CombinedOutput() // its error is that the recorder is no sshd
-			want := []string{path, "proxy", "--push-key", "--user", "ann", "--identity-agent", "/home/ann/.ssh/ssmpipe/ann@" + h.id}
+			want := []string{path, "proxy", "--control-dir=~/.cache/ssmpipe", "--push-key", "--identity-agent=~/.cache/ssmpipe/agent"}
 			if profile != "" {
 				want = append(want, "--profile", profile)
 			}
@@ -235,7 +234,7 @@ func checkHosts(t *testing.T, exe, profile string, names ...string) {
 
 var (
 	commentLine = regexp.MustCompile(`^ *# ?[ -~]*$|^$`)
-	hostLine    = regexp.MustCompile(`^Host ([A-Za-z0-9*][A-Za-z0-9._*-]* ?)+$|^Match host [a-z0-9.*,-]+$`)
+	hostLine    = regexp.MustCompile(`^Host ([A-Za-z0-9*][A-Za-z0-9._*-]* ?)+$`)
 	settingLine = regexp.MustCompile(`^    (HostName|HostKeyAlias|User|ProxyCommand|IdentityAgent|IdentitiesOnly|IdentityFile|StrictHostKeyChecking|ServerAliveInterval|ServerAliveCountMax|ControlMaster|ControlPath) [^\pC]+$`)
 )
 

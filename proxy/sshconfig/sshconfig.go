@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
@@ -36,6 +36,9 @@ type Options struct {
 
 	// Taken are the host names that mean something else already; nil: none.
 	Taken *Names
+
+	// NoSockets says that SocketDir cannot be made.
+	NoSockets bool
 
 	// Keys are the user's own key files that ssh tries by default. They are
 	// named where ssmpipe's is, since ssh then forgets about its defaults.
@@ -71,7 +74,7 @@ func Write(out io.Writer, o Options) error {
 	}
 	c.bySuffix() // before i-*, for ids have it too
 	c.byID()
-	c.shared()
+	c.settings()
 	_, err = io.WriteString(out, c.String())
 	return err
 }
@@ -80,8 +83,12 @@ func Write(out io.Writer, o Options) error {
 type config struct {
 	Options
 	strings.Builder
-	exe   string // quoted for ProxyCommand
-	agent string // path of the socket, for ssh to expand; "" if keys are files
+	exe     string   // quoted for ProxyCommand
+	agent   bool     // ssmpipe is ssh's agent; else keys are files
+	control bool     // ssh shares connections
+	named   []string // aliases that have a Host, of EC2 instances
+	nodes   []string // the same, of nodes outside EC2
+	silent  bool     // without comments, which are there already
 }
 
 func newConfig(o Options) (*config, error) {
@@ -109,27 +116,42 @@ func newConfig(o Options) (*config, error) {
 			return nil, fmt.Errorf("%s %q %w", what, v.text, ErrOption)
 		}
 	}
-	// Unlike %C and %p, these two are known to every version of ssh here.
-	if agent := o.dir() + "/%r@%h"; !o.Windows && o.PushKey && fits(agent, "administrator@mi-0123456789abcdef0") {
-		c.agent = agent
-	}
+	dir := o.path(o.Home) + strings.TrimPrefix(socketDir, "~")
+	c.agent = !o.Windows && !o.NoSockets && o.PushKey && fits(dir, agentName)
+	c.control = !o.Windows && !o.NoSockets && fits(dir, controlName)
 	return c, nil
 }
 
-// dir is where ssmpipe keeps sockets and keys.
-func (o *Options) dir() string { return path.Join(o.path(o.Home), ".ssh", "ssmpipe") }
+// socketDir is where the sockets of ssmpipe and ssh are. It is not in ~/.ssh,
+// which is often mounted read-only in containers. ssh ends if it cannot make its
+// own there, so ssmpipe makes the directory first.
+const socketDir = "~/.cache/ssmpipe"
 
-// fits says whether a socket can be called that, with its base as long as base.
-func fits(socket, base string) bool { return len(path.Dir(socket))+1+len(base) <= maxSocket }
+// SocketDir is where the sockets are in a home.
+func SocketDir(home string) string { return filepath.Join(home, ".cache", "ssmpipe") }
 
-// command is a ProxyCommand, for the machine that ssh knows by token.
-func (c *config) command(pushKey bool, profile, region, more, token string) string {
+const (
+	// agentName is as long as the names of agents' own sockets.
+	agentName = ".012345.abcdef.abcdef.01234"
+
+	// controlName is as long as what ssh makes of %C while it makes the socket.
+	controlName = "0123456789012345678901234567890123456789.0123456789abcdef"
+)
+
+// fits says whether a socket in dir can have a name.
+func fits(dir, name string) bool { return len(dir)+1+len(name) <= maxSocket }
+
+// command is a ProxyCommand. It has no other tokens than %h and %p: programs
+// other than ssh read it, and some end when they meet one that they do not know.
+func (c *config) command(pushKey bool, profile, region string, more ...string) string {
 	words := []string{c.exe, "proxy"}
+	if c.control {
+		words = append(words, "--control-dir="+socketDir) // ssmpipe puts the home in, not the shell
+	}
 	if pushKey {
-		words = append(words, "--push-key", "--user", "%r")
-		if c.agent != "" {
-			agent, _ := c.word(c.dir()) // newConfig has seen that it can be
-			words = append(words, "--identity-agent", join(agent, "/%r@%h"))
+		words = append(words, "--push-key")
+		if c.agent {
+			words = append(words, "--identity-agent="+socketDir+"/agent")
 		} else {
 			words = append(words, "--key", "made")
 		}
@@ -144,21 +166,22 @@ func (c *config) command(pushKey bool, profile, region, more, token string) stri
 	if c.Start {
 		words = append(words, "--start")
 	}
-	if more != "" {
-		words = append(words, more)
-	}
-	return strings.Join(append(words, token, "%p"), " ")
+	return strings.Join(append(append(words, more...), "%h", "%p"), " ")
 }
 
-// patterns are those of Match host, which goes by what HostName has made of the
-// name.
-func (c *config) patterns(nodes bool) string {
-	list := []string{"i-*"}
-	if nodes {
-		list = append(list, "mi-*")
+// maxHostLine is how long a Host line gets. Old versions of ssh take no line of
+// a kilobyte.
+const maxHostLine = 900
+
+// hostLines are Host lines for all machines of names, and for patterns.
+func hostLines(names, patterns []string) (lines []string) {
+	line := "Host"
+	for _, name := range append(slices.Clip(names), patterns...) {
+		if len(line)+1+len(name) > maxHostLine {
+			lines = append(lines, line)
+			line = "Host"
+		}
+		line += " " + name
 	}
-	if c.Suffix != "" {
-		list = append(list, "*"+c.Suffix)
-	}
-	return strings.Join(list, ",")
+	return append(lines, line)
 }

@@ -101,11 +101,11 @@ func TestSocketsFitIntoTheirAddresses(t *testing.T) {
 	for length := 10; length < 110; length++ {
 		home := "/" + strings.Repeat("h", length-1)
 		text := write(t, Options{Executable: "/bin/ssmpipe", Home: home, PushKey: true})
-		control := len(home) + len("/.ssh/ssmpipe-") + 40 + len(".0123456789abcdef")
+		control := len(home) + len("/.cache/ssmpipe/") + 40 + len(".0123456789abcdef")
 		if got, want := strings.Contains(text, "    ControlPath "), control <= 103; got != want {
 			t.Errorf("home of %d bytes: control socket of %d bytes: %v", length, control, got)
 		}
-		agent := len(home) + len("/.ssh/ssmpipe/administrator@mi-0123456789abcdef0")
+		agent := len(home) + len("/.cache/ssmpipe/.012345.abcdef.abcdef.01234")
 		if got, want := strings.Contains(text, "    IdentityAgent "), agent <= 103; got != want {
 			t.Errorf("home of %d bytes: agent's socket of %d bytes: %v", length, agent, got)
 		}

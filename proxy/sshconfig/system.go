@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 )
 
 // What the configuration needs to know of this machine.
@@ -29,6 +30,20 @@ func Home(write bool) (string, error) {
 		return "", fmt.Errorf("HOME is %q, but ssh looks into %s: set HOME to that", home, u.HomeDir)
 	}
 	return u.HomeDir, nil
+}
+
+// InHome puts the home directory in for a ~/ at the beginning of a path, as ssh
+// does.
+func InHome(path string) string {
+	after, ok := strings.CutPrefix(path, "~/")
+	if !ok {
+		return path
+	}
+	home, err := Home(false)
+	if err != nil {
+		return path
+	}
+	return filepath.Join(home, after)
 }
 
 // ErrGoRun says that the running binary will be gone when ssh looks for it.

@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,11 @@ func (c *config) block(line string) { fmt.Fprintf(c, "%s\n", line) }
 func (c *config) set(keyword, value string) { fmt.Fprintf(c, "    %s %s\n", keyword, value) }
 
 // why writes a comment on the keyword that follows.
-func (c *config) why(text string) { c.comment("    ", text) }
+func (c *config) why(text string) {
+	if !c.silent {
+		c.comment("    ", text)
+	}
+}
 
 func (c *config) head() {
 	fmt.Fprintln(c, marker+` for ssh. Changes here are lost when it is made anew:`)
@@ -92,7 +97,15 @@ func (c *config) byName() {
 		if profile == "" {
 			profile = c.HostsProfile
 		}
-		c.set("ProxyCommand", c.command(c.PushKey && !h.managed(), profile, h.region, "", "%h"))
+		c.set("ProxyCommand", c.command(c.PushKey && !h.managed(), profile, h.region))
+		if h.managed() {
+			if c.agent && c.Suffix != "" { // else the suffix would set ours, which is not there
+				c.set("IdentityAgent", "SSH_AUTH_SOCK")
+			}
+			c.nodes = append(c.nodes, h.aliases...)
+		} else {
+			c.named = append(c.named, h.aliases...)
+		}
 	}
 }
 
@@ -108,13 +121,12 @@ func (c *config) bySuffix() {
 	if c.User != "" {
 		c.set("User", c.User)
 	}
-	c.why(`ssmpipe is the way there. %p is the port, %r the user, and %n the host as you
-		type it, while %h is in lower case. It takes OpenSSH 8.1.`)
-	more := "--strip-suffix " + c.Suffix
+	c.why(`ssmpipe is the way there. %h is the host in lower case, %p the port.`)
+	more := []string{"--strip-suffix", c.Suffix, "--any-case"}
 	if c.Pick != "" {
-		more += " --pick " + c.Pick
+		more = append(more, "--pick", c.Pick)
 	}
-	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, more, "%n"))
+	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, more...))
 }
 
 func (c *config) byID() {
@@ -123,27 +135,50 @@ func (c *config) byID() {
 	if c.PushKey {
 		c.comment("", "Those other nodes have no EC2 Instance Connect, so no key is brought there.")
 		c.block("Host mi-*")
-		c.set("ProxyCommand", c.command(false, c.Profile, c.Region, "", "%h"))
+		c.set("ProxyCommand", c.command(false, c.Profile, c.Region))
 		c.block("")
 	}
 	c.block("Host i-* mi-*")
 	if c.User != "" {
 		c.set("User", c.User)
 	}
-	c.why("ssmpipe is the way there. %h is the host, %p the port, %r the user.")
-	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, "", "%h"))
+	c.why("ssmpipe is the way there. %h is the host, %p the port.")
+	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region))
 }
 
-func (c *config) shared() {
+// settings are those that machines share. They are in lists of hosts, for
+// programs that do not know Match.
+func (c *config) settings() {
+	patterns := []string{"i-*"}
+	if c.Suffix != "" {
+		patterns = append(patterns, "*"+c.Suffix)
+	}
 	if c.PushKey {
 		c.block("")
 		c.comment("", "No key of yours is needed: ssmpipe makes one, and has EC2 Instance Connect\nlet it in for a minute.")
-		c.block("Match host " + c.patterns(false))
-		c.key()
+		c.lists(c.named, patterns, c.key)
 	}
 	c.block("")
-	c.comment("", "For all of the above. Match goes by HostName, so by the id.")
-	c.block("Match host " + c.patterns(true))
+	c.comment("", "For all of the above.")
+	c.lists(append(slices.Clip(c.named), c.nodes...), append(patterns, "mi-*"), c.shared)
+}
+
+// lists writes what set does for all these hosts. Only the first list has
+// comments.
+func (c *config) lists(names, patterns []string, set func()) {
+	for _, line := range hostLines(names, patterns) {
+		if c.silent {
+			c.block("")
+		}
+		c.block(line)
+		set()
+		c.silent = true
+	}
+	c.silent = false
+}
+
+// shared writes the settings of all machines.
+func (c *config) shared() {
 	c.why(`A machine's host key is taken the first time, without asking: AWS has seen to
 		it that this is the machine with that id. One that changes later is refused.`)
 	c.set("StrictHostKeyChecking", "accept-new")
@@ -152,31 +187,27 @@ func (c *config) shared() {
 		overcome an outage.`)
 	c.set("ServerAliveInterval", "60")
 	c.set("ServerAliveCountMax", "10")
-	if c.Windows {
-		return // OpenSSH for Windows has no ControlMaster
-	}
-	if !fits(c.path(c.Home)+"/.ssh/x", controlName) {
+	switch {
+	case c.Windows: // OpenSSH there has no ControlMaster
+	case !c.control && c.NoSockets:
+		c.why("No ControlMaster: " + socketDir + " cannot be made.")
+	case !c.control:
 		c.why("No ControlMaster: the path of its socket would be too long here.")
-		return
-	}
-	c.why(`While one ssh is connected, others to the same machine go through it, at once.
+	default:
+		c.why(`While one ssh is connected, others to the same machine go through it, at once.
 		ControlPersist would leave it open when the first has ended, but is not set,
 		because with it ssh throws away what ssmpipe says on stderr.`)
-	c.set("ControlMaster", "auto")
-	c.set("ControlPath", "~/.ssh/ssmpipe-%C")
+		c.set("ControlMaster", "auto")
+		c.set("ControlPath", socketDir+"/%C")
+	}
 }
-
-// controlName is as long as what ssh makes of ssmpipe-%C while it makes the
-// socket.
-const controlName = "ssmpipe-0123456789012345678901234567890123456789.0123456789abcdef"
 
 // key tells ssh where ssmpipe's key is.
 func (c *config) key() {
-	if c.agent != "" {
+	if c.agent {
 		c.why(`The key never is in a file: ssmpipe is an ssh-agent at this address while
 			ssh connects.`)
-		dir, _ := c.value(c.dir()) // newConfig has seen that it can be
-		c.set("IdentityAgent", join(dir, "/%r@%h"))
+		c.set("IdentityAgent", socketDir+"/agent")
 		c.why(`With "yes" in your own settings ssh would not ask that agent.`)
 		c.set("IdentitiesOnly", "no")
 		return

@@ -1,0 +1,27 @@
+package proxy
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/ssmpipe/ssmpipe/proxy/private"
+)
+
+// makeControlDir makes the directory in which ssh's ControlPath lies. ssh binds
+// its socket there after it has authenticated, and ends if it cannot.
+func (o *Options) makeControlDir() {
+	if o.ControlDir == "" {
+		return
+	}
+	err := private.Dir(o.ControlDir)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(o.ControlDir, ".try-"); err == nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}
+	if err != nil {
+		o.Notice(printable(fmt.Sprintf("%s: %v: ssh ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err)))
+	}
+}

@@ -1,0 +1,12 @@
+//go:build !linux && !darwin && !windows
+
+package proxy
+
+import (
+	"errors"
+	"net"
+)
+
+func processOf(int) (*process, error) { return nil, errors.ErrUnsupported }
+
+func peerPID(*net.UnixConn) int { return 0 }

@@ -1,0 +1,216 @@
+package proxy_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// TestOtherClientsGoByTheSSHConfig has other implementations of SSH connect by
+// what ssh-config has installed. They have no key of ours, since they do not say
+// the user, but what the user has, in a file or an agent.
+func TestOtherClientsGoByTheSSHConfig(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string][]string{
+		"net-ssh": {"ruby", "-e", `require "net/ssh"
+Net::SSH.start("web-1", ARGV[0]) { |s| print s.exec!("echo here") }
+Net::SSH.start("i-0web1", ARGV[0]) { |s| print s.exec!("echo here") }`},
+		"paramiko": {"/usr/bin/python3", "-c", `import os, sys, paramiko
+c = paramiko.SSHConfig.from_path(os.path.expanduser("~/.ssh/ssmpipe.config"))
+for host in "web-1", "i-0web1":
+    h = c.lookup(host)
+    s = paramiko.SSHClient()
+    s.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    s.connect(h["hostname"], username=sys.argv[1], sock=paramiko.ProxyCommand(h["proxycommand"]))
+    print(s.exec_command("echo here")[1].read().decode(), end="")
+    s.close()`},
+	} {
+		for _, keys := range []string{"in a file", "in the agent"} {
+			t.Run(name+" "+keys, func(t *testing.T) {
+				t.Parallel()
+				h := newHomeRig(t)
+				if keys == "in a file" {
+					h.ownKey(t)
+				} else {
+					h.startAgent(t)
+				}
+				h.sshConfig(t, "--install", "--hosts", "--user", userName())
+				cmd := h.command(t, script[0], append(script[1:], userName())...)
+				if keys == "in the agent" {
+					cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+filepath.Join(h.dir, "own"))
+				}
+				got := run(t, cmd, nil)
+				if got.status != 0 || string(got.stdout) != "here\nhere\n" || name == "net-ssh" && !strings.Contains(got.stderr, "ssmpipe was not started by OpenSSH, and does not know the user") {
+					t.Errorf("%d: %s\n%s", got.status, got.stdout, got.stderr)
+				}
+				if sent := h.pushes(); len(sent) > 0 {
+					t.Errorf("pushed: %v", sent)
+				}
+				waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+			})
+		}
+	}
+}
+
+// TestTheUserIsWhomSSHSays, however it is said: nothing in the configuration
+// tells ssmpipe.
+func TestTheUserIsWhomSSHSays(t *testing.T) {
+	t.Parallel()
+	h := newHomeRig(t)
+	h.sshConfig(t, "--install", "--hosts", "--user", "fromconfig")
+	writeFile(t, filepath.Join(h.home, "wrapper"), "#!/bin/sh\nssh \"$@\"\nexit 0\n")
+	users := make(chan string, 100)
+	h.OnPublicKeys(func(_, user string, _ []string) { users <- user })
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"ssh", "web-1", "true"}, "fromconfig"},
+		{[]string{"ssh", "ann@web-1", "true"}, "ann"},
+		{[]string{"ssh", "-l", "bob", "i-0web1", "echo", "-l", "nobody"}, "bob"},
+		{[]string{"ssh", "-vp22", "-oUser=carl", "web-1"}, "carl"},
+		{[]string{"ssh", "ssh://dora@web-1:22", "--", "true"}, "dora"},
+		{[]string{"sh", "/root/wrapper", "-F", "/root/.ssh/config", "eve@web-1", "a b 'c"}, "eve"},
+		{[]string{"scp", "-q", "fred@web-1:/none", "x"}, "fred"},
+		{[]string{"ssh", "-oProxyCommand=sh -c '" + ssmpipe + " proxy --push-key --identity-agent=~/.cache/ssmpipe/agent --region us-east-1 %h %p; :'", "gus@web-1", "true"}, "gus"},
+	} {
+		run(t, h.command(t, c.args[0], c.args[1:]...), nil) // sshd knows none of them
+		select {
+		case user := <-users:
+			if user != c.want || len(users) > 0 {
+				t.Errorf("%q: pushed for %s, want for %s", c.args, user, c.want)
+			}
+		default:
+			t.Errorf("%q: nothing pushed", c.args)
+		}
+	}
+	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+}
+
+// TestEachSSHHasItsOwnKey: many at once share the agent's path, and sshd takes
+// few wrong keys.
+func TestEachSSHHasItsOwnKey(t *testing.T) {
+	t.Parallel()
+	h := newHomeRig(t)
+	// Each machine takes only what was pushed to it last.
+	ports := make([]string, 4)
+	dirs := make([]string, len(ports))
+	for i := range ports {
+		dirs[i] = t.TempDir()
+		ports[i] = startSSHD(t, dirs[i], "AuthorizedKeysFile "+dirs[i]+"/keys", "MaxAuthTries 2")
+		id := "i-0own" + string(rune('a'+i))
+		h.AddNode(ssmtest.Node{ID: id, Name: "own-" + string(rune('a'+i)), Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+ports[i])
+		}})
+	}
+	h.OnPublicKeys(func(instance, user string, _ []string) {
+		for i := range ports {
+			if instance == "i-0own"+string(rune('a'+i)) {
+				part := filepath.Join(dirs[i], "part")
+				os.WriteFile(part, []byte(strings.Join(h.PublicKeys(instance, user), "\n")+"\n"), 0o600)
+				os.Rename(part, filepath.Join(dirs[i], "keys"))
+			}
+		}
+	})
+	h.sshConfig(t, "--install", "--hosts", "--user", userName())
+	// All in one namespace of processes, and waiting for each other.
+	script := `i=0; for m in a b c d a b c d; do i=$((i+1)); ssh -S none own-$m "echo $m" >out$i 2>err$i & done; wait; cat out*`
+	got := run(t, h.command(t, "sh", "-c", script), nil)
+	if string(got.stdout) != "a\nb\nc\nd\na\nb\nc\nd\n" {
+		t.Errorf("%+v\n%s", got, succeed(t, h.command(t, "sh", "-c", "cat err*"), nil))
+	}
+	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+	if left, err := os.ReadDir(filepath.Join(h.home, ".cache", "ssmpipe")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestReadOnlyDirectories: where sockets cannot be made ssh goes on with the
+// user's own keys.
+func TestReadOnlyDirectories(t *testing.T) {
+	t.Parallel()
+	const ro = "mount --bind /root/%[1] /root/%[1] && mount -o remount,bind,ro /root/%[1] &&"
+	mount := func(dir string) string { return strings.ReplaceAll(ro, "%[1]", dir) }
+	setUp := func(t *testing.T) *homeRig {
+		h := newHomeRig(t)
+		h.ownKey(t)
+		h.sshConfig(t, "--install", "--hosts", "--user", userName())
+		os.Mkdir(filepath.Join(h.home, ".cache"), 0o700)
+		return h
+	}
+	for name, c := range map[string]struct {
+		more, want string
+		pushed     int
+		args       []string
+	}{
+		"of ssh": {mount(".ssh"), "", 1, nil},
+		"of sockets": {"mkdir -p .cache/ssmpipe && " + mount(".cache/ssmpipe"),
+			"read-only file system: ssh ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", 0, []string{"-o", "ControlPath=none"}},
+		"above": {"rm -rf .cache/ssmpipe && " + mount(".cache"), "read-only file system; ssh goes on with the keys in your files", 0, []string{"-o", "ControlPath=none"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := setUp(t)
+			h.more = c.more
+			args := append(c.args, "-o", "StrictHostKeyChecking=no", "web-1", "echo here")
+			got := run(t, h.command(t, "ssh", args...), nil)
+			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") {
+				t.Errorf("%d %s %s", got.status, got.stdout, got.stderr)
+			}
+			if n := len(h.pushes()); n != c.pushed {
+				t.Errorf("%d keys pushed", n)
+			}
+			waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+		})
+	}
+}
+
+// TestNobodysHomeIsMade by the sockets in it.
+func TestNobodysHomeIsMade(t *testing.T) {
+	t.Parallel()
+	r := newKeyRig(t)
+	home := filepath.Join(r.dir, "gone")
+	r.env = append(r.env, "HOME="+home)
+	r.configure(t, "--control-dir="+home+"/.cache/ssmpipe --identity-agent="+home+"/.cache/ssmpipe/agent", "IdentityFile none")
+	got := run(t, r.command(t, "ssh", node1, "true"), nil)
+	if !strings.Contains(got.stderr, "no key brought: mkdir "+home+"/.cache/ssmpipe: ") {
+		t.Errorf("%+v", got)
+	}
+	if _, err := os.Stat(home); err == nil {
+		t.Error("a home was made")
+	}
+}
+
+// TestASuffixFindsNamesInAnyCase, and refuses to choose by it.
+func TestASuffixFindsNamesInAnyCase(t *testing.T) {
+	t.Parallel()
+	h := newHomeRig(t)
+	h.AddNode(ssmtest.Node{ID: "i-0case1", Name: "Worker"})
+	h.AddNode(ssmtest.Node{ID: "i-0case2", Name: "worker"})
+	h.AddNode(ssmtest.Node{ID: "i-0case3", Name: "WEB-9", Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.port)
+	}})
+	h.sshConfig(t, "--install", "--suffix", ".Prod", "--user", userName())
+	for _, host := range []string{"WEB-9.Prod", "Web-9.Prod"} {
+		if got := run(t, h.command(t, "ssh", host, "echo here"), nil); string(got.stdout) != "here\n" {
+			t.Errorf("%s: %+v", host, got)
+		}
+	}
+	for _, host := range []string{"worker.Prod", "Worker.Prod"} {
+		if got := run(t, h.command(t, "ssh", host, "echo here"), nil); got.status != 255 || !strings.Contains(got.stderr, "2 machines have this name") {
+			t.Errorf("%s: %+v", host, got)
+		}
+	}
+	// Without it, a name is what it is.
+	cmd := exec.Command(ssmpipe, "proxy", "--region", "us-east-1", "worker", "1")
+	cmd.Env = h.env
+	if got := run(t, cmd, nil); strings.Contains(got.stderr, "have this name") {
+		t.Errorf("%+v", got)
+	}
+}
