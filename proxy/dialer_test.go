@@ -386,16 +386,17 @@ func TestDialerClose(t *testing.T) {
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	open := dialled(t, d, node1+":7")
-	reading := make(chan error, 1)
+	var readErr error
+	closed := make(chan struct{}) // by Close
 	go func() {
-		_, err := open.Read(make([]byte, 1))
-		reading <- err
+		_, readErr = open.Read(make([]byte, 1))
+		close(closed)
 	}()
 	asked := make(chan struct{}, 8)
 	b.OnAPI(func(operation string) *ssmtest.APIError {
 		if operation == "StartSession" {
 			asked <- struct{}{}
-			time.Sleep(100 * time.Millisecond) // a slow service, whose answer comes when nobody wants it
+			<-closed // the answer comes when nobody wants it
 		}
 		return nil
 	})
@@ -424,8 +425,8 @@ func TestDialerClose(t *testing.T) {
 			t.Errorf("a dial that was under way: %v", err)
 		}
 	}
-	if err := <-reading; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Read: %v", err)
+	if <-closed; !errors.Is(readErr, net.ErrClosed) {
+		t.Errorf("Read: %v", readErr)
 	}
 	if _, err := open.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write: %v", err)

@@ -70,8 +70,8 @@ func TestExecStatus(t *testing.T) {
 	if s.Document() != "AWS-StartNonInteractiveCommand" || len(s.Parameters()) != 2 || s.Parameters()["separateOutputStream"][0] != "true" {
 		t.Errorf("started %s with %v", s.Document(), s.Parameters())
 	}
-	got := run(t, r.exec("/no/such/program"), nil)
-	if got.status != 1 || len(got.stdout) > 0 || !strings.Contains(got.stderr, "/no/such/program") || strings.Contains(got.stderr, "ssmpipe") {
+	got := run(t, r.exec(r.path("none")), nil)
+	if got.status != 1 || len(got.stdout) > 0 || !strings.Contains(got.stderr, r.path("none")) || strings.Contains(got.stderr, "ssmpipe") {
 		t.Errorf("a command that is not there: %+v", got)
 	}
 }
@@ -100,12 +100,24 @@ func TestExecOutput(t *testing.T) {
 		t.Errorf("status %d", got.status)
 	}
 
-	// What comes at its own pace comes in its order.
-	cmd := r.exec("sh", "-c", "for i in 1 2 3 4 5; do echo o$i; sleep .1; echo e$i >&2; sleep .1; done")
-	var both bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &both, &both
-	if err := cmd.Run(); err != nil || both.String() != "o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\n" {
-		t.Errorf("%q, %v", &both, err)
+	// Neither waits for the other: the command goes on when a line has arrived.
+	cmd := r.exec("sh", "-c", `for i in o1 e1 o2 e2 o3 e3; do
+		case $i in o*) echo $i;; *) echo $i >&2;; esac
+		until [ -e $i ]; do sleep .02; done
+	done`)
+	var both [2]io.Reader
+	both[0], _ = cmd.StdoutPipe()
+	both[1], _ = cmd.StderrPipe()
+	start(t, cmd)
+	for i, want := range []string{"o1\n", "e1\n", "o2\n", "e2\n", "o3\n", "e3\n"} {
+		got := make([]byte, 3)
+		if _, err := io.ReadFull(both[i%2], got); err != nil || string(got) != want {
+			t.Fatalf("%q, %v; want %q", got, err, want)
+		}
+		writeFile(t, r.path(want[:2]), "")
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

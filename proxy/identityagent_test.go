@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,7 +157,7 @@ func (a *told) Extension(_ string, contents []byte) ([]byte, error) {
 // TestIdentityAgentWithoutTheUsers says so of what it cannot do, and ssh's bind
 // is no error.
 func TestIdentityAgentWithoutTheUsers(t *testing.T) {
-	t.Setenv("SSH_AUTH_SOCK", "/nonexistent")
+	t.Setenv("SSH_AUTH_SOCK", filepath.Join(t.TempDir(), "none"))
 	_, conn, known := testAgent(t)
 	client := agent.NewClient(conn)
 	close(known)

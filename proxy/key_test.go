@@ -11,6 +11,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"os"
 	"path/filepath"
@@ -98,6 +100,8 @@ func serveKeys(t *testing.T, a agent.Agent) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log.SetOutput(io.Discard) // agent.ServeAgent tells there of keys that it has not
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)

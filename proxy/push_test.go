@@ -466,7 +466,7 @@ func TestPushNotPossible(t *testing.T) {
 		{[]string{"--push-key", "--user", userName(), managed}, 0, "--push-key=run-command"},
 		{[]string{"--push-key", "--user", "a b\x1b[2J;id", node1}, 0, `"a b\x1b[2J;id": not a name that a key can be pushed for`},
 		{[]string{"--push-key", "--user", "-oProxyCommand=x", node1}, 0, "not a name"},
-		{[]string{"--push-key", "--user", "a", "--key", "/nonexistent", node1}, 0, "/nonexistent: no such file"},
+		{[]string{"--push-key", "--user", "a", "--key", r.dir + "/none", node1}, 0, "/none: no such file"},
 	} {
 		args := append([]string{"proxy", "--region", "us-east-1"}, c.args...)
 		cmd := exec.Command(ssmpipe, append(args, r.port)...)

@@ -232,6 +232,10 @@ func freePort(t testing.TB) (address string) {
 	return ""
 }
 
+// margin is for what takes a moment by itself, on a machine with much else to do:
+// who waits for the wrong thing waits longer.
+const margin = 8 * time.Second
+
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {

@@ -27,6 +27,9 @@ const proxyTo = "SSMPIPE_DEMO_TEST_PROXY_TO"
 // arguments as the command, as ssmpipe does.
 const runArgs = "SSMPIPE_DEMO_TEST_RUN"
 
+// margin is for what takes a moment by itself, on a machine with much else to do.
+const margin = 8 * time.Second
+
 // ssmpipe is the built command, or empty while the module has none.
 var ssmpipe string
 
