@@ -76,7 +76,7 @@ func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}
-	cfg, err = config.LoadDefaultConfig(ctx, options...)
+	cfg, err = loadDefaultConfig(ctx, options)
 	if err == nil && cfg.Region == "" {
 		err = ErrNoRegion
 	}

@@ -81,9 +81,12 @@ func notRegular(name string) error {
 }
 
 func isNull(name string) bool {
+	if name == os.DevNull {
+		return true
+	}
 	there, err := os.Stat(name)
 	if err != nil {
-		return name == os.DevNull
+		return false
 	}
 	null, err := os.Stat(os.DevNull)
 	return err == nil && os.SameFile(there, null)

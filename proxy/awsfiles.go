@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
+)
+
+// maxAWSFile is more than any file of the AWS configuration takes, in bytes.
+const maxAWSFile = 16 << 20
+
+// loadDefaultConfig is config.LoadDefaultConfig, which reads files to their end,
+// whatever they are, without a look at ctx. A pipe may be one (in shells,
+// AWS_CONFIG_FILE=<(PROGRAM)), and is waited for until ctx ends; a device without
+// an end may not.
+func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) error) (aws.Config, error) {
+	for variable, name := range awsFiles() {
+		info, err := os.Stat(name)
+		if err != nil || info.Mode()&os.ModeNamedPipe != 0 {
+			continue
+		}
+		switch err := regular.Check(name, maxAWSFile); {
+		case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
+			return aws.Config{}, fmt.Errorf("%s: it is read as the AWS configuration; set %s", printable(err.Error()), variable)
+		}
+	}
+	type loaded struct {
+		cfg aws.Config
+		err error
+	}
+	done := make(chan loaded, 1)
+	go func() { // ends with what it reads
+		cfg, err := config.LoadDefaultConfig(ctx, options...)
+		done <- loaded{cfg, err}
+	}()
+	select {
+	case l := <-done:
+		return l.cfg, l.err
+	case <-ctx.Done():
+		return aws.Config{}, context.Cause(ctx)
+	}
+}
+
+// awsFiles are the files of the AWS configuration, each by the variable that may
+// name another one.
+func awsFiles() map[string]string {
+	files := map[string]string{
+		"AWS_CONFIG_FILE":             config.DefaultSharedConfigFilename(),
+		"AWS_SHARED_CREDENTIALS_FILE": config.DefaultSharedCredentialsFilename(),
+		"AWS_CA_BUNDLE":               "",
+	}
+	for variable := range files {
+		if name := os.Getenv(variable); name != "" {
+			files[variable] = name
+		}
+	}
+	return files
+}
