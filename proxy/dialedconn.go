@@ -27,15 +27,10 @@ type dialedConn struct {
 	once   sync.Once
 	closed chan struct{}
 	using  sync.RWMutex // held for reading by whoever uses conn
-
-	turn       chan struct{} // held by the Write that is under way
-	buf        []byte        // what it writes
-	writeUntil alarm
 }
 
 func newDialedConn(conn *laneConn, dialer context.Context, remote dialAddr) *dialedConn {
-	return &dialedConn{conn: conn, dialer: dialer, remote: remote,
-		closed: make(chan struct{}), turn: make(chan struct{}, 1), writeUntil: alarm{rings: make(chan struct{})}}
+	return &dialedConn{conn: conn, dialer: dialer, remote: remote, closed: make(chan struct{})}
 }
 
 func (c *dialedConn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
@@ -51,63 +46,10 @@ func (c *dialedConn) Read(p []byte) (n int, err error) {
 
 func (c *dialedConn) Write(p []byte) (n int, err error) {
 	if err = c.use(); err == nil {
-		if c.conn.lane.mux == nil {
-			n, err = c.conn.Write(p)
-		} else {
-			n, err = c.write(p)
-		}
+		n, err = c.conn.Write(p)
 		c.using.RUnlock()
 	}
 	return n, c.failed("write", err)
-}
-
-// writeSize is how much is copied for one write.
-const writeSize = 32 << 10
-
-// write writes to a multiplexed session, where what has been begun cannot be
-// called off: it is done with a copy, so that p is the caller's again.
-func (c *dialedConn) write(p []byte) (n int, err error) {
-	rings := c.writeUntil.channel()
-	select {
-	case <-rings:
-		return 0, os.ErrDeadlineExceeded
-	case <-c.closed:
-		return 0, net.ErrClosed
-	default:
-	}
-	select {
-	case c.turn <- struct{}{}:
-	case <-rings:
-		return 0, os.ErrDeadlineExceeded
-	case <-c.closed:
-		return 0, net.ErrClosed
-	}
-	for n < len(p) && err == nil {
-		c.buf = append(c.buf[:0], p[n:min(n+writeSize, len(p))]...)
-		var m int
-		var failed error
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			m, failed = c.conn.Write(c.buf)
-		}()
-		select {
-		case <-done:
-			n, err = n+m, failed
-			continue
-		case <-rings:
-			err = os.ErrDeadlineExceeded
-		case <-c.closed:
-			err = net.ErrClosed
-		}
-		go func() { // it ends with the session at the latest
-			<-done
-			<-c.turn
-		}()
-		return n, err
-	}
-	<-c.turn
-	return n, err
 }
 
 // Close ends the connection. It does not wait for the far side to learn of it.
@@ -117,7 +59,7 @@ func (c *dialedConn) Close() error {
 		err = nil
 		close(c.closed)
 		c.conn.SetDeadline(past)
-		go func() { // it ends with the session at the latest
+		go func() { // soon: what is under way has been called off
 			c.using.Lock()
 			c.conn.SetDeadline(time.Time{}) // an old agent's next connection has the same
 			c.using.Unlock()
@@ -128,10 +70,7 @@ func (c *dialedConn) Close() error {
 }
 
 func (c *dialedConn) SetDeadline(t time.Time) error {
-	return c.set(func() {
-		c.conn.SetDeadline(t)
-		c.writeUntil.set(t)
-	})
+	return c.set(func() { c.conn.SetDeadline(t) })
 }
 
 func (c *dialedConn) SetReadDeadline(t time.Time) error {
@@ -139,10 +78,7 @@ func (c *dialedConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *dialedConn) SetWriteDeadline(t time.Time) error {
-	return c.set(func() {
-		c.conn.SetWriteDeadline(t)
-		c.writeUntil.set(t)
-	})
+	return c.set(func() { c.conn.SetWriteDeadline(t) })
 }
 
 func (c *dialedConn) set(deadline func()) error {
@@ -195,41 +131,4 @@ func (c *dialedConn) failed(op string, err error) error {
 		err = refusedError{err}
 	}
 	return &net.OpError{Op: op, Net: "tcp", Addr: c.remote, Err: err}
-}
-
-// alarm is a deadline to wait for beside other things.
-type alarm struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	rings chan struct{} // closed when the time has come
-}
-
-func (a *alarm) channel() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.rings
-}
-
-// set makes a ring at t, or never. Who waits already learns of it.
-func (a *alarm) set(t time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.timer != nil && !a.timer.Stop() {
-		<-a.rings // closed by the timer, or just about to be
-	}
-	a.timer = nil
-	select {
-	case <-a.rings:
-		a.rings = make(chan struct{})
-	default:
-	}
-	if t.IsZero() {
-		return
-	}
-	if wait := time.Until(t); wait > 0 {
-		rings := a.rings
-		a.timer = time.AfterFunc(wait, func() { close(rings) })
-	} else {
-		close(a.rings)
-	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // heldAfter is for how long a program may not read what has come for it before
-// its session counts as held up. smux has no flow control by connection, so the
-// others on that session may soon wait for it.
+// its session counts as held up. A session has no flow control by connection, so
+// the others may soon wait for it.
 const heldAfter = time.Second
 
 // lane is one session that carries connections: many, or, with an old agent,
@@ -32,17 +32,15 @@ type lane struct {
 	freed   func()    // told when a connection has ended
 }
 
-func newLane(conn *ssmproto.Conn, keepAlive time.Duration) (*lane, error) {
+func newLane(conn *ssmproto.Conn, cfg ssmproto.MuxConfig) *lane {
 	l := &lane{conn: conn, born: time.Now(), busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
-	if conn.Multiplexed() {
-		var err error
-		l.mux, err = ssmproto.NewMux(conn, keepAlive)
-		return l, err
+	switch {
+	case conn.Multiplexed():
+		l.mux = ssmproto.NewMux(conn, cfg)
+	case cfg.KeepAlive > 0:
+		l.wg.Go(func() { sendKeepAlive(conn, cfg.KeepAlive) })
 	}
-	if keepAlive > 0 {
-		l.wg.Go(func() { sendKeepAlive(conn, keepAlive) })
-	}
-	return l, nil
+	return l
 }
 
 // sendKeepAlive sends flags of a value that no agent knows, so that all ignore
@@ -91,14 +89,15 @@ func (l *lane) reserve() *laneConn {
 	return c
 }
 
-// open opens the connection, or gives its place back.
-func (c *laneConn) open() error {
+// open opens the connection unless ctx ends before, where nothing goes out, or
+// gives its place back.
+func (c *laneConn) open(ctx context.Context) error {
 	l := c.lane
 	if l.mux == nil {
 		c.Conn = l.conn
 		return nil
 	}
-	conn, err := l.mux.Open()
+	conn, err := l.mux.Open(ctx)
 	if err != nil {
 		l.mu.Lock()
 		delete(l.busy, c)
@@ -108,24 +107,6 @@ func (c *laneConn) open() error {
 	}
 	c.Conn = conn
 	return nil
-}
-
-// openWithin opens the connection unless ctx ends before: where nothing goes
-// out that takes long.
-func (c *laneConn) openWithin(ctx context.Context) error {
-	opened := make(chan error, 1)
-	go func() { opened <- c.open() }()
-	select {
-	case err := <-opened:
-		return err
-	case <-ctx.Done():
-		go func() {
-			if <-opened == nil {
-				c.Close()
-			}
-		}()
-		return context.Cause(ctx)
-	}
 }
 
 // close ends the session and all connections over it.

@@ -17,10 +17,7 @@ import (
 // forward listens as the session says, and forwards what connects, until the
 // session or ctx ends.
 func (p *pluginSession) forward(ctx context.Context) error {
-	l, err := newLane(p.conn, 0)
-	if err != nil {
-		return err
-	}
+	l := newLane(p.conn, ssmproto.MuxConfig{})
 	f := &pluginForward{pluginSession: p, lane: l, ctx: ctx, freed: make(chan struct{}, 1)}
 	l.freed = func() {
 		select {
@@ -28,7 +25,7 @@ func (p *pluginSession) forward(ctx context.Context) error {
 		default:
 		}
 	}
-	err = f.run()
+	err := f.run()
 	l.close()
 	f.wg.Wait()
 	return err
@@ -140,7 +137,7 @@ func (f *pluginForward) connect() (net.Conn, error) {
 	for {
 		if _, room, _ := f.lane.load(); room {
 			c := f.lane.reserve()
-			return c, c.open()
+			return c, c.open(f.ctx)
 		}
 		select {
 		case <-f.freed:

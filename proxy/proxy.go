@@ -112,24 +112,20 @@ func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
 		return nil, err
 	}
 	key.ready(c.machine().id)
-	return o.only(conn)
+	return o.only(limited, conn)
 }
 
 // only makes conn's one connection.
-func (o *Options) only(conn *ssmproto.Conn) (net.Conn, error) {
+func (o *Options) only(ctx context.Context, conn *ssmproto.Conn) (net.Conn, error) {
 	if !conn.Multiplexed() {
 		if o.KeepAlive > 0 {
 			go sendKeepAlive(conn, o.KeepAlive)
 		}
 		return conn, nil
 	}
-	l, err := newLane(conn, o.KeepAlive)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
+	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: o.KeepAlive})
 	c := l.reserve()
-	if err := c.open(); err != nil {
+	if err := c.open(ctx); err != nil {
 		l.close()
 		return nil, err
 	}

@@ -35,6 +35,7 @@ var errTunnelClosed = errors.New("the forward has ended")
 type tunnel struct {
 	open      func(context.Context) (*ssmproto.Conn, error) // a session
 	keepAlive time.Duration
+	buffer    int // what programs do not read, a session; 0: as much as usual
 	log       func(msg string, args ...any)
 
 	// demand, if not 0, is over how many sessions connections are spread that are
@@ -161,11 +162,7 @@ func (t *tunnel) start(ctx context.Context) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLane(conn, t.keepAlive)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
+	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: t.keepAlive, Buffer: t.buffer})
 	l.freed = func() { t.update(func() {}) }
 	return l, nil
 }
@@ -252,7 +249,7 @@ func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
 		t.mu.Unlock()
 		switch {
 		case c != nil:
-			if c.openWithin(ctx) == nil {
+			if c.open(ctx) == nil {
 				return c, nil
 			}
 			// The session has just ended: look again when that is known.

@@ -22,13 +22,10 @@ func ExampleNewMux() {
 	if !session.Multiplexed() {
 		log.Fatal("an old agent: the session is one connection")
 	}
-	mux, err := ssmproto.NewMux(session, 0)
-	if err != nil {
-		log.Fatal(err)
-	}
+	mux := ssmproto.NewMux(session, ssmproto.MuxConfig{})
 	defer mux.Close() // and the session
 	for _, text := range []string{"one", "two", "three"} {
-		conn, err := mux.Open()
+		conn, err := mux.Open(context.Background())
 		if err != nil {
 			log.Fatal(err)
 		}

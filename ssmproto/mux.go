@@ -2,6 +2,7 @@ package ssmproto
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -10,20 +11,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/xtaci/smux"
 )
 
 const (
 	// muxFrame is how many bytes of one connection go out before it is another's
-	// turn. With smux's head of 8 they fill four messages.
-	muxFrame = 4*MaxPayload - 8
+	// turn. With the frame's head of 8 they fill four messages.
+	muxFrame = 4*MaxPayload - muxHead
 
-	// muxBuffer is how many bytes of a session may wait for programs that do
-	// not read them. smux version 1 has no flow control by connection: past it
+	// DefaultMuxBuffer is how many bytes of a session may wait for programs that
+	// do not read them. The protocol has no flow control by connection: past it
 	// the whole session stands still. At the agent's pace of less than 1 MB/s
 	// one connection that nobody reads takes a minute and more to get there.
-	muxBuffer = 64 << 20
+	DefaultMuxBuffer = 64 << 20
+
+	muxReadSize = 32 << 10
 )
 
 // Multiplexed says whether the agent carries many connections over c, by way
@@ -76,157 +77,298 @@ func (c *Conn) SendFlag(f Flag) {
 	}
 }
 
-// Mux carries many connections over one Conn. All methods may be called
-// concurrently.
+// Mux carries many connections over one Conn: it is the client's side of smux
+// version 1 (protocol.md section 4), which the agent has on the other end. All
+// methods may be called concurrently.
+//
+// One goroutine receives and one sends. Only the sender waits for the network,
+// so that nobody who closes something does.
 type Mux struct {
 	conn    *Conn
-	session *smux.Session
+	buffer  int
 	refused atomic.Int64 // refusals that no connection has claimed
-	closed  atomic.Bool
-	took    atomic.Int64 // when smux last took something in, ns; 0: it is waiting for more
+	wg      sync.WaitGroup
 
-	// opening is held, as a reader, while a connection is opened. smux tells the
-	// far side of it before it knows it itself, and drops what it does not know:
-	// what a server says first could be lost, or its end.
-	opening sync.RWMutex
+	mu       sync.Mutex
+	streams  map[uint32]*muxStream // those that are not closed here
+	last     uint32                // number of the connection that was opened last
+	waiting  int                   // bytes that have come and not been read
+	room     sync.Cond             // waiting has become less, or does not matter any more
+	full     time.Time             // since when room is waited for; zero: it is not
+	overflow bool                  // the Conn has ended: what it still holds may be more than buffer
+	err      error                 // why no more comes
+	sendErr  error                 // why no more goes out
+	sendable sync.Cond             // ready, nop or sendErr
+	ready    []*muxStream          // those with something to send, the next one first
+	nop      bool                  // a keep-alive is due
+}
+
+// MuxConfig holds what a Mux can be told. The zero value is good.
+type MuxConfig struct {
+	// KeepAlive is how often something is sent, so that the service sees the
+	// session in use. 0 means never.
+	KeepAlive time.Duration
+
+	// Buffer is how many bytes may wait for programs that do not read them. 0
+	// means DefaultMuxBuffer.
+	Buffer int
 }
 
 // NewMux makes a Mux of c, which must be Multiplexed, and owns it from then on.
-// If keepAlive is not 0 something is sent so often that the service sees the
-// session in use.
-func NewMux(c *Conn, keepAlive time.Duration) (*Mux, error) {
-	m := &Mux{conn: c}
-	cfg := smux.DefaultConfig()
-	cfg.Version = 1
-	cfg.MaxFrameSize = muxFrame
-	cfg.MaxReceiveBuffer = muxBuffer
-	cfg.KeepAliveDisabled = keepAlive <= 0
-	if keepAlive > 0 {
-		cfg.KeepAliveInterval = keepAlive
-		cfg.KeepAliveTimeout = 1 << 62 // the agent does not answer, and need not
+func NewMux(c *Conn, cfg MuxConfig) *Mux {
+	m := &Mux{
+		conn:    c,
+		buffer:  cmp.Or(cfg.Buffer, DefaultMuxBuffer),
+		streams: make(map[uint32]*muxStream),
+		last:    1, // the first is 3: smux has it so
 	}
+	m.room.L, m.sendable.L = &m.mu, &m.mu
 	c.mu.Lock()
 	c.refused = func() { m.refused.Add(1) }
 	c.mu.Unlock()
-	var err error
-	m.session, err = smux.Client(muxConn{c, m}, cfg)
-	return m, err
+	m.wg.Go(m.receive)
+	m.wg.Go(m.send)
+	m.wg.Go(func() {
+		m.keepAlive(cfg.KeepAlive)
+		m.update(func() { m.overflow = true })
+		m.room.Broadcast()
+	})
+	return m
 }
 
-// Open opens a connection. That the agent could connect is known only when
-// something comes back: until then Read may fail with ErrNotConnected.
-func (m *Mux) Open() (net.Conn, error) {
-	m.opening.RLock()
-	s, err := m.session.OpenStream()
-	m.opening.RUnlock()
-	if err != nil {
-		return nil, m.cause(err)
+// Open opens a connection; it returns once the agent is being told, or ctx has
+// ended. That the agent could connect is known only when something comes back:
+// until then Read may fail with ErrNotConnected.
+func (m *Mux) Open(ctx context.Context) (net.Conn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sendErr == nil && m.last > 1<<32-3 {
+		m.conn.fail(errMuxNumbers)
+		m.stopSending(errMuxNumbers)
 	}
-	return &muxStream{Conn: s, mux: m}, nil
+	if m.sendErr != nil {
+		return nil, m.sendErr
+	}
+	m.last += 2
+	s := newMuxStream(m, m.last)
+	s.syn = true
+	m.streams[s.id] = s
+	s.enqueue()
+	stop := context.AfterFunc(ctx, func() { m.update(s.writable.Broadcast) })
+	defer stop()
+	for s.syn || s.sending {
+		switch {
+		case m.sendErr != nil:
+			s.close()
+			return nil, m.sendErr
+		case ctx.Err() != nil:
+			s.close()
+			return nil, context.Cause(ctx)
+		}
+		s.writable.Wait()
+	}
+	return s, nil
 }
 
 // Len returns how many connections are open.
-func (m *Mux) Len() int { return m.session.NumStreams() }
+func (m *Mux) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.streams)
+}
 
 // Stalled returns for how long nothing has been taken in because programs do
-// not read what has come for their connections: past 64 MiB all stand still.
+// not read what has come for their connections.
 func (m *Mux) Stalled() time.Duration {
-	took := m.took.Load()
-	if took == 0 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.full.IsZero() {
 		return 0
 	}
-	return time.Since(time.Unix(0, took))
+	return time.Since(m.full)
 }
 
-// Close closes all connections and the Conn.
+// Close closes all connections and the Conn, and takes no longer than that. What
+// has come before the Conn ended by itself can be read afterwards.
 func (m *Mux) Close() error {
-	m.closed.Store(true)
-	if err := m.session.Close(); err != io.ErrClosedPipe {
-		return err // of closing the Conn
+	if m.conn.Err() != nil {
+		m.wg.Wait() // nothing holds them up any more
 	}
-	return m.conn.Close() // smux has been closed before; that may be under way
+	m.mu.Lock()
+	m.end(net.ErrClosed)
+	m.mu.Unlock()
+	err := m.conn.Close()
+	m.wg.Wait()
+	return err
 }
 
-// cause prefers the Conn's reason to smux's words.
-func (m *Mux) cause(err error) error {
-	ended := m.conn.Err()
-	switch {
-	case err == nil || ended == nil:
+// update changes the state.
+func (m *Mux) update(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
+// end takes in that nothing comes or goes any more. m.mu is held.
+func (m *Mux) end(err error) {
+	m.stopSending(err)
+	if m.err == nil {
+		m.err = err
+	}
+	for _, s := range m.streams {
+		s.readable.Broadcast()
+	}
+	m.room.Broadcast()
+}
+
+// stopSending takes in that nothing goes out any more. m.mu is held.
+func (m *Mux) stopSending(err error) {
+	if m.sendErr == nil {
+		m.sendErr = err
+	}
+	m.sendable.Broadcast()
+	for _, s := range m.streams {
+		s.writable.Broadcast()
+	}
+}
+
+// cause is why the Conn has ended. To a connection io.EOF would say that the far
+// side has ended that one.
+func (m *Mux) cause() error {
+	if err := m.conn.Err(); err != io.EOF {
 		return err
-	case ended == io.EOF:
-		return ErrSessionEnded
 	}
-	return ended
+	return ErrSessionEnded
 }
 
-// muxConn is a Conn as smux sees it. smux hands the error of its Read to every
-// connection, where io.EOF would say that the far side has ended that one.
-type muxConn struct {
-	*Conn
-	mux *Mux
-}
-
-func (c muxConn) Read(p []byte) (int, error) {
-	c.mux.took.Store(0)
-	n, err := c.Conn.Read(p)
-	c.mux.opening.Lock()
-	c.mux.took.Store(time.Now().UnixNano())
-	c.mux.opening.Unlock()
-	if err == io.EOF {
-		err = ErrSessionEnded
+// receive takes in what the agent sends, until the Conn has ended.
+func (m *Mux) receive() {
+	var in demux
+	buf := make([]byte, muxReadSize)
+	for {
+		n, err := m.conn.Read(buf)
+		m.mu.Lock()
+		if wrong := m.take(&in, buf[:n]); wrong != nil {
+			m.conn.fail(wrong)
+			err = wrong
+		}
+		if err != nil {
+			m.end(m.cause())
+			m.mu.Unlock()
+			return
+		}
+		m.mu.Unlock()
 	}
-	return n, err
 }
 
-// muxStream is one of a Mux's connections: a *smux.Stream without what it has
-// beyond net.Conn, which would go past these methods.
-type muxStream struct {
-	net.Conn
-	mux     *Mux
-	closed  atomic.Bool
-	began   bool // something has come; this and refused are the reader's alone
-	refused bool
-}
-
-func (s *muxStream) Read(p []byte) (int, error) {
-	if s.refused {
-		return 0, ErrNotConnected
+// take takes in bytes of the stream. An error is a breach of the protocol. m.mu
+// is held.
+func (m *Mux) take(in *demux, p []byte) error {
+	for len(p) > 0 && m.err == nil {
+		f, rest, err := in.next(p)
+		if err != nil {
+			return err
+		}
+		p = rest
+		// The agent may not know yet that we have closed one.
+		if f.id > m.last || f.id%2 == 0 || f.id == 1 {
+			if f.cmd != muxNOP {
+				return &MuxError{f.cmd, f.id}
+			}
+			continue
+		}
+		s := m.streams[f.id]
+		switch {
+		case s == nil:
+		case f.cmd == muxFIN:
+			s.ended()
+		case f.cmd == muxPSH && len(f.data) > 0:
+			m.waitForRoom(len(f.data))
+			s.deliver(f.data)
+		}
 	}
-	n, err := s.Conn.Read(p)
-	if err != nil && s.mux.conn.Err() != nil {
-		// Between data and the session's end smux chooses by chance. All that
-		// came before the end is there now, and goes first.
-		n, err = s.Conn.Read(p)
-	}
-	if n > 0 {
-		s.began = true
-	}
-	switch {
-	case err != nil && s.closed.Load():
-		return n, net.ErrClosed
-	case err == io.EOF && s.mux.closed.Load():
-		return n, s.mux.cause(net.ErrClosed) // smux says so to all connections then
-	case err == io.EOF && !s.began && s.mux.claimRefusal():
-		// The agent says only that a connection was refused, and ends that one
-		// next.
-		s.refused = true
-		return n, ErrNotConnected
-	case err == io.EOF:
-		return n, err
-	}
-	return n, s.mux.cause(err)
+	return nil
 }
 
-func (s *muxStream) Write(p []byte) (int, error) {
-	n, err := s.Conn.Write(p)
-	return n, s.mux.cause(err)
+// waitForRoom waits until n bytes more may wait for their readers. m.mu is held.
+func (m *Mux) waitForRoom(n int) {
+	for m.waiting > 0 && m.waiting+n > m.buffer && !m.overflow && m.err == nil {
+		if m.full.IsZero() {
+			m.full = time.Now()
+		}
+		m.room.Wait()
+	}
+	m.full = time.Time{}
 }
 
-func (s *muxStream) Close() error {
-	s.closed.Store(true)
-	return s.Conn.Close()
+// read takes in that n bytes do not wait any more. m.mu is held.
+func (m *Mux) read(n int) {
+	m.waiting -= n
+	m.room.Signal()
 }
 
+// send sends what is ready, a frame of each connection in turn.
+func (m *Mux) send() {
+	buf := make([]byte, 0, muxHead+muxFrame)
+	for {
+		m.mu.Lock()
+		for len(m.ready) == 0 && !m.nop && m.sendErr == nil {
+			m.sendable.Wait()
+		}
+		if m.sendErr != nil {
+			m.mu.Unlock()
+			return
+		}
+		var s *muxStream
+		frame := buf[:0]
+		if m.nop {
+			frame, m.nop = appendMuxFrame(frame, muxNOP, 0, nil), false
+		} else {
+			s = m.ready[0]
+			m.ready[0] = nil
+			m.ready = m.ready[1:]
+			frame = s.frame(frame)
+		}
+		m.mu.Unlock()
+		if len(frame) == 0 {
+			continue
+		}
+		_, err := m.conn.Write(frame)
+		m.mu.Lock()
+		if s != nil {
+			s.sending = false
+			s.writable.Broadcast()
+		}
+		if err != nil {
+			m.stopSending(m.cause())
+		}
+		m.mu.Unlock()
+	}
+}
+
+// keepAlive sends something each time, if that is not 0, until the Conn has
+// ended.
+func (m *Mux) keepAlive(every time.Duration) {
+	if every <= 0 {
+		<-m.conn.Done()
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			m.update(func() {
+				m.nop = true
+				m.sendable.Signal()
+			})
+		case <-m.conn.Done():
+			return
+		}
+	}
+}
+
+// claimRefusal says whether the agent has told that it could not connect.
 func (m *Mux) claimRefusal() bool {
 	for {
 		n := m.refused.Load()

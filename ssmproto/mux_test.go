@@ -34,17 +34,14 @@ func (r *rig) forward(t testing.TB, cfg *ssmproto.Config) *ssmproto.Conn {
 
 func newMux(t testing.TB, c *ssmproto.Conn, keepAlive time.Duration) *ssmproto.Mux {
 	t.Helper()
-	m, err := ssmproto.NewMux(c, keepAlive)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := ssmproto.NewMux(c, ssmproto.MuxConfig{KeepAlive: keepAlive})
 	t.Cleanup(func() { m.Close() })
 	return m
 }
 
 func open(t testing.TB, m *ssmproto.Mux) net.Conn {
 	t.Helper()
-	c, err := m.Open()
+	c, err := m.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +196,7 @@ func TestMuxTellsTheSessionsEndFromAConnections(t *testing.T) {
 		if _, err := near[0].Write([]byte("x")); err == nil || err.Error() != want.Error() {
 			t.Errorf("%q: Write: %v", reason, err)
 		}
-		if _, err := m.Open(); err == nil || err.Error() != want.Error() {
+		if _, err := m.Open(context.Background()); err == nil || err.Error() != want.Error() {
 			t.Errorf("%q: Open: %v", reason, err)
 		}
 	}
@@ -222,7 +219,7 @@ func TestMuxServerSpeaksFirst(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 250 {
-				c, err := m.Open()
+				c, err := m.Open(context.Background())
 				if err != nil {
 					t.Error(err)
 					return
@@ -278,7 +275,7 @@ func TestMuxCloseEndsAll(t *testing.T) {
 		}
 	}
 	check(t, m.Close())
-	if _, err := m.Open(); err == nil {
+	if _, err := m.Open(context.Background()); err == nil {
 		t.Error("opened after Close")
 	}
 	waitFor(t, "end of all connections", func() bool { return r.Sessions()[0].Connections() == 0 })

@@ -47,6 +47,14 @@ func compareVersions(a, b string) int {
 // serveMux starts the multiplexer and returns what takes the place of the port.
 func (a *agent) serveMux() io.ReadWriteCloser {
 	near, far := newLink()
+	if a.session.node.Mux != nil {
+		context.AfterFunc(a.ctx, func() { far.Close() })
+		a.session.srv.wg.Go(func() {
+			a.session.node.Mux(far)
+			far.Close()
+		})
+		return near
+	}
 	session, err := smux.Server(far, a.muxConfig())
 	if err != nil {
 		panic(err) // the configuration is smux's own

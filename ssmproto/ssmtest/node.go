@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net"
 	"os/exec"
 	"slices"
@@ -87,6 +88,10 @@ type Node struct {
 	RunDelay time.Duration
 
 	added, started time.Time // by AddNode, by StartInstances
+
+	// Mux, if not nil, speaks on the multiplexed stream of sessions that forward
+	// a port, in place of smux. A session ends when it returns.
+	Mux func(stream io.ReadWriter)
 }
 
 // managed tells the ids of nodes that EC2 does not know.
