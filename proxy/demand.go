@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -35,7 +36,7 @@ func (t *tunnel) addNeeded() {
 	}
 	if t.demand == 0 {
 		t.log("a program does not read, or the agent is silent; starting another session")
-		t.add(t.ctx, extraIdle)
+		t.add(t.ctx, cmp.Or(t.hurry.idle, extraIdle))
 		return
 	}
 	if t.starting == 0 {

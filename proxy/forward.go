@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type ForwardOptions struct {
 	ExitOnFailure bool
 
 	Ready func(Listening) // told of each Spec once it is usable; nil: nobody
+
+	hurry hurry
 }
 
 // Listening is a Spec that is ready.
@@ -203,9 +206,10 @@ func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
 		replaced: func() {
 			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, errReplaced))
 		},
+		hurry: f.o.hurry,
 	}
 	if onDemand {
-		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), idleTunnel
+		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), cmp.Or(f.o.hurry.idle, idleTunnel)
 	}
 	return t
 }

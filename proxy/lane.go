@@ -22,6 +22,7 @@ type lane struct {
 	conn *ssmproto.Conn
 	born time.Time
 	mux  *ssmproto.Mux // nil: one after the other
+	held time.Duration // heldAfter
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -33,7 +34,7 @@ type lane struct {
 }
 
 func newLane(conn *ssmproto.Conn, cfg ssmproto.MuxConfig) *lane {
-	l := &lane{conn: conn, born: time.Now(), busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
+	l := &lane{conn: conn, born: time.Now(), held: heldAfter, busy: make(map[*laneConn]bool), used: time.Now(), freed: func() {}}
 	switch {
 	case conn.Multiplexed():
 		l.mux = ssmproto.NewMux(conn, cfg)
@@ -64,11 +65,11 @@ func sendKeepAlive(conn *ssmproto.Conn, every time.Duration) {
 func (l *lane) load() (connections int, room, heldUp bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	heldUp = l.mux != nil && l.mux.Stalled() > heldAfter || l.silent()
+	heldUp = l.mux != nil && l.mux.Stalled() > l.held || l.silent()
 	now := time.Now().UnixNano()
 	for c := range l.busy {
 		since := c.writing.Load()
-		heldUp = heldUp || since > 0 && now-since > int64(heldAfter)
+		heldUp = heldUp || since > 0 && now-since > int64(l.held)
 	}
 	return len(l.busy), l.mux != nil || len(l.busy)+l.closing == 0, heldUp
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,13 +36,14 @@ var errTunnelClosed = errors.New("the forward has ended")
 type tunnel struct {
 	open      func(context.Context) (*ssmproto.Conn, error) // a session
 	keepAlive time.Duration
-	buffer    int // what programs do not read, a session; 0: as much as usual
 	log       func(msg string, args ...any)
 
 	// demand, if not 0, is over how many sessions connections are spread that are
 	// started on demand, and idle how long these stay without a connection.
 	demand int
 	idle   time.Duration
+
+	hurry hurry // a test's
 
 	// changed, if not nil, is told when the first session is up, when the last
 	// one is gone before its time, and when another cannot be started, unless
@@ -78,6 +80,14 @@ type tunnel struct {
 	// when no dial waits any more.
 	needed  context.Context
 	abandon context.CancelFunc
+}
+
+// hurry is what a test has in place of constants, so that a session's life takes
+// no minutes.
+type hurry struct {
+	buffer int           // ssmproto.DefaultMuxBuffer
+	held   time.Duration // heldAfter
+	idle   time.Duration // extraIdle and idleTunnel
 }
 
 // tunnelState is what a tunnel's owner wants to know.
@@ -162,7 +172,8 @@ func (t *tunnel) start(ctx context.Context) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: t.keepAlive, Buffer: t.buffer})
+	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: t.keepAlive, Buffer: t.hurry.buffer})
+	l.held = cmp.Or(t.hurry.held, heldAfter)
 	l.freed = func() { t.update(func() {}) }
 	return l, nil
 }
@@ -256,10 +267,10 @@ func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
 		case failed:
 			return nil, lastErr
 		}
-		recheck, stop := context.WithTimeout(ctx, heldAfter)
-		err := t.wait(recheck, news)
+		recheck, stop := context.WithTimeout(ctx, cmp.Or(t.hurry.held, heldAfter))
+		t.wait(recheck, news)
 		stop()
-		if ctx.Err() != nil || t.ctx.Err() != nil {
+		if err := cmp.Or(context.Cause(t.ctx), context.Cause(ctx)); err != nil {
 			if lastErr != nil {
 				err = fmt.Errorf("%w: %w", err, lastErr)
 			}
