@@ -28,9 +28,9 @@ const (
 	upd
 )
 
-// peer is an agent whose multiplexer says what a test wants once it has been
+// muxPeer is an agent whose multiplexer says what a test wants once it has been
 // told of a connection.
-func peer(t *testing.T, say ...[]byte) (*ssmproto.Conn, *ssmproto.Mux) {
+func muxPeer(t *testing.T, say ...[]byte) (*ssmproto.Conn, *ssmproto.Mux) {
 	said := bytes.Join(say, nil)
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
 	r.AddNode(ssmtest.Node{ID: node, Mux: func(stream io.ReadWriter) {
@@ -64,7 +64,7 @@ func TestMuxEndsOnNonsense(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, m := peer(t, test.say)
+			c, m := muxPeer(t, test.say)
 			near := open(t, m)
 			select {
 			case <-c.Done():
@@ -87,7 +87,7 @@ func TestMuxEndsOnNonsense(t *testing.T) {
 
 // TestMuxBearsAFlood: what is allowed may come as often as the agent likes.
 func TestMuxBearsAFlood(t *testing.T) {
-	_, m := peer(t,
+	_, m := muxPeer(t,
 		bytes.Repeat(frame(1, nop, 0, ""), 20_000),
 		bytes.Repeat(frame(1, nop, 7, ""), 20_000),
 		bytes.Repeat(frame(1, psh, 3, ""), 20_000),
