@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -186,20 +187,20 @@ func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *htt
 	case "http", "https":
 		conn, err := dial(ctx, "tcp", hostPort(via, via.Scheme == "https"))
 		if err != nil {
-			return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+			return nil, fmt.Errorf("proxy %s: %w", proxyName(via), err)
 		}
 		if via.Scheme == "https" {
 			if conn, err = startTLS(ctx, conn, via.Hostname(), t.TLSClientConfig); err != nil {
-				return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+				return nil, fmt.Errorf("proxy %s: %w", proxyName(via), err)
 			}
 		}
-		if err := connect(ctx, conn, target, via.User); err != nil {
+		if err := connect(ctx, conn, target, via); err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+			return nil, err
 		}
 		return conn, nil
 	}
-	return nil, fmt.Errorf("proxy %s: unknown scheme", via.Redacted())
+	return nil, fmt.Errorf("proxy %s: unknown scheme", proxyName(via))
 }
 
 // proxyFor asks t for the proxy of u, under the scheme that proxy settings
@@ -216,27 +217,40 @@ func proxyFor(u *url.URL, secure bool, t *http.Transport) (*url.URL, error) {
 	return t.Proxy(&http.Request{Method: http.MethodGet, URL: &asked, Host: u.Host, Header: http.Header{}})
 }
 
-// connect asks an HTTP proxy for a tunnel to target.
-func connect(ctx context.Context, conn net.Conn, target string, user *url.Userinfo) error {
+// maxHead is how many bytes of an answer's head are read, of a proxy or of the
+// service: neither has proved anything by then.
+const maxHead = 64 << 10
+
+var errHeadTooLarge = fmt.Errorf("an answer's head of more than %d bytes", maxHead)
+
+// connect asks the HTTP proxy via for a tunnel to target.
+func connect(ctx context.Context, conn net.Conn, target string, via *url.URL) error {
+	failed := func(err error) error {
+		return fmt.Errorf("proxy %s: %w", proxyName(via), contextError(ctx, err))
+	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
-	if user != nil {
+	if user := via.User; user != nil {
 		password, _ := user.Password()
 		req.Header.Set("Proxy-Authorization", "Basic "+
 			base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
 	}
 	if err := req.Write(conn); err != nil {
-		return contextError(ctx, err)
+		return failed(err)
 	}
 	// Nothing but the answer can be in the buffer: the far side speaks second.
-	res, err := http.ReadResponse(bufio.NewReader(conn), req)
+	head := &io.LimitedReader{R: conn, N: maxHead}
+	res, err := http.ReadResponse(bufio.NewReader(head), req)
+	if err != nil && head.N == 0 {
+		err = errHeadTooLarge
+	}
 	if err != nil {
-		return contextError(ctx, err)
+		return failed(err)
 	}
 	// There is no body to read: what follows is the tunnel, or the end.
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("CONNECT %s: %s", target, res.Status)
+		return NewProxyError(via, target, res)
 	}
 	return nil
 }

@@ -35,11 +35,23 @@ type ClosedError struct{ Reason string }
 
 func (e *ClosedError) Error() string { return "the session was closed: " + clip(e.Reason) }
 
-// UpgradeError says that the service refused the WebSocket.
-type UpgradeError struct{ Status int }
+// UpgradeError says that the WebSocket was refused.
+type UpgradeError struct {
+	Status int
+	// Foreign says that the answer was not the service's: see Foreign. It may
+	// lead to a host.
+	Foreign bool
+	LeadsTo string
+}
 
 func (e *UpgradeError) Error() string {
-	return fmt.Sprintf("the data channel was refused with HTTP status %d", e.Status)
+	switch {
+	case !e.Foreign:
+		return fmt.Sprintf("the data channel was refused with HTTP status %d", e.Status)
+	case e.LeadsTo != "":
+		return fmt.Sprintf("something on the way to the data channel answered in its place: HTTP status %d, which leads to %s", e.Status, e.LeadsTo)
+	}
+	return fmt.Sprintf("something on the way to the data channel answered in its place: HTTP status %d", e.Status)
 }
 
 // HandshakeError says that the agent and this client could not agree.

@@ -111,7 +111,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	plain := *u
 	plain.Scheme = "ws" // TLS is done already
 	dialer := websocket.Dialer{
-		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return upgradeConn{conn}, nil },
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return &upgradeConn{wire: conn}, nil },
 	}
 	// The library's own deadline handling knows deadlines only, not cancellation.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -125,7 +125,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 		stop()
 		conn.Close()
 		if errors.Is(err, websocket.ErrBadHandshake) && res != nil {
-			return nil, &UpgradeError{Status: res.StatusCode}
+			return nil, &UpgradeError{Status: res.StatusCode, Foreign: Foreign(res), LeadsTo: LeadsTo(res)}
 		}
 		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}

@@ -87,11 +87,21 @@ func (s *socket) flush() error {
 
 // upgradeConn is what the WebSocket library gets to open the channel on. It
 // reads byte by byte, so that the library's buffer holds nothing of what follows
-// the answer.
-type upgradeConn struct{ *wire }
+// the answer, and maxHead of them at most.
+type upgradeConn struct {
+	*wire
+	read int
+}
 
-func (u upgradeConn) Read(p []byte) (int, error) { return u.wire.Read(p[:min(len(p), 1)]) }
+func (u *upgradeConn) Read(p []byte) (int, error) {
+	if u.read >= maxHead {
+		return 0, errHeadTooLarge
+	}
+	n, err := u.wire.Read(p[:min(len(p), 1)])
+	u.read += n
+	return n, err
+}
 
 // SetDeadline does nothing: the library would undo with it what the context's
 // end has set.
-func (upgradeConn) SetDeadline(time.Time) error { return nil }
+func (*upgradeConn) SetDeadline(time.Time) error { return nil }

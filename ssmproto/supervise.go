@@ -59,10 +59,19 @@ const maxRefused = 3
 
 // final says whether a link's error cannot be mended by another link.
 func (c *Conn) final(err error, o *outage) bool {
-	var refused *UpgradeError
+	var (
+		refused *UpgradeError
+		via     *ProxyError
+	)
 	switch {
 	case errors.Is(err, errFrameTooLarge):
 		return true // what is too large would be sent again
+	case errors.As(err, &via):
+		// On a session that is under way it is of a network that was joined
+		// meanwhile, and another may follow.
+		return !c.isOpen() && via.Code < 500
+	case errors.As(err, &refused) && refused.Foreign:
+		return !c.isOpen() && (refused.Status < 500 || refused.Status == http.StatusNetworkAuthenticationRequired)
 	case !errors.As(err, &refused), refused.Status >= 500,
 		refused.Status == http.StatusRequestTimeout, refused.Status == http.StatusTooManyRequests:
 		return false
