@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/aws/smithy-go"
 
@@ -52,6 +51,7 @@ func Forward(ctx context.Context, o ForwardOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*tunnel), conns: make(map[net.Conn]bool)}
+	f.accepting.tell = o.tell
 	defer f.close()
 	return o.explain(f.run())
 }
@@ -63,6 +63,8 @@ type forwarder struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
+
+	accepting acceptor
 
 	tunnels map[destination]*tunnel // those that are kept up; run makes them
 	demand  demandTunnels[destination]
@@ -100,7 +102,11 @@ func (f *forwarder) run() error {
 	}
 	for _, l := range listeners {
 		for _, socket := range l.sockets {
-			f.wg.Go(func() { f.serve(socket, l.spec) })
+			f.wg.Go(func() {
+				f.accepting.loop(f.ctx, socket, func(local net.Conn) {
+					f.wg.Go(func() { f.handle(local, l.spec) })
+				})
+			})
 		}
 		f.o.Ready(Listening{l.spec, l.sockets[0].Addr()})
 	}
@@ -114,6 +120,8 @@ func (f *forwarder) listen() (list []listener, err error) {
 		sockets, failed := listen(s)
 		if failed != nil {
 			err = errors.Join(err, fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(failed)))
+		}
+		if len(sockets) == 0 {
 			continue
 		}
 		f.listeners = append(f.listeners, sockets...)
@@ -124,27 +132,6 @@ func (f *forwarder) listen() (list []listener, err error) {
 		err = nil
 	}
 	return list, err
-}
-
-// serve takes in connections until the socket is closed.
-func (f *forwarder) serve(socket net.Listener, s Spec) {
-	for {
-		local, err := socket.Accept()
-		switch {
-		case err == nil:
-			f.wg.Go(func() { f.handle(local, s) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			// Out of descriptors, mostly: those that are open go on.
-			f.o.Notice(printable(fmt.Sprintf("%s: %v", s.Listen, shortOpError(err))))
-			select {
-			case <-time.After(time.Second):
-			case <-f.ctx.Done():
-				return
-			}
-		}
-	}
 }
 
 // handle serves one connection of a program's.
@@ -294,6 +281,7 @@ func (f *forwarder) close() {
 	for _, l := range f.listeners {
 		l.Close()
 	}
+	f.accepting.stop()
 	f.mu.Lock()
 	for c := range f.conns {
 		abort(c)

@@ -360,6 +360,32 @@ func TestForwardErrors(t *testing.T) {
 		}()
 		f.wantEnd(t, tt.status, tt.text)
 	}
+	// That somebody else has the port of the other family is told, too.
+	_, half, _ := net.SplitHostPort(freePort(t))
+	if other, err := net.Listen("tcp", "[::1]:"+half); err == nil {
+		defer other.Close()
+		for _, spec := range [][]string{{"-L", half + ":web:80"}, {"-D", half}} {
+			b := newBastion(t, noSleep)
+			b.put("web:80", serveTCP(t, echo))
+			f := b.tryForward(t, append(spec, "--exit-on-forward-failure")...)
+			if err := f.Start(); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				f.Wait()
+				close(f.ended)
+			}()
+			f.wantEnd(t, 1, "[::1]:"+half+": address already in use")
+			f = b.forward(t, 1, spec...)
+			if c, err := net.Dial("tcp", f.ready[0]); err != nil {
+				t.Error(err)
+			} else {
+				c.Close()
+			}
+			waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "[::1]:"+half+": address already in use") })
+			f.end()
+		}
+	}
 	// Without --exit-on-forward-failure those that can are listened on.
 	b := newBastion(t, noSleep)
 	b.put("web:80", serveTCP(t, echo))

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -14,7 +16,8 @@ type listener struct {
 }
 
 // listen opens the sockets of a Spec: for localhost those of both families, if
-// there are both.
+// there are both. With an error there may be a socket all the same: the other
+// one, which somebody else has.
 func listen(s Spec) ([]net.Listener, error) {
 	if s.Network == "unix" {
 		l, err := listenUnix(s.Listen)
@@ -23,25 +26,36 @@ func listen(s Spec) ([]net.Listener, error) {
 		}
 		return []net.Listener{l}, nil
 	}
-	host, _, err := net.SplitHostPort(s.Listen)
+	host, port, err := net.SplitHostPort(s.Listen)
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen(s.Network, s.Listen)
-	if err != nil {
-		return nil, err
-	}
-	list := []net.Listener{l}
-	if addr, ok := l.Addr().(*net.TCPAddr); ok && host == "localhost" {
+	for tries := 1; ; tries++ {
+		l, err := net.Listen(s.Network, s.Listen)
+		if err != nil {
+			return nil, err
+		}
+		list := []net.Listener{l}
+		addr, ok := l.Addr().(*net.TCPAddr)
+		if !ok || !strings.EqualFold(host, "localhost") {
+			return list, nil
+		}
 		other := *addr
 		if other.IP = net.IPv6loopback; addr.IP.To4() == nil {
 			other.IP = net.IPv4(127, 0, 0, 1)
 		}
-		if l, err := net.ListenTCP("tcp", &other); err == nil {
-			list = append(list, l)
+		second, err := net.ListenTCP("tcp", &other)
+		switch {
+		case err == nil:
+			return append(list, second), nil
+		case isNoFamily(err):
+			return list, nil
+		case port == "0" && errors.Is(err, errAddressInUse) && tries < 20:
+			l.Close() // another port may be free for both
+		default:
+			return list, fmt.Errorf("%s: %w", &other, shortOpError(err))
 		}
 	}
-	return list, nil
 }
 
 // listenUnix listens on a socket that only this user may connect to. One that

@@ -9,7 +9,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -45,11 +44,20 @@ type pluginForward struct {
 
 func (f *pluginForward) run() error {
 	sockets, where, err := pluginSockets(f.conn.Property)
-	if err != nil {
+	if len(sockets) == 0 {
 		return err
 	}
+	if err != nil {
+		f.o.Notice(printable(err.Error()))
+	}
+	accepting := acceptor{tell: f.o.tell}
+	defer accepting.stop()
 	for _, socket := range sockets {
-		f.wg.Go(func() { f.accept(socket) })
+		f.wg.Go(func() {
+			accepting.loop(f.ctx, socket, func(local net.Conn) {
+				f.wg.Go(func() { f.handle(local) })
+			})
+		})
 		defer socket.Close() // which removes it
 	}
 	f.say("%s opened for sessionId %s.\nWaiting for connections...\n", where, f.id)
@@ -74,7 +82,7 @@ func (f *pluginForward) run() error {
 const portRefused = "\nConnection to destination port failed, check SSM Agent logs.\n"
 
 // pluginSockets opens the sockets that a session is to have here, by what its
-// document says, and names them.
+// document says, and names them. With an error there may be one all the same.
 func pluginSockets(property func(name string) string) ([]net.Listener, string, error) {
 	s := Spec{Network: "tcp"}
 	if property("localConnectionType") == "unix" {
@@ -85,33 +93,15 @@ func pluginSockets(property func(name string) string) ([]net.Listener, string, e
 	}
 	sockets, err := listen(s)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(err))
+		err = fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(err))
+	}
+	if len(sockets) == 0 {
+		return nil, "", err
 	}
 	if addr, ok := sockets[0].Addr().(*net.TCPAddr); ok {
-		return sockets, fmt.Sprintf("Port %d", addr.Port), nil
+		return sockets, fmt.Sprintf("Port %d", addr.Port), err
 	}
-	return sockets, "Unix socket " + s.Listen, nil
-}
-
-// accept takes in connections until the socket is closed.
-func (f *pluginForward) accept(socket net.Listener) {
-	for {
-		local, err := socket.Accept()
-		switch {
-		case err == nil:
-			f.wg.Go(func() { f.handle(local) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			// Out of descriptors, mostly: those that are open go on.
-			f.o.Notice(printable(fmt.Sprintf("%s: %v", socket.Addr(), shortOpError(err))))
-			select {
-			case <-time.After(time.Second):
-			case <-f.ctx.Done():
-				return
-			}
-		}
-	}
+	return sockets, "Unix socket " + s.Listen, err
 }
 
 // handle serves one connection of a program's.

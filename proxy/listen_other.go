@@ -1,0 +1,16 @@
+//go:build !windows
+
+package proxy
+
+import (
+	"errors"
+	"syscall"
+)
+
+const errAddressInUse = syscall.EADDRINUSE
+
+// isNoFamily says whether one could not listen because this machine has no
+// addresses of that family.
+func isNoFamily(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}

@@ -1,0 +1,15 @@
+package proxy
+
+import (
+	"errors"
+
+	"golang.org/x/sys/windows"
+)
+
+const errAddressInUse = windows.WSAEADDRINUSE
+
+// isNoFamily says whether one could not listen because this machine has no
+// addresses of that family.
+func isNoFamily(err error) bool {
+	return errors.Is(err, windows.WSAEAFNOSUPPORT) || errors.Is(err, windows.WSAEADDRNOTAVAIL)
+}
