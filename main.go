@@ -345,6 +345,7 @@ func proxyCommand() *cli.Command {
 		Usage: "connect stdin and stdout to a port of a machine",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"},
+			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys by machine in `DIR`, for UserKnownHostsFile DIR/%h"},
 			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
 		}, keyFlags(&way)...), sessionFlags(&verbose)...),
 		Action: func(c *cli.Context) error {
@@ -364,6 +365,7 @@ func proxyCommand() *cli.Command {
 			if o.Key, err = pushKey(c, way.PushWay); err != nil {
 				return err
 			}
+			o.HostKeys = sshconfig.InHome(c.String("host-keys"))
 			o.ControlDir = sshconfig.InHome(c.String("control-dir"))
 			o.Port = "22"
 			switch len(args) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 )
@@ -21,7 +22,13 @@ func (o *Options) makeControlDir() {
 			os.Remove(f.Name())
 		}
 	}
-	if err != nil {
-		o.Notice(printable(fmt.Sprintf("%s: %v: ssh ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err)))
+	if err == nil {
+		return
 	}
+	o.noSockets = true
+	keys := ""
+	if o.Key != nil && o.Key.Socket != "" && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
+		keys = "no key brought, ssh goes on with the keys in your files; "
+	}
+	o.Notice(printable(fmt.Sprintf("%s: %v: %sit ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err, keys)))
 }

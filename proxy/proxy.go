@@ -27,6 +27,7 @@ type Options struct {
 	Pick        Pick     // chooses among machines of the same name
 	Start       bool     // a machine that is stopped
 	Key         *PushKey // that ssh uses; nil: none that we know of
+	HostKeys    string   // a directory of known_hosts by machine, with links by name; "" for none
 	ControlDir  string   // where ssh's ControlPath lies, to be made for this user; "" for none
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
@@ -50,6 +51,8 @@ type Options struct {
 
 	use     use  // what a session is for
 	noFlags bool // to speak of: nobody has typed our command line
+
+	noSockets bool // ControlDir cannot be used
 
 	resumed func() // told when a session goes on after an outage; nil: nobody
 }
@@ -111,6 +114,7 @@ func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.linkHostKeys(c.machine().id)
 	key.ready(c.machine().id)
 	return o.only(limited, conn)
 }

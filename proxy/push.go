@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -97,6 +98,9 @@ func (o *Options) newPushing() (*pushing, error) {
 		var err error
 		if p.agent, err = newIdentityAgent(o.Key.Socket, p.known, o.Log); err != nil {
 			// Without the socket ssh has no agent, but perhaps a key in a file.
+			if o.noSockets && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
+				return nil, nil // that has been told
+			}
 			o.Notice(printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
 			return nil, nil
 		}

@@ -151,8 +151,8 @@ func TestReadOnlyDirectories(t *testing.T) {
 	}{
 		"of ssh": {mount(".ssh"), "", 1, nil},
 		"of sockets": {"mkdir -p .cache/ssmpipe && " + mount(".cache/ssmpipe"),
-			"read-only file system: ssh ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", 0, []string{"-o", "ControlPath=none"}},
-		"above": {"rm -rf .cache/ssmpipe && " + mount(".cache"), "read-only file system; ssh goes on with the keys in your files", 0, []string{"-o", "ControlPath=none"}},
+			"read-only file system: no key brought, ssh goes on with the keys in your files; it ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", 0, []string{"-o", "ControlPath=none"}},
+		"above": {"rm -rf .cache/ssmpipe && " + mount(".cache"), "read-only file system: no key brought, ssh goes on with the keys in your files; it ends if", 0, []string{"-o", "ControlPath=none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +160,7 @@ func TestReadOnlyDirectories(t *testing.T) {
 			h.more = c.more
 			args := append(c.args, "-o", "StrictHostKeyChecking=no", "web-1", "echo here")
 			got := run(t, h.command(t, "ssh", args...), nil)
-			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") {
+			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") || strings.Count(got.stderr, "ssmpipe: ") > 1 {
 				t.Errorf("%d %s %s", got.status, got.stdout, got.stderr)
 			}
 			if n := len(h.pushes()); n != c.pushed {
@@ -212,5 +212,83 @@ func TestASuffixFindsNamesInAnyCase(t *testing.T) {
 	cmd.Env = h.env
 	if got := run(t, cmd, nil); strings.Contains(got.stderr, "have this name") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAReplacedMachineIsANewOne: with a suffix host keys go by the machine's id,
+// not by its name.
+func TestAReplacedMachineIsANewOne(t *testing.T) {
+	t.Parallel()
+	h := newHomeRig(t)
+	h.ownKey(t)
+	h.sshConfig(t, "--install", "--suffix", ".prod", "--user", userName())
+	second := t.TempDir()
+	writeFile(t, filepath.Join(second, "keys"), string(readFile(t, filepath.Join(h.far, "id.pub"))))
+	other := startSSHD(t, second, "AuthorizedKeysFile "+second+"/keys")
+	to := func(port string) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+port)
+		}
+	}
+	keys := func(name string) string {
+		text, _ := os.ReadFile(filepath.Join(h.home, ".ssh", "ssmpipe", "hosts", name))
+		return string(text)
+	}
+	connect := func(args ...string) result {
+		t.Helper()
+		cmd := h.command(t, "ssh", append([]string{"-oHashKnownHosts=no"}, append(args, "echo here")...)...)
+		cmd.Env = append(cmd.Env, "SSMPIPE_CACHE="+t.TempDir())
+		return run(t, cmd, nil)
+	}
+	works := func(args ...string) {
+		t.Helper()
+		if got := connect(args...); got.status != 0 || string(got.stdout) != "here\n" {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	works("web-1.prod")
+	works("Web-1.prod")
+	works("-p", "22", "web-1.prod")
+	if text := keys("@i-0web1"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 {
+		t.Errorf("keys of the first: %s", text)
+	}
+	works("i-0web1.prod")
+	works("i-0web1")
+
+	// Its successor has the name and another key.
+	h.AddNode(ssmtest.Node{ID: "i-0web1", Name: "web-1", State: "terminated"})
+	h.AddNode(ssmtest.Node{ID: "i-0next", Name: "web-1", Dial: to(other)})
+	works("web-1.prod")
+	works("web-1.prod")
+	if text := keys("@i-0next"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 || strings.Contains(keys("@i-0web1"), text) {
+		t.Errorf("keys of the second: %s", text)
+	}
+
+	// The same machine with another key is refused, until what ssh says is done.
+	h.AddNode(ssmtest.Node{ID: "i-0next", Name: "web-1", Dial: to(h.port)})
+	got := connect("web-1.prod")
+	if got.status != 255 || !strings.Contains(got.stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.stderr, `ssh-keygen -f "/root/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
+		t.Errorf("%+v", got)
+	}
+	succeed(t, h.command(t, "ssh-keygen", "-f", "/root/.ssh/ssmpipe/hosts/web-1.prod", "-R", "web-1.prod"), nil)
+	works("web-1.prod")
+	works("web-1.prod")
+	if text := keys("@i-0next"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 {
+		t.Errorf("keys of the second: %s", text)
+	}
+
+	// A name of the tag's or of ssh's choosing leads nowhere else.
+	for _, host := range []string{"../../x.prod", "a/../b.prod"} {
+		cmd := exec.Command(ssmpipe, "proxy", "--region", "us-east-1", "--strip-suffix", ".prod", "--host-keys", h.dir+"/hosts", host, "1")
+		cmd.Env = h.env
+		run(t, cmd, nil)
+	}
+	if left, _ := os.ReadDir(filepath.Join(h.dir, "hosts")); len(left) > 0 {
+		t.Errorf("%v", left)
+	}
+	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+	h.sshConfig(t, "--uninstall")
+	if _, err := os.Stat(filepath.Join(h.home, ".ssh", "ssmpipe")); err == nil {
+		t.Error("uninstalled, it left the keys")
 	}
 }

@@ -107,6 +107,7 @@ func Uninstall(home string) (did []string, err error) {
 	if err != nil {
 		return did, err
 	}
+	removeHostKeys(filepath.Join(p.dir, "ssmpipe", "hosts"))
 	remove := []string{filepath.Join(p.dir, "ssmpipe")}
 	if slices.Contains(made, "~/.ssh") {
 		remove = append(remove, p.dir)
@@ -127,6 +128,18 @@ func Uninstall(home string) (did []string, err error) {
 		}
 	}
 	return did, nil
+}
+
+// removeHostKeys removes what ssmpipe has made in dir: links, and the machines'
+// files that they lead to.
+func removeHostKeys(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink != 0 || e.Type().IsRegular() && strings.HasPrefix(e.Name(), "@") {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	os.Remove(dir)
 }
 
 // removeKey removes the key that ssmpipe has made in dir, if it has.

@@ -20,6 +20,27 @@ type knownHosts struct {
 // hashedHost is |1|SALT|HASH: the HMAC-SHA1 of a name, with the salt as key.
 type hashedHost struct{ salt, hash []byte }
 
+func parseHashed(text string) (h hashedHost, ok bool) {
+	salt, hash, _ := strings.Cut(strings.TrimPrefix(text, "|1|"), "|")
+	s, err1 := base64.StdEncoding.DecodeString(salt)
+	sum, err2 := base64.StdEncoding.DecodeString(hash)
+	return hashedHost{s, sum}, err1 == nil && err2 == nil && len(sum) == sha1.Size
+}
+
+// is says whether it is the hash of one of these.
+func (h *hashedHost) is(forms ...[]byte) bool {
+	mac := hmac.New(sha1.New, h.salt)
+	sum := make([]byte, 0, sha1.Size)
+	for _, form := range forms {
+		mac.Reset()
+		mac.Write(form)
+		if sum = mac.Sum(sum[:0]); bytes.Equal(sum, h.hash) {
+			return true
+		}
+	}
+	return false
+}
+
 // add takes the lines of a file.
 func (k *knownHosts) add(text []byte) {
 	if k.names == nil {
@@ -33,12 +54,9 @@ func (k *knownHosts) add(text []byte) {
 		if len(words) < 3 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(words[0], "|1|"); ok {
-			salt, hash, _ := strings.Cut(rest, "|")
-			s, err1 := base64.StdEncoding.DecodeString(salt)
-			h, err2 := base64.StdEncoding.DecodeString(hash)
-			if err1 == nil && err2 == nil && len(h) == sha1.Size {
-				k.hashed = append(k.hashed, hashedHost{s, h})
+		if strings.HasPrefix(words[0], "|1|") {
+			if h, ok := parseHashed(words[0]); ok {
+				k.hashed = append(k.hashed, h)
 			}
 			continue
 		}
@@ -94,15 +112,9 @@ func (k *knownHosts) has(name string) bool {
 			forms = append(forms, []byte("["+name+"]:"+port))
 		}
 	}
-	sum := make([]byte, 0, sha1.Size)
 	for _, h := range k.hashed {
-		mac := hmac.New(sha1.New, h.salt)
-		for _, form := range forms {
-			mac.Reset()
-			mac.Write(form)
-			if sum = mac.Sum(sum[:0]); bytes.Equal(sum, h.hash) {
-				return true
-			}
+		if h.is(forms...) {
+			return true
 		}
 	}
 	return false

@@ -146,7 +146,7 @@ func TestASuffixIsForAnyCase(t *testing.T) {
 		ByName: true, Hosts: fleet})
 	exec.Command(need(t, "ssh"), "-F", file, "-l", "ann", "Web-7.prod", "true").Run()
 	want := []string{path, "proxy", "--control-dir=~/.cache/ssmpipe", "--push-key", "--identity-agent=~/.cache/ssmpipe/agent",
-		"--profile", "prod", "--start", "--strip-suffix", ".prod", "--any-case", "--pick", "newest", "web-7.prod", "22"}
+		"--profile", "prod", "--start", "--strip-suffix", ".prod", "--any-case", "--host-keys=~/.ssh/ssmpipe/hosts", "--pick", "newest", "web-7.prod", "22"}
 	if got := started(); !slices.Equal(got, want) {
 		t.Errorf("started %q\nwant %q", got, want)
 	}

@@ -127,6 +127,10 @@ func newConfig(o Options) (*config, error) {
 // own there, so ssmpipe makes the directory first.
 const socketDir = "~/.cache/ssmpipe"
 
+// hostKeyDir is where ssh keeps the keys of hosts that are looked up, each
+// machine's in a file of its own.
+const hostKeyDir = "~/.ssh/ssmpipe/hosts"
+
 // SocketDir is where the sockets are in a home.
 func SocketDir(home string) string { return filepath.Join(home, ".cache", "ssmpipe") }
 

@@ -90,6 +90,9 @@ func (c *config) byName() {
 		c.block("Host " + strings.Join(h.aliases, " "))
 		c.set("HostName", h.id)
 		c.set("HostKeyAlias", h.id)
+		if c.Suffix != "" && !c.Windows {
+			c.set("UserKnownHostsFile", "~/.ssh/known_hosts") // else the suffix would set another
+		}
 		if user := c.userOf(h); user != "" {
 			c.set("User", user)
 		}
@@ -123,10 +126,18 @@ func (c *config) bySuffix() {
 	}
 	c.why(`ssmpipe is the way there. %h is the host in lower case, %p the port.`)
 	more := []string{"--strip-suffix", c.Suffix, "--any-case"}
+	if !c.Windows {
+		more = append(more, "--host-keys="+hostKeyDir)
+	}
 	if c.Pick != "" {
 		more = append(more, "--pick", c.Pick)
 	}
 	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, more...))
+	if !c.Windows {
+		c.why(`Host keys are kept by machine: one that replaces another of the same name is a
+			new one. ssmpipe makes the host's name a link to its machine's file.`)
+		c.set("UserKnownHostsFile", hostKeyDir+"/%h")
+	}
 }
 
 func (c *config) byID() {
