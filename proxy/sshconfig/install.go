@@ -9,10 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // FileName is the name of the configuration in ~/.ssh.
 const FileName = "ssmpipe.config"
+
+// maxConfig is more than any file that is written to here is long, in bytes.
+const maxConfig = 16 << 20
 
 const (
 	includeLine = "Include " + FileName // from ~/.ssh
@@ -39,7 +44,7 @@ func Install(home string, text []byte) (did []string, err error) {
 		made = append(made, "~/.ssh")
 		did = append(did, "made "+p.dir)
 	}
-	config, err := os.ReadFile(p.config)
+	config, err := regular.ReadFile(p.config, maxConfig)
 	isNew := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !isNew {
 		return did, err
@@ -80,7 +85,7 @@ func Uninstall(home string) (did []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := os.ReadFile(p.config)
+	config, err := regular.ReadFile(p.config, maxConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -145,7 +150,7 @@ func removeHostKeys(dir string) {
 // removeKey removes the key that ssmpipe has made in dir, if it has.
 func removeKey(dir string) (did []string, err error) {
 	key := filepath.Join(dir, "key")
-	public, err := os.ReadFile(key + ".pub")
+	public, err := regular.ReadFile(key+".pub", maxConfig)
 	if err != nil || !bytes.Contains(public, []byte(" made by ssmpipe")) {
 		return nil, nil
 	}
@@ -184,14 +189,14 @@ func (p *paths) check() (made []string, err error) {
 			return nil, fmt.Errorf("%s is not a file", name)
 		}
 	}
-	config, err := os.ReadFile(p.config)
+	config, err := regular.ReadFile(p.config, maxConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if bytes.IndexByte(config, 0) >= 0 {
 		return nil, fmt.Errorf("%s is not text that ssh could read", p.config)
 	}
-	text, err := os.ReadFile(p.file)
+	text, err := regular.ReadFile(p.file, maxConfig)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // What is read of ssh's files at most. A configuration that includes itself,
@@ -51,7 +53,7 @@ func (r *reader) read(name string) []byte {
 		r.cut = true
 		return nil
 	}
-	f, err := os.Open(name)
+	f, err := regular.Open(name)
 	if err != nil {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
 // replace makes text the content of a file, at once: whoever reads it, or finds
@@ -24,11 +26,11 @@ func replace(name string, text []byte) (changed bool, err error) {
 		if name, err = filepath.EvalSymlinks(name); err != nil {
 			return false, err
 		}
-		if now, err := os.ReadFile(name); err == nil && bytes.Equal(now, text) {
+		if now, err := regular.ReadFile(name, maxConfig); err == nil && bytes.Equal(now, text) {
 			return false, nil
 		}
 		// A rename would not ask whether its user has made it read-only.
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		f, err := regular.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
 			return false, err
 		}
