@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
 // ErrNoTerminal says that a person would have to be asked, and there is none.
@@ -29,6 +31,7 @@ func askCode(ctx context.Context, device string) (string, error) {
 		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
 	}
 	fmt.Fprintf(out, "MFA code for %s: ", printable(device))
+	defer lastly.Add(func(context.Context) { term.Restore(int(in.Fd()), before) })()
 	type answer struct {
 		code []byte
 		err  error

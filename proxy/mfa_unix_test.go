@@ -45,20 +45,24 @@ func TestMFA(t *testing.T) {
 // TestMFAInterrupted: the terminal shows again what is typed.
 func TestMFAInterrupted(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
-	cmd, terminal, _, _ := startMFA(t, b, make(chan string, 1))
-	echoes := func() bool {
-		state, err := unix.IoctlGetTermios(int(terminal.Fd()), ioctlGetTermios)
-		return err == nil && state.Lflag&unix.ECHO != 0
-	}
-	waitFor(t, "silent prompt", func() bool { return !echoes() })
-	cmd.Process.Signal(os.Interrupt)
-	cmd.Wait()
-	if !echoes() {
-		t.Error("the terminal's echo is off")
-	}
-	if n := len(b.Sessions()); n != 0 {
-		t.Errorf("%d sessions", n)
+	for _, signals := range [][]os.Signal{{os.Interrupt}, {os.Interrupt, syscall.SIGTERM}} {
+		b := newBare(t, ssmtest.Config{})
+		cmd, terminal, _, _ := startMFA(t, b, make(chan string, 1))
+		echoes := func() bool {
+			state, err := unix.IoctlGetTermios(int(terminal.Fd()), ioctlGetTermios)
+			return err == nil && state.Lflag&unix.ECHO != 0
+		}
+		waitFor(t, "silent prompt", func() bool { return !echoes() })
+		for _, sig := range signals {
+			cmd.Process.Signal(sig)
+		}
+		cmd.Wait()
+		if !echoes() {
+			t.Errorf("%v: the terminal's echo is off", signals)
+		}
+		if n := len(b.Sessions()); n != 0 {
+			t.Errorf("%v: %d sessions", signals, n)
+		}
 	}
 }
 

@@ -221,7 +221,7 @@ func TestTableTellsThatItCannotBeWritten(t *testing.T) {
 	full := errors.New("no space left on device")
 	tab, _ := machineTable(0)
 	tab.screen.Out = brokenWriter{full}
-	if err := tab.print([]row{machineRow(&inventory.Instance{})}); err != full {
+	if err := tab.print([]row{machineRow(&inventory.Instance{})}); !errors.Is(err, full) {
 		t.Error(err)
 	}
 }
