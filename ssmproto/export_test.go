@@ -31,9 +31,9 @@ func (c *Conn) PretendSleep(d time.Duration) {
 	c.mu.Lock()
 	l := c.link
 	c.mu.Unlock()
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	l.lookedWall = l.lookedWall.Add(-d)
+	l.watch.mu.Lock()
+	defer l.watch.mu.Unlock()
+	l.watch.dueWall = l.watch.dueWall.Add(-d)
 }
 
 // Gather makes few calls of many events.
@@ -44,9 +44,9 @@ func (c *Conn) HasLooked() bool {
 	c.mu.Lock()
 	l := c.link
 	c.mu.Unlock()
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	return !l.looked.IsZero()
+	l.watch.mu.Lock()
+	defer l.watch.mu.Unlock()
+	return l.watch.looked
 }
 
 // WatchNetwork is the watch that a Conn has.
@@ -54,3 +54,37 @@ var WatchNetwork = watchNetwork
 
 // Gone says whether an address is this machine's no longer.
 var Gone = gone
+
+// Repeated returns how many messages have come that had come before.
+func (c *Conn) Repeated() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.in.again
+}
+
+// GiveUpLink returns a function that gives up the link that there is now.
+func (c *Conn) GiveUpLink() func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.link
+	return func() { l.giveUp(errMoved) }
+}
+
+// Lock keeps the Conn from taking anything in until release is called.
+func (c *Conn) Lock() (release func()) {
+	c.mu.Lock()
+	return c.mu.Unlock
+}
+
+// PretendStop makes the link believe that this process was stopped for d.
+func (c *Conn) PretendStop(d time.Duration) {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	w := &l.watch
+	w.mu.Lock()
+	w.due, w.dueWall = w.due.Add(-d), w.dueWall.Add(-d)
+	w.heardAt.Add(-int64(d))
+	w.mu.Unlock()
+	w.check()
+}

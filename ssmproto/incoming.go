@@ -157,7 +157,7 @@ func (c *Conn) received(l *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ended error
-	before, proofs, now, frames, size := c.s.in.total, c.s.proofs, c.now(), 0, 0
+	before, arrived, proofs, now, frames, size := c.s.in.total, c.s.in.arrived(), c.s.proofs, c.now(), 0, 0
 	for c.err == nil {
 		frame, err := l.next()
 		if frame == nil {
@@ -178,6 +178,7 @@ func (c *Conn) received(l *link) error {
 		l.proof = true
 		c.answers(now)
 	}
+	l.stream += c.s.in.arrived() - arrived
 	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
 	if c.s.in.total > before {
 		c.readable.Signal()
@@ -228,13 +229,12 @@ func (c *Conn) waitForRoom(l *link) bool {
 	defer c.mu.Unlock()
 	if c.s.in.full() {
 		c.stalled = true
-		l.paused.Store(true)
+		l.watch.pause()
 		for c.s.in.full() && c.err == nil && c.linked {
 			c.drained.Wait()
 		}
 		c.stalled = false
-		l.heard.Store(int64(time.Since(l.born)))
-		l.paused.Store(false)
+		l.watch.unpause()
 		c.s.out.postpone(c.now())
 	}
 	return c.err == nil && c.linked

@@ -10,31 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
-)
-
-// When a link is quiet we ask whether anybody is there, and when it stays quiet
-// it is given up:
-//
-//	                   asked after      given up after
-//	usually            pingAfter, 5 s   deadFactor times that, 15 s
-//	during a download  2/5 of it, 2 s   deadFactor times that, 6 s
-//	in doubt           at once          doubtTime, 2 s, or more (Conn.roamed)
-//
-// During a download it is less because all that the agent sends into the void
-// it repeats later, at ten messages a second; no less than that, because links
-// that stand still for some seconds and then go on are common on the road. A
-// link is in doubt when the network has changed or the machine was asleep, until
-// a ping is answered. Other things that are heard may have come before that and
-// only be read now; they are a reason to wait longer, and no proof.
-const (
-	pingAfter  = 5 * time.Second
-	deadFactor = 3
-	busyFrames = 100 // between two looks: a download
 )
 
 // A link proves itself by what only a working session brings: stream data or an
@@ -56,28 +35,15 @@ type link struct {
 	proof   bool // stream data or an acknowledgement has come
 
 	messages int64 // come since the last call of alive
+	stream   int64 // of them the stream's
 	answered bool  // and a ping or pong
 	ponged   bool  // and a pong
 
-	heard    atomic.Int64 // time of the last sign of life, ns since born
-	proved   atomic.Int64 // and of the last answer to a ping
-	born     time.Time
-	paused   atomic.Bool // the reader waits for room: silence means nothing
-	ping     atomic.Bool // the writer is to send a ping
-	pong     atomic.Pointer[string]
-	frames   atomic.Int64          // messages received
-	why      atomic.Pointer[error] // we gave the link up, if we did
-	patience time.Duration         // how long silence may last before a ping
+	why  atomic.Pointer[error] // we gave the link up, if we did
+	ping atomic.Bool           // the writer is to send a ping
+	pong atomic.Pointer[string]
 
-	looking    sync.Mutex // held by check, and for what follows
-	watch      *time.Timer
-	over       bool
-	looked     time.Time     // when check ran last,
-	lookedWall time.Time     // and by the wall clock
-	checked    int64         // of frames, this many were there at the last look
-	busy       time.Duration // when a look found a download under way
-	doubted    time.Duration // when doubt came up, and
-	doubt      time.Duration // how long silence may last since
+	watch linkWatch
 
 	steady      int // messages since steadySince
 	steadySince time.Time
@@ -93,9 +59,9 @@ type hello struct {
 }
 
 // dialLink opens a WebSocket with what g grants and introduces us, on a
-// connection that early brings, if that leads to the right place. When it has
-// been quiet for patience, it is asked for a sign of life.
-func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *headStart, patience time.Duration, wake func()) (*link, error) {
+// connection that early brings, if that leads to the right place. The caller
+// starts its watch.
+func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *headStart, wake func()) (*link, error) {
 	u, err := url.Parse(g.URL)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil, fmt.Errorf("stream URL %q is not a WebSocket's", g.URL)
@@ -130,11 +96,9 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 		return nil, fmt.Errorf("data channel: %w", contextError(ctx, err))
 	}
 	l := &link{
-		net:      conn,
-		masks:    rand.NewChaCha8(randomSeed()),
-		wake:     wake,
-		born:     time.Now(),
-		patience: patience,
+		net:   conn,
+		masks: rand.NewChaCha8(randomSeed()),
+		wake:  wake,
 	}
 	text, err := json.Marshal(h)
 	if err == nil {
@@ -150,9 +114,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	}
 	l.out = l.out[:0]
 	conn.socket.gather = true
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	l.watch = time.AfterFunc(min(patience, settleTime), l.check)
+	l.watch.born, l.watch.ping, l.watch.giveUp = time.Now(), l.ask, l.giveUp
 	return l, nil
 }
 
@@ -163,93 +125,19 @@ func (l *link) alive() {
 	if messages == 0 && !l.answered {
 		return
 	}
-	age := time.Since(l.born)
-	l.heard.Store(int64(age))
-	ponged := l.ponged
-	if ponged {
-		l.proved.Store(int64(age))
-	}
-	l.messages, l.answered, l.ponged = 0, false, false
-	l.frames.Add(messages)
+	age, ponged := l.watch.age(), l.ponged
+	l.watch.hear(age, l.stream, ponged)
+	l.messages, l.stream, l.answered, l.ponged = 0, 0, false, false
 	if l.settled != nil && (l.proof || ponged && age >= settleTime) {
 		l.settled()
 		l.settled = nil
 	}
 }
 
-// check runs on the watch timer.
-func (l *link) check() {
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	now := time.Now()
-	wall := now.Round(0)
-	switch {
-	case l.looked.IsZero():
-		l.ask()
-	case slept(now.Sub(l.looked), wall.Sub(l.lookedWall)):
-		l.suspect(doubtTime)
-	}
-	l.looked, l.lookedWall = now, wall
-	l.look()
-}
-
-// doubtful has the link prove itself.
-func (l *link) doubtful(patience time.Duration) {
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	l.suspect(patience)
-	l.look()
-}
-
-// suspect puts the link in doubt, unless it is already: it is asked for a sign
-// of life at once, and given up if there is none within patience. l.looking is
-// held.
-func (l *link) suspect(patience time.Duration) {
-	if l.doubted > time.Duration(l.proved.Load()) {
-		return
-	}
-	l.doubted, l.doubt = time.Since(l.born), patience
-	l.ask()
-}
-
 // ask has a ping sent.
 func (l *link) ask() {
 	l.ping.Store(true)
 	l.wake()
-}
-
-// look gives the link up if it has been quiet for too long, or asks for a sign
-// of life, and sets the timer. l.looking is held.
-func (l *link) look() {
-	if l.over {
-		return
-	}
-	now := time.Since(l.born)
-	if l.paused.Load() {
-		l.heard.Store(int64(now)) // an answer would not be read
-	}
-	patience := l.patience
-	if frames := l.frames.Load(); frames-l.checked >= busyFrames {
-		l.busy = now
-		l.checked = frames
-	}
-	if l.busy > 0 && now-l.busy < deadFactor*patience {
-		patience = patience * 2 / 5
-	}
-	heard := time.Duration(l.heard.Load())
-	askAt, endAt := heard+patience, heard+deadFactor*patience
-	if l.doubted > time.Duration(l.proved.Load()) {
-		endAt = min(endAt, max(heard, l.doubted)+l.doubt)
-	}
-	switch {
-	case now >= endAt:
-		l.giveUp(ErrDeadPeer)
-	case now >= askAt:
-		l.ask()
-		l.watch.Reset(min(patience, endAt-now))
-	default:
-		l.watch.Reset(min(askAt, endAt) - now)
-	}
 }
 
 // fill waits for more from the service.
@@ -298,10 +186,19 @@ func (l *link) ended(err error) error {
 	return fmt.Errorf("data channel: %w", err)
 }
 
-// giveUp ends the link because it is no good any more.
+// drainTime is for how long a link that is given up is still read: what the
+// socket holds is there already, and whatever is not read the agent has to
+// repeat.
+const drainTime = 50 * time.Millisecond
+
+// giveUp ends the link because it is no good any more, once what the socket
+// holds has been read.
 func (l *link) giveUp(why error) {
-	l.why.CompareAndSwap(nil, &why)
-	l.net.Close()
+	if l.why.CompareAndSwap(nil, &why) {
+		l.net.socket.SetReadDeadline(time.Now().Add(drainTime))
+		l.net.socket.SetWriteDeadline(time.Unix(1, 0))
+		l.wake() // the writer finds out
+	}
 }
 
 // queue adds a frame to what write sends.
@@ -360,13 +257,7 @@ func (l *link) moderate(messages, size int, alone bool) {
 func (l *link) control() bool { return l.ping.Load() || l.pong.Load() != nil }
 
 // close ends the link at once; reader and writer return.
-func (l *link) close() {
-	l.looking.Lock()
-	l.over = true
-	l.watch.Stop()
-	l.looking.Unlock()
-	l.net.Close()
-}
+func (l *link) close() { l.net.Close() }
 
 // newUUID returns a random UUID as the hello message wants it.
 func newUUID() string {

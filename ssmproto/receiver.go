@@ -166,6 +166,9 @@ func (r *receiver) read(p []byte) (n int, stderr bool) {
 	return n, stderr
 }
 
+// arrived returns how many messages have come, repetitions included.
+func (r *receiver) arrived() int64 { return r.next + int64(r.held) + r.again }
+
 // gap says that messages are missing before others that have come. (Those that
 // only wait for room leave none.)
 func (r *receiver) gap() bool { return r.held > 0 && r.top-r.next > int64(r.held) }

@@ -13,9 +13,7 @@ import (
 var errMoved = errors.New("the network has changed")
 
 // doubtTime is for how long at least a link in doubt may stay silent: TCP sends
-// what was lost again after 0.2, 0.6 and 1.4 s and the round trip. Longer does
-// not pay. What was lost while the network was away is sent again only after
-// about as long a time as it was away, and resuming takes some round trips.
+// what was lost again after 0.2, 0.6 and 1.4 s and the round trip.
 const doubtTime = 2 * time.Second
 
 // roamed takes in that the network has changed or that the machine was asleep.
@@ -42,8 +40,23 @@ func (c *Conn) roamed() {
 	case gone(l.net.LocalAddr()):
 		l.giveUp(errMoved) // nothing will ever come to that address again
 	default:
-		l.doubtful(patience)
+		l.watch.doubtful(patience, rerouted(l.net))
 	}
+}
+
+// rerouted says whether packets to the far end of conn would leave from another
+// address if it were made now. Those of conn itself may still arrive.
+func rerouted(conn net.Conn) bool {
+	local, isTCP := conn.LocalAddr().(*net.TCPAddr)
+	if !isTCP || local.IP.IsLoopback() {
+		return false
+	}
+	now, err := net.Dial("udp", conn.RemoteAddr().String()) // sends nothing
+	if err != nil {
+		return false // there is no route at the moment
+	}
+	defer now.Close()
+	return !now.LocalAddr().(*net.UDPAddr).IP.Equal(local.IP)
 }
 
 // roamedSince says whether roamed was called since it was asked last.
@@ -82,7 +95,7 @@ func slept(monotonic, wall time.Duration) bool { return wall-monotonic > time.Se
 // watchNetwork calls changed when the network has changed or the machine was
 // asleep, as far as the system tells, until ctx ends: on Linux both, on macOS
 // changes of the network, on others nothing. (That the machine was asleep is
-// also found by link.check.) It costs nothing while nothing happens.
+// also found by linkWatch.check.) It costs nothing while nothing happens.
 func watchNetwork(ctx context.Context, changed func()) {
 	var wg sync.WaitGroup
 	events := make(chan struct{}, 1)

@@ -14,17 +14,20 @@ import (
 func (c *Conn) supervise(g Grant, early *headStart) {
 	var o outage
 	for {
-		err := c.serve(g, early, &o)
+		silent, second, err := c.serve(g, early, &o)
 		early.drop()
 		if c.ctx.Err() != nil {
+			second.drop()
 			return
 		}
 		c.log.Info("no link", "err", err)
 		if o.began.IsZero() {
-			o = o.next()
+			o = o.next(silent)
 		}
 		if err = c.failed(&o, err); err == nil {
-			g, early, err = c.resume(g.URL, &o)
+			g, early, err = c.resume(g.URL, second, &o)
+		} else {
+			second.drop()
 		}
 		if err != nil {
 			c.fail(err)
@@ -44,9 +47,9 @@ type outage struct {
 	flaps    int // outages in a row that began just after the one before was over
 }
 
-// next is the outage that begins now.
-func (o *outage) next() outage {
-	n := outage{began: time.Now(), asked: o.asked}
+// next is the outage that began at the time began.
+func (o *outage) next(began time.Time) outage {
+	n := outage{began: began, asked: o.asked}
 	if !o.asked.IsZero() && time.Since(o.asked) < maxWait {
 		n.flaps = o.flaps + 1
 	}
@@ -113,8 +116,10 @@ func (c *Conn) failed(o *outage, err error) error {
 }
 
 // resume asks for another grant until it gets one or the outage ends the Conn.
-// While it asks, it connects to where the last link went.
-func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
+// While it asks, it connects to where the last link went, unless second is such
+// a connection already.
+func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headStart, error) {
+	defer func() { second.drop() }()
 	for {
 		select {
 		case <-time.After(o.wait()):
@@ -126,7 +131,11 @@ func (c *Conn) resume(last string, o *outage) (Grant, *headStart, error) {
 		o.attempts++
 		o.asked = time.Now()
 		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, dialTimeout))
-		early := startDial(c.ctx, last, c.cfg.Transport, a.connected)
+		early := second
+		second = nil
+		if early == nil {
+			early = startDial(c.ctx, last, c.cfg.Transport, a.connected)
+		}
 		g, err := c.resumeSession(a.ctx)
 		if err = c.tried(a, err); err == nil {
 			return g, early, nil
@@ -170,8 +179,9 @@ func (c *Conn) endOutage(o *outage) {
 }
 
 // serve runs one link until it ends. The reader is on this goroutine, the
-// writer on one of its own that ends before serve returns.
-func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
+// writer on one of its own that ends before serve returns. It returns since when
+// there was no link, and a connection for another if one stands.
+func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, second *headStart, err error) {
 	h := hello{
 		MessageSchemaVersion: "1.0",
 		RequestID:            newUUID(),
@@ -184,12 +194,13 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 		early.drop() // it may come from an address that is gone
 		early = nil
 	}
-	l, err := dialLink(a.ctx, g, h, c.cfg.Transport, early, c.cfg.pingAfter, c.wakeWriter)
+	l, err := dialLink(a.ctx, g, h, c.cfg.Transport, early, c.wakeWriter)
 	if err = c.tried(a, err); err != nil {
-		return err
+		return time.Now(), nil, err
 	}
 	c.log.Debug("data channel open", "address", l.net.RemoteAddr())
 	l.settled = func() { c.endOutage(o) }
+	c.watch(l, g.URL)
 	c.attach(l)
 	// A reader that waits for the network is woken by closing the socket.
 	stop := context.AfterFunc(c.ctx, l.close)
@@ -197,7 +208,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	written := make(chan error, 1)
 	go func() {
 		err := c.writeLoop(l)
-		if err != nil {
+		if err != nil && l.why.Load() == nil {
 			c.detach(l)
 			l.close()
 		}
@@ -209,10 +220,29 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) error {
 	writeErr := <-written
 	l.close()
 	l.net.release()
-	if why := l.why.Load(); why != nil {
-		return *why
+	silent, second = l.watch.close()
+	if silent.IsZero() {
+		silent = time.Now()
 	}
-	return cmp.Or(writeErr, err)
+	if why := l.why.Load(); why != nil {
+		return silent, second, *why
+	}
+	return silent, second, cmp.Or(writeErr, err)
+}
+
+// watch begins to watch over a link to address.
+func (c *Conn) watch(l *link, address string) {
+	w := &l.watch
+	w.vigil.patience, w.vigil.limit = c.cfg.pingAfter, max(c.cfg.ResumeTimeout, 0)
+	w.dial = func() *headStart { return startProbe(c.ctx, address, c.cfg.Transport) }
+	w.spawn = c.wg.Go
+	w.onOutage = func(o Outage) {
+		c.log.Info("the link is silent", "over", o.Over, "for", o.Lasted)
+		if c.cfg.OnOutage != nil {
+			c.cfg.OnOutage(o)
+		}
+	}
+	w.start()
 }
 
 func (c *Conn) attach(l *link) {

@@ -31,6 +31,7 @@ type faults struct {
 	skew      atomic.Int64             // ns
 	onUpgrade atomic.Pointer[func(link int) int]
 	stall     gate
+	still     gate
 }
 
 // Cut cuts every open data channel now. What was queued on it is lost.
@@ -56,6 +57,12 @@ func (s *Server) BlackHole() {
 		k.swallow()
 	}
 }
+
+// StandStill stops the network between clients and the service, or lets it go on:
+// nothing arrives, both ways, and nothing is lost, as when TCP sends again later
+// what did not arrive. Connections to come, those of the API too, stand still
+// before the first byte.
+func (s *Server) StandStill(on bool) { s.faults.still.set(on) }
 
 // Offline resets all connections and closes new ones at once, those of the API
 // too, until it is called with false.

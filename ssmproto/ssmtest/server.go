@@ -294,9 +294,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: nc, tcp: nc.(*net.TCPConn), srv: l.srv}
+		still := &stillConn{Conn: nc, gate: &l.srv.faults.still, closed: make(chan struct{})}
+		c := &conn{Conn: still, tcp: nc.(*net.TCPConn), still: still, srv: l.srv}
 		if l.tls != nil {
-			c.Conn = tls.Server(nc, l.tls)
+			c.Conn = tls.Server(still, l.tls)
 		}
 		l.srv.mu.Lock()
 		l.srv.conns[c] = struct{}{}
@@ -314,8 +315,9 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is a network connection of the server. Once it carries a data channel,
 // what is read and written goes by way of the socket, which counts it.
 type conn struct {
-	net.Conn // TLS, or tcp itself
+	net.Conn // TLS, or still itself
 	tcp      *net.TCPConn
+	still    *stillConn // around tcp
 	srv      *Server
 	socket   atomic.Pointer[socket]
 }
@@ -339,6 +341,7 @@ func (c *conn) Close() error {
 	c.srv.mu.Lock()
 	delete(c.srv.conns, c)
 	c.srv.mu.Unlock()
+	c.still.leave()
 	return c.Conn.Close()
 }
 
@@ -348,5 +351,5 @@ func (c *conn) reset() {
 	c.srv.mu.Lock()
 	delete(c.srv.conns, c)
 	c.srv.mu.Unlock()
-	c.tcp.Close()
+	c.still.Close()
 }

@@ -1,0 +1,112 @@
+package ssmproto_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
+
+// TestStandstillKeepsTheLink: the network stands still for longer than a link may
+// be silent, and goes on. Nothing is lost with the link, so nothing is repeated.
+func TestStandstillKeepsTheLink(t *testing.T) {
+	for name, cfg := range map[string]ssmtest.Config{
+		"plain": {}, // where the system accepts connections for a service that stands still
+		"TLS":   {TLS: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, cfg)
+			told := make(chan ssmproto.Outage, 100)
+			c := &ssmproto.Config{OnOutage: func(o ssmproto.Outage) { told <- o }}
+			c.SetPingAfter(250 * time.Millisecond) // dead after 300 ms in a download, if anybody can be reached
+			near := r.dial(t, c)
+			far := r.far(t)
+			data := random(4<<20, 1)
+			go far.Write(data)
+			check(t, expect("down", near, data[:1<<20]))
+			r.StandStill(true)
+			begun := time.Now()
+			for o := range told { // the network has been away for long enough
+				if o.Over {
+					t.Fatal("over already")
+				}
+				if time.Since(begun) > 2*time.Second {
+					break
+				}
+			}
+			r.StandStill(false)
+			check(t, expect("down", near, data[1<<20:]))
+			for o := range told {
+				if o.Over {
+					break
+				}
+			}
+			if links, calls := r.Sessions()[0].Links(), r.Calls("ResumeSession"); links != 1 || calls != 0 {
+				t.Errorf("%d links, %d calls of ResumeSession; want the first link still", links, calls)
+			}
+			if n := near.Repeated(); n > 50 {
+				t.Errorf("%d messages came twice", n)
+			}
+		})
+	}
+}
+
+// TestStoppedProcessKeepsTheLink: after a stop of the whole process, what came
+// meanwhile is read first.
+func TestStoppedProcessKeepsTheLink(t *testing.T) {
+	r := newRig(t, ssmtest.Config{})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	data := random(2<<20, 1)
+	go far.Write(data)
+	check(t, expect("down", near, data[:1<<20]))
+	near.PretendStop(time.Hour) // longer than any outage may last
+	check(t, expect("down", near, data[1<<20:]))
+	if links := r.Sessions()[0].Links(); links != 1 {
+		t.Errorf("%d links, want the first still", links)
+	}
+}
+
+// TestDeadLinkInADownloadIsReplaced once others can be made, and not only at the
+// end of the longest grace.
+func TestDeadLinkInADownloadIsReplaced(t *testing.T) {
+	r := newRig(t, ssmtest.Config{TLS: true, Agent: ssmtest.Agent{ResendEvery: 5 * time.Millisecond}})
+	c := &ssmproto.Config{}
+	c.SetPingAfter(250 * time.Millisecond)
+	near := r.dial(t, c)
+	far := r.far(t)
+	data := random(2<<20, 1)
+	go far.Write(data)
+	check(t, expect("down", near, data[:1<<20]))
+	r.BlackHole()
+	begun := time.Now()
+	near.SetReadDeadline(begun.Add(20 * time.Second))
+	check(t, expect("down", near, data[1<<20:]))
+	t.Logf("done after %v", time.Since(begun))
+	if links := r.Sessions()[0].Links(); links != 2 {
+		t.Errorf("%d links", links)
+	}
+}
+
+// TestWhatTheSocketHoldsIsReadFirst: a link that is given up still hands over
+// what has come.
+func TestWhatTheSocketHoldsIsReadFirst(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	near := r.dial(t, nil)
+	far := r.far(t)
+	giveUp := near.GiveUpLink()
+	data := random(128<<10, 1)
+	release := near.Lock() // nothing is taken in meanwhile
+	if _, err := far.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the agent to have read it all", func() bool { return r.Sessions()[0].BytesDown() == int64(len(data)) })
+	r.StallAgent(true) // nothing is repeated any more
+	giveUp()
+	release()
+	near.SetReadDeadline(time.Now().Add(5 * time.Second))
+	check(t, expect("down", near, data))
+	r.StallAgent(false)
+}
