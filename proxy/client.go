@@ -211,6 +211,7 @@ func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, 
 		DataKey:       s.dataKey,
 		OnOutage:      o.tellOutage(),
 		OnSilence:     o.tellSilence,
+		OnRepeat:      o.tellRepeat(),
 		Log:           o.Log,
 	})
 	if err != nil {

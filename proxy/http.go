@@ -3,10 +3,13 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // wholeClient is the HTTP client of all clients of the API. It sends requests
@@ -14,13 +17,14 @@ import (
 type wholeClient struct {
 	http.Client
 	transport *http.Transport
+	dialer    *net.Dialer // the transport's
 }
 
 // sendWhole puts a wholeClient in the place of the SDK's own HTTP client, whose
 // transport it takes over.
 func sendWhole(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		c := &wholeClient{transport: own.GetTransport()}
+		c := &wholeClient{transport: own.GetTransport(), dialer: own.GetDialer()}
 		c.Transport = wholeBody{c.transport}
 		// A redirection is no answer of the API's, and the SDK says so.
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -31,17 +35,24 @@ func sendWhole(cfg *aws.Config) {
 // transport returns how the SDK reaches the service, for the WebSocket to do
 // the same: AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are in it.
 func transport(cfg *aws.Config) *http.Transport {
+	var t *http.Transport
+	var d *net.Dialer
 	switch c := cfg.HTTPClient.(type) {
 	case *wholeClient:
-		return c.transport.Clone()
+		t, d = c.transport.Clone(), c.dialer
 	case *awshttp.BuildableClient:
-		return c.GetTransport()
+		t, d = c.GetTransport(), c.GetDialer()
 	case *http.Client: // a program's own
-		if t, ok := c.Transport.(*http.Transport); ok {
-			return t.Clone()
+		if own, ok := c.Transport.(*http.Transport); ok {
+			t = own.Clone()
 		}
 	}
-	return nil
+	if d != nil && d.Control == nil && d.ControlContext == nil {
+		limited := *d
+		limited.Control = ssmproto.LimitReceiveBuffer
+		t.DialContext = limited.DialContext
+	}
+	return t
 }
 
 // wholeBody sends a request's head and body at once. The SDK's bodies are of a

@@ -170,3 +170,12 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 		}
 	}
 }
+
+// tellRepeat returns what tells the user that the stream stands still although
+// the connection is there, and for how long.
+func (o *Options) tellRepeat() func(ssmproto.Repeat) {
+	return func(r ssmproto.Repeat) {
+		o.Notice(fmt.Sprintf("%s: %d messages were lost with the connection; the machine repeats them, which takes about %v",
+			o.Target, r.Messages, r.Takes.Round(time.Second)))
+	}
+}

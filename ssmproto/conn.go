@@ -64,7 +64,9 @@ type Conn struct {
 	answered    time.Duration // when it last had not, or answered
 	silence     *silence      // nil: there is none
 	silenceNews chan struct{} // closed when one begins or ends
-	gapSince    time.Duration // since when nothing has been done about a gap; 0: there is none
+	gapBegan    time.Duration // since when there is a gap; 0: there is none
+	gapTold     bool          // OnRepeat was told of it
+	gapSince    time.Duration // since when nothing has been done about it
 	gapAt       int64         // how far the agent had come then
 	lingering   int           // callers that wait for acknowledgements or for written
 	written     int64         // number up to which messages are known to have been written

@@ -271,7 +271,7 @@ func TestReceiverBounds(t *testing.T) {
 	}
 	big := make([]byte, 200<<10)
 	var taken int
-	for seq := int64(10); seq < 100; seq++ {
+	for seq := int64(10); seq < 500; seq++ {
 		if r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: big}) {
 			taken += len(big)
 		}
@@ -332,13 +332,14 @@ func TestAcknowledgements(t *testing.T) {
 // before those that were waiting.
 func TestAcknowledgementsAreRepeated(t *testing.T) {
 	s := newTestStream()
-	for seq := range int64(300) {
+	last := int64(len(s.acks.recent) + 200)
+	for seq := range last {
 		s.receive(data(seq, "x"), 1)
 		s.poll(1)
 	}
-	s.receive(data(300, "x"), 1)
+	s.receive(data(last, "x"), 1)
 	s.relink()
-	for want := int64(200); want <= 300; want++ {
+	for want := int64(200); want <= last; want++ {
 		m := sentMessage(t, s, 2)
 		if m == nil || m.Type != Acknowledge {
 			t.Fatalf("%+v", m)
@@ -532,5 +533,31 @@ func TestReasonOfTheService(t *testing.T) {
 		if _, err := io.ReadAll(c); !errors.As(err, &closed) || closed.Reason != reason {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestReceiverForgetsALongGap: the memory that a long repetition takes is given
+// back once it is over.
+func TestReceiverForgetsALongGap(t *testing.T) {
+	r := newReceiver(func(PayloadType, []byte) {})
+	payload := make([]byte, MaxPayload)
+	const n = 20_000
+	for seq := int64(1); seq < n; seq++ {
+		if !r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: payload}) {
+			t.Fatalf("message %d was not kept", seq)
+		}
+	}
+	if got := r.missing(); got != 1 {
+		t.Errorf("%d messages are missing", got)
+	}
+	r.accept(&Message{Sequence: 0, PayloadType: Output, Payload: payload})
+	p := make([]byte, 1<<20)
+	for r.next < n || r.buf.n > 0 {
+		if k, _ := r.read(p); k == 0 {
+			t.Fatal("nothing to read")
+		}
+	}
+	if len(r.slots) > keptSlots {
+		t.Errorf("%d slots are left", len(r.slots))
 	}
 }

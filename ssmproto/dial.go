@@ -93,12 +93,13 @@ func dialOnce(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		dial := t.DialContext
 		if dial == nil {
-			dial = (&net.Dialer{}).DialContext
+			dial = (&net.Dialer{Control: LimitReceiveBuffer}).DialContext
 		}
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
+		limitReceiveBuffer(conn)
 		w.socket = newSocket(conn)
 		return w.socket, nil
 	}

@@ -210,11 +210,32 @@ func (c *Conn) received(l *link) error {
 // at ten messages a second.
 const gapLimit = time.Minute
 
-// checkGap ends the Conn over a gap that is not being filled. c.mu is held.
+// repeatEvery is how long the agent takes for each message that it repeats
+// (protocol section 4).
+const repeatEvery = 100 * time.Millisecond
+
+// tellRepeatAfter is how long a gap may be open before anybody is told: what only
+// came in another order is there by then.
+const tellRepeatAfter = time.Second
+
+// checkGap tells of a gap that will take long to fill, and ends the Conn over one
+// that is not being filled.
 func (c *Conn) checkGap(now time.Duration) {
+	if !c.s.in.gap() {
+		c.gapBegan, c.gapSince, c.gapTold = 0, 0, false
+		return
+	}
+	if c.gapBegan == 0 {
+		c.gapBegan = now
+	}
+	if n := c.s.in.missing(); n >= dearMessages && !c.gapTold && now-c.gapBegan >= tellRepeatAfter {
+		c.gapTold = true
+		c.log.Info("the agent repeats messages that were lost", "messages", n)
+		if c.cfg.OnRepeat != nil {
+			c.cfg.OnRepeat(Repeat{Messages: n, Takes: time.Duration(n) * repeatEvery})
+		}
+	}
 	switch {
-	case !c.s.in.gap():
-		c.gapSince = 0
 	case c.gapSince == 0 || c.gapAt != c.s.in.next+c.s.in.again:
 		c.gapSince, c.gapAt = now, c.s.in.next+c.s.in.again
 	case now-c.gapSince > c.cfg.gapLimit:

@@ -4,10 +4,17 @@ const (
 	// readLimit is how many bytes of the stream wait for Read at most.
 	readLimit = 1 << 20
 
-	// What may wait out of order, by number and by bytes. The agent sends
-	// about 1 MB/s and repeats a lost message within a second or so.
-	maxReorder      = 8192
-	maxReorderBytes = 8 << 20
+	// What may wait out of order, by number and by bytes. The agent keeps
+	// 100,000 messages and sends on, at 1 MB/s, while it repeats what was lost
+	// at ten messages a second. What has no place here it has to repeat, too, and
+	// that would have no end: so there is room for what comes while it repeats
+	// some 800 messages.
+	maxReorder      = 128 << 10
+	maxReorderBytes = 64 << 20
+
+	// keptSlots is how many slots, and their memory, are kept for the next time.
+	keptSlots = 2048
+	minSlots  = 64
 )
 
 // receiver is the incoming half of a stream: it puts messages into order,
@@ -41,7 +48,7 @@ type slot struct {
 }
 
 func newReceiver(control func(PayloadType, []byte)) *receiver {
-	return &receiver{control: control, slots: make([]slot, 64)}
+	return &receiver{control: control, slots: make([]slot, minSlots)}
 }
 
 func (r *receiver) at(seq int64) *slot { return &r.slots[seq&int64(len(r.slots)-1)] }
@@ -96,6 +103,9 @@ func (r *receiver) advance() {
 		}
 		r.held--
 		r.next++
+	}
+	if len(r.slots) > keptSlots {
+		r.slots = make([]slot, minSlots)
 	}
 }
 
@@ -169,9 +179,17 @@ func (r *receiver) read(p []byte) (n int, stderr bool) {
 // arrived returns how many messages have come, repetitions included.
 func (r *receiver) arrived() int64 { return r.next + int64(r.held) + r.again }
 
+// missing returns how many messages are missing before others that have come.
+func (r *receiver) missing() int {
+	if r.held == 0 {
+		return 0
+	}
+	return int(r.top-r.next) - r.held
+}
+
 // gap says that messages are missing before others that have come. (Those that
 // only wait for room leave none.)
-func (r *receiver) gap() bool { return r.held > 0 && r.top-r.next > int64(r.held) }
+func (r *receiver) gap() bool { return r.missing() > 0 }
 
 // byteRing is a queue of bytes that grows as needed; its user bounds it.
 type byteRing struct {

@@ -61,6 +61,11 @@ type Config struct {
 	// Conn.
 	OnSilence func(Silence)
 
+	// OnRepeat, if not nil, is told when so much was lost on the way here, with a
+	// link as a rule, that the agent needs some seconds to repeat it. Until then
+	// what has come after it waits. It must not block or call the Conn.
+	OnRepeat func(Repeat)
+
 	// ClientVersion is told to the agent; "" means DefaultClientVersion.
 	ClientVersion string
 
@@ -79,6 +84,12 @@ type Outage struct {
 	Err    error         // what went wrong last
 	Lasted time.Duration // since the link was lost
 	Over   bool          // the link is back
+}
+
+// Repeat describes what the agent has to repeat.
+type Repeat struct {
+	Messages int           // how many are missing
+	Takes    time.Duration // about how long that will take
 }
 
 // DefaultResumeTimeout is how long an outage may last.

@@ -110,3 +110,25 @@ func TestWhatTheSocketHoldsIsReadFirst(t *testing.T) {
 	check(t, expect("down", near, data))
 	r.StallAgent(false)
 }
+
+// TestRepetitionIsTold: what was lost with a link in a download is told with the
+// time that it takes, once.
+func TestRepetitionIsTold(t *testing.T) {
+	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{ResendEvery: 10 * time.Millisecond}})
+	told := make(chan ssmproto.Repeat, 10)
+	c := &ssmproto.Config{OnRepeat: func(r ssmproto.Repeat) { told <- r }}
+	c.SetPingAfter(250 * time.Millisecond)
+	near := r.dial(t, c)
+	far := r.far(t)
+	data := random(6<<20, 1)
+	go far.Write(data)
+	check(t, expect("down", near, data[:1<<20]))
+	r.BlackHole()
+	check(t, expect("down", near, data[1<<20:]))
+	if n := len(told); n != 1 {
+		t.Fatalf("told %d times", n)
+	}
+	if r := <-told; r.Messages < 30 || r.Takes != time.Duration(r.Messages)*100*time.Millisecond {
+		t.Errorf("told of %+v", r)
+	}
+}

@@ -105,16 +105,16 @@ type pendingAck struct {
 }
 
 // maxPendingAcks bounds what waits while the link cannot be written to. Past
-// it acknowledgements are left out, which is safe: the agent repeats the
-// message, and the repetition is acknowledged.
-const maxPendingAcks = 4096
+// it acknowledgements are left out, which is safe but dear: the agent repeats the
+// message, one each 100 ms, and the repetition is acknowledged.
+const maxPendingAcks = 64 << 10
 
 // ackQueue is a first-in first-out queue in a slice that is used again.
 type ackQueue struct {
 	q    []pendingAck
 	head int
 
-	recent [100]pendingAck // what was popped last, about 100 ms of a download
+	recent [256]pendingAck // what was popped last, about 300 ms of a download
 	popped int
 }
 

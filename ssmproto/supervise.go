@@ -250,7 +250,7 @@ func (c *Conn) attach(l *link) {
 	defer c.mu.Unlock()
 	c.link, c.linked = l, true
 	c.answered = c.now()
-	c.gapSince = 0
+	c.gapBegan, c.gapSince = 0, 0
 	c.s.relink()
 }
 
