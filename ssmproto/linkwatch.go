@@ -30,6 +30,7 @@ type linkWatch struct {
 	recent   atomic.Int64 // messages of the stream in the last second or two before heardAt
 	paused   atomic.Bool  // the reader waits for room: silence means nothing
 	told     atomic.Bool  // onOutage was told that there is a silence
+	doubts   atomic.Bool  // the vigil tries a second connection
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -147,8 +148,13 @@ func (w *linkWatch) look() {
 		w.giveUp(ErrDeadPeer)
 		return
 	}
+	w.doubts.Store(v.begun > 0)
 	w.sleep(max(again-now, time.Millisecond))
 }
+
+// silent says whether the network may be away: nothing has been heard for so
+// long that a second connection is tried.
+func (w *linkWatch) silent() bool { return w.doubts.Load() }
 
 // sleep sets the timer. w.mu is held.
 func (w *linkWatch) sleep(d time.Duration) {

@@ -59,7 +59,7 @@ func (c *Conn) Fail(err error) { c.fail(err) }
 // that is too long. The link can be fine all the while: it ends at the service.
 // c.mu is held.
 func (c *Conn) checkAgent(now time.Duration) {
-	waiting := !c.stalled && !c.s.out.idle()
+	waiting := !c.stalled && !c.s.out.idle() && !c.link.watch.silent()
 	if !waiting || !c.waiting {
 		c.answered = now // what it is to answer has only now been sent
 	}

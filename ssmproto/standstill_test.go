@@ -132,3 +132,26 @@ func TestRepetitionIsTold(t *testing.T) {
 		t.Errorf("told of %+v", r)
 	}
 }
+
+// TestStandstillIsNoSilentAgent: while the network is away, the agent is not
+// blamed.
+func TestStandstillIsNoSilentAgent(t *testing.T) {
+	r := newRig(t, ssmtest.Config{TLS: true})
+	outage := make(chan ssmproto.Outage, 100)
+	c := &ssmproto.Config{
+		OnOutage:  func(o ssmproto.Outage) { outage <- o },
+		OnSilence: func(s ssmproto.Silence) { t.Errorf("told of %+v", s) },
+	}
+	c.SetPingAfter(100 * time.Millisecond)
+	c.SetSilenceAfter(time.Second)
+	near := r.dial(t, c)
+	far := r.far(t)
+	check(t, exchange(near, far, []byte("up"), []byte("down")))
+	r.StandStill(true)
+	check(t, send("up", near, []byte("more")))
+	for (<-outage).Lasted < 4*time.Second {
+	}
+	r.StandStill(false)
+	check(t, exchange(near, far, nil, []byte("and back")))
+	check(t, expect("up", far, []byte("more")))
+}

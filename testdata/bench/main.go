@@ -52,6 +52,7 @@ var sections = []struct {
 	{"start", (*bench).start, false},
 	{"paths", (*bench).paths, false},
 	{"resume", (*bench).resume, false},
+	{"holes", (*bench).holes, false},
 	{"interactive", (*bench).interactive, false},
 	{"forward", (*bench).forward, false},
 	{"shell", (*bench).shell, false},

@@ -25,6 +25,11 @@ type slowPath struct {
 	rate   int           // bytes per second, each way; 0 is unlimited
 	queue  int           // bytes
 	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	moved sync.Cond // still or era has changed, or the end
+	still bool      // nothing passes
+	era   int       // connections of one before pass nothing any more
 }
 
 func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int) (*slowPath, error) {
@@ -33,8 +38,12 @@ func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int)
 		return nil, err
 	}
 	s := &slowPath{Listener: l, target: target, delay: delay, rate: rate, queue: queue}
+	s.moved.L = &s.mu
 	s.ctx, s.cancel = context.WithCancel(b.ctx)
-	context.AfterFunc(s.ctx, func() { l.Close() })
+	context.AfterFunc(s.ctx, func() {
+		l.Close()
+		s.moved.Broadcast()
+	})
 	s.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -47,6 +56,35 @@ func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int)
 	return s, nil
 }
 
+// standStill stops the path, or lets it go on. What is under way waits, but for
+// that of connections that it then has forgotten.
+func (s *slowPath) standStill(on, forget bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.still = on
+	if forget {
+		s.era++
+	}
+	s.moved.Broadcast()
+}
+
+// pass waits while the path stands still, and for good if it has forgotten the
+// connection. It returns false at the end.
+func (s *slowPath) pass(era int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for (s.still || s.era != era) && s.ctx.Err() == nil {
+		s.moved.Wait()
+	}
+	return s.ctx.Err() == nil
+}
+
+func (s *slowPath) now() (era int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.era
+}
+
 // close ends all connections and returns when nothing is left.
 func (s *slowPath) close() {
 	s.cancel()
@@ -57,20 +95,21 @@ func (s *slowPath) addr() string { return s.Addr().String() }
 
 func (s *slowPath) serve(near net.Conn) {
 	defer near.Close()
+	era := s.now()
 	if s.rate > 0 {
 		// The system's buffers are no part of the queue.
 		near.(*net.TCPConn).SetReadBuffer(16 << 10)
 		near.(*net.TCPConn).SetWriteBuffer(16 << 10)
 	}
 	connected := time.Now().Add(2 * s.delay) // as far as the client's bytes are concerned
-	up := make(chan parcel, 1<<12)
+	up := make(chan parcel, waiting)
 	s.wg.Go(func() { s.read(near, up, connected) })
 	defer func() {
 		near.Close()
 		for range up { // lets read end
 		}
 	}()
-	if !s.sleepUntil(connected.Add(s.delay)) {
+	if !s.pass(era) || !s.sleepUntil(connected.Add(s.delay)) {
 		return
 	}
 	far, err := net.Dial("tcp", s.target)
@@ -79,13 +118,17 @@ func (s *slowPath) serve(near net.Conn) {
 	}
 	defer far.Close()
 	defer context.AfterFunc(s.ctx, func() { near.Close(); far.Close() })()
-	down := make(chan parcel, 1<<12)
+	down := make(chan parcel, waiting)
 	s.wg.Go(func() { s.read(far, down, time.Time{}) })
 	var ways sync.WaitGroup
-	ways.Go(func() { s.write(far, near, up) })
-	ways.Go(func() { s.write(near, far, down) })
+	ways.Go(func() { s.write(far, near, up, era) })
+	ways.Go(func() { s.write(near, far, down, era) })
 	ways.Wait()
 }
+
+// waiting is how many parcels may wait on one way: with a rate, of a packet's
+// size, some 350 KB.
+const waiting = 256
 
 // parcel is bytes under way, or the end if there are none.
 type parcel struct {
@@ -133,13 +176,13 @@ func (s *slowPath) read(c net.Conn, way chan<- parcel, earliest time.Time) {
 
 // write lets what is under way arrive in its time. An end goes on to the other
 // side as what it was.
-func (s *slowPath) write(to, from net.Conn, way <-chan parcel) {
+func (s *slowPath) write(to, from net.Conn, way <-chan parcel, era int) {
 	defer func() {
 		for range way { // nobody waits in read
 		}
 	}()
 	for p := range way {
-		if !s.sleepUntil(p.due) {
+		if !s.sleepUntil(p.due) || !s.pass(era) {
 			return
 		}
 		switch {
