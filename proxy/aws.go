@@ -52,8 +52,8 @@ func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
 		config.WithRetryer(retryer),
-		config.WithAPIOptions(watch),
-		config.WithHTTPClient(awshttp.NewBuildableClient()), // else each client of the API has its own, with its own connections
+		config.WithAPIOptions(append(watch, guardAnswers)),
+		config.WithHTTPClient(newHTTPClient()), // else each client of the API has its own, with its own connections
 		// The SDK would write its warnings to stderr.
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			o.Log.Debug(fmt.Sprintf(format, v...))
@@ -106,6 +106,7 @@ func givenConfig(ctx context.Context, given aws.Config, o *Options) (cfg aws.Con
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
+	guard(&cfg)
 	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
 		var watch []func(*middleware.Stack) error
 		cfg.Retryer, watch = withRetries(o.Notice)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
@@ -64,20 +65,23 @@ type machineError struct {
 func (e *machineError) Unwrap() error { return e.error }
 
 // cause shortens the SDK's account of a call to what the service said, or to
-// what kept the call from reaching it.
+// what kept the call from reaching it. What comes from outside is cut to a length
+// that people read, and ends without a full stop, so that more can follow.
 func cause(err error) string {
 	var (
-		ended  *endedError
-		gone   *ssmproto.GoneError
-		busy   *busyError
-		to     *destinationError
-		away   *awayError
-		list   *inventory.Error
-		creds  *credentialsError
-		resume *ssmproto.ResumeError
-		api    smithy.APIError
-		send   *smithyhttp.RequestSendError
-		op     *smithy.OperationError
+		foreign *foreignError
+		via     *ssmproto.ProxyError
+		ended   *endedError
+		gone    *ssmproto.GoneError
+		busy    *busyError
+		to      *destinationError
+		away    *awayError
+		list    *inventory.Error
+		creds   *credentialsError
+		resume  *ssmproto.ResumeError
+		api     smithy.APIError
+		send    *smithyhttp.RequestSendError
+		op      *smithy.OperationError
 	)
 	switch {
 	case errors.As(err, &ended):
@@ -103,16 +107,40 @@ func cause(err error) string {
 		return "no credentials: " + cause(creds.error)
 	case errors.As(err, &resume):
 		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), cause(resume.Err))
+	case errors.As(err, &foreign):
+		return foreign.Error()
+	case errors.As(err, &via):
+		return via.Error()
 	case errors.As(err, &api) && api.ErrorMessage() != "":
-		return api.ErrorCode() + ": " + api.ErrorMessage()
+		return said(api.ErrorCode() + ": " + api.ErrorMessage())
 	case errors.As(err, &api):
-		return api.ErrorCode()
+		return said(api.ErrorCode())
 	case errors.As(err, &send):
-		return send.Err.Error()
+		return said(send.Err.Error())
 	case errors.As(err, &op):
-		return op.Operation() + ": " + op.Err.Error()
+		return said(op.Operation() + ": " + op.Err.Error())
 	}
-	return err.Error()
+	return said(err.Error())
+}
+
+// maxSaid is how many characters of a text from outside are shown. The longest
+// that AWS says and people need, a missing permission, has some 350.
+const maxSaid = 400
+
+// said is a text from outside as it can stand in a line of ours.
+func said(text string) string {
+	return strings.TrimRight(cut(text, maxSaid), ". \n")
+}
+
+// cut shortens a text to n characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	if runes := []rune(text[:min(len(text), utf8.UTFMax*(n+1))]); len(runes) > n {
+		return strings.TrimSpace(string(runes[:n])) + "…"
+	}
+	return text
 }
 
 // explain adds the target and the next step to err.
@@ -178,6 +206,8 @@ func (o *Options) next(err error) string {
 		return "give --region, or set AWS_REGION or the profile's region"
 	case errors.Is(err, ErrTarget):
 		return ""
+	case nextForProxy(err) != "":
+		return nextForProxy(err)
 	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
 		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
 	case errors.Is(err, ssmproto.ErrNotConnected):
@@ -228,13 +258,17 @@ func nextForCode(code string) string {
 	return ""
 }
 
+// maxLine is how many characters a line has at most: several texts from outside
+// may be in it, and lists of ours.
+const maxLine = 4000
+
 // printable keeps what a service or an agent says from breaking out of its
-// line or from commanding the terminal.
+// line or from commanding the terminal, and the line from having no end.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, s)
+	}, cut(s, maxLine))
 }

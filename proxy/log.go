@@ -36,7 +36,7 @@ func (t *timeline) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "ssmpipe: +%d ms %s%s", r.Time.Sub(t.start).Milliseconds(), r.Message, t.attrs)
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+		fmt.Fprintf(&b, " %s=%s", a.Key, cut(a.Value.String(), maxSaid))
 		return true
 	})
 	t.out.mu.Lock()

@@ -44,8 +44,11 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 			"executionTimeout": {commandTime},
 		},
 	})
+	if err == nil && (sent.Command == nil || aws.ToString(sent.Command.CommandId) == "") {
+		err = errors.New("SendCommand was answered without a command")
+	}
 	if err == nil {
-		err = awaitCommand(ctx, api, aws.ToString(sent.Command.CommandId), node)
+		err = awaitCommand(ctx, api, *sent.Command.CommandId, node)
 	}
 	return causeOf(ctx, err)
 }
@@ -99,8 +102,5 @@ func (e *commandError) Error() string {
 	if lines := strings.Fields(e.stderr); len(lines) > 0 {
 		text += ": " + strings.Join(lines, " ")
 	}
-	if runes := []rune(text); len(runes) > 300 {
-		text = string(runes[:300]) + "…"
-	}
-	return text
+	return cut(text, 300)
 }
