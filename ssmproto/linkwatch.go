@@ -182,29 +182,29 @@ func (w *linkWatch) tell(now time.Duration) {
 func (w *linkWatch) await(second *headStart) {
 	<-second.done
 	w.mu.Lock()
-	wanted := w.second == second
-	if wanted {
-		w.vigil.probed(w.age(), second.err == nil)
-		if second.err != nil {
-			w.second = nil
-		}
-		w.look()
+	defer w.mu.Unlock()
+	if w.second != second {
+		second.drop() // nobody wants it any more
+		return
 	}
-	w.mu.Unlock()
-	if !wanted {
-		second.drop()
+	w.vigil.probed(w.age(), second.err == nil)
+	if second.err != nil {
+		w.second = nil
 	}
+	w.look()
 }
 
 // dropSecond ends the second connection without waiting for its end. w.mu is
 // held.
 func (w *linkWatch) dropSecond() {
-	switch {
-	case w.second == nil:
-	case w.vigil.probing: // await drops it
-		w.second.cancel()
+	if w.second == nil {
+		return
+	}
+	select {
+	case <-w.second.done:
+		w.second.drop()
 	default:
-		w.second.drop() // there is nothing to wait for
+		w.second.cancel() // await drops it
 	}
 	w.second = nil
 }
