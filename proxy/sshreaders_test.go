@@ -160,7 +160,7 @@ func TestReadOnlyDirectories(t *testing.T) {
 			h.more = c.more
 			args := append(c.args, "-o", "StrictHostKeyChecking=no", "web-1", "echo here")
 			got := run(t, h.command(t, "ssh", args...), nil)
-			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") || strings.Count(got.stderr, "ssmpipe: ") > 1 {
+			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") || strings.Count("\n"+got.stderr, "\nssmpipe: ") > 1 {
 				t.Errorf("%d %s %s", got.status, got.stdout, got.stderr)
 			}
 			if n := len(h.pushes()); n != c.pushed {
