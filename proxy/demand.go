@@ -113,7 +113,11 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 		err = l.conn.Err()
 		l.close()
 		t.log("session ended", "err", err)
-		if ended && last && t.ctx.Err() == nil {
+		switch {
+		case !ended || t.ctx.Err() != nil:
+		case isForbidden(err):
+			t.refused(err)
+		case last:
 			t.tell(tunnelDown, err)
 		}
 	})

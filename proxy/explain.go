@@ -216,6 +216,9 @@ func (o *Options) next(err error) string {
 		}
 		return fmt.Sprintf("check that something listens on port %s there", o.Port)
 	case errors.Is(err, ssmproto.ErrSessionEnded), errors.Is(err, ssmproto.ErrGap), errors.As(err, &closed):
+		if isForbidden(err) {
+			return nextForbidden
+		}
 		return o.nextSession(err)
 	case errors.Is(err, ssmproto.ErrAgentSilent):
 		return "check that it runs and is not overloaded, and " + o.use.again()

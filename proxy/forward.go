@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/aws/smithy-go"
@@ -251,6 +252,10 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 		case s == tunnelUp:
 			began = true
 		case !began: // run tells
+		case isForbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
+			f.cancel(&destinationError{d, err}) // nothing is left to do
+		case isForbidden(err):
+			f.o.Notice(f.o.explain(&destinationError{d, err}).Error())
 		case f.o.Once:
 			f.cancel(&endedError{fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), err})
 		case s == tunnelDown:

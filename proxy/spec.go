@@ -128,13 +128,15 @@ func checkPort(text string, lowest uint64) (string, error) {
 	return text, nil
 }
 
-// isTarget says whether a host is the target itself, as seen from there.
+// isTarget says whether a host is the target itself, as seen from there. Other
+// loopback addresses are not: what listens on 127.0.0.53, a resolver perhaps,
+// need not listen on localhost.
 func isTarget(host string) bool {
-	if host == "" || strings.EqualFold(host, "localhost") {
+	if host == "" || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
 	}
 	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return ip != nil && (ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback))
 }
 
 // Destination returns HOST:PORT as the target sees it.

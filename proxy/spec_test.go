@@ -12,6 +12,8 @@ func TestParseLocal(t *testing.T) {
 		"8080:localhost:80":           {"tcp", "localhost:8080", "", "80", false},
 		"8080::80":                    {"tcp", "localhost:8080", "", "80", false},
 		"8080:127.0.0.1:http":         {"tcp", "localhost:8080", "", "80", false},
+		"8080:localhost.:80":          {"tcp", "localhost:8080", "", "80", false},
+		"8080:127.0.0.53:80":          {"tcp", "localhost:8080", "127.0.0.53", "80", false},
 		"8080:[::1]:80":               {"tcp", "localhost:8080", "", "80", false},
 		"*:8080:web:80":               {"tcp", ":8080", "web", "80", false},
 		":8080:web:80":                {"tcp", ":8080", "web", "80", false},

@@ -161,10 +161,23 @@ func (t *tunnel) once() bool {
 	err = l.conn.Err()
 	l.close()
 	t.log("session ended", "err", err)
-	if last && t.ctx.Err() == nil {
+	switch {
+	case t.ctx.Err() != nil:
+	case isForbidden(err):
+		t.refused(err)
+	case last:
 		t.tell(tunnelDown, err)
 	}
 	return true
+}
+
+// refused ends the tunnel for good: another session would be refused as well.
+// Dials fail with err.
+func (t *tunnel) refused(err error) {
+	t.tell(tunnelFailed, err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop(err) // behind it no session is added
 }
 
 func (t *tunnel) start(ctx context.Context) (*lane, error) {

@@ -31,6 +31,10 @@ type Node struct {
 	// is a connection refused. The context ends with the session.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Hosts are the addresses of names as the node sees them, for what the agent
+	// looks at before it forwards to a host. localhost need not be there.
+	Hosts map[string]string
+
 	// Command makes what the agent runs in sessions for a shell or a command: the
 	// program's directory and environment are the caller's to set, its input,
 	// output and process group are not. nil is exec.Command.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 )
 
@@ -21,6 +22,10 @@ func (a *agent) dial() {
 		a.startProgram()
 		return
 	}
+	if address := a.forbidden(); address != "" {
+		a.endWith("Forwarding to IP address " + address + " is forbidden.")
+		return
+	}
 	a.phase = dialing
 	a.session.srv.wg.Go(func() {
 		var port io.WriteCloser // nil: it could not
@@ -31,6 +36,27 @@ func (a *agent) dial() {
 		}
 		a.handOver(port)
 	})
+}
+
+// noLoopback is the first version that forwards to no host that is, or is a name
+// of, a loopback address.
+const noLoopback = "3.3.4851.0"
+
+// forbidden returns the address that the agent refuses to forward to, if its
+// session is for a host and that leads there.
+func (a *agent) forbidden() string {
+	host := a.session.params["host"]
+	if len(host) == 0 || compareVersions(a.cfg.Version, noLoopback) < 0 {
+		return ""
+	}
+	address := host[0]
+	if known, ok := a.session.node.Hosts[address]; ok {
+		address = known
+	}
+	if ip := net.ParseIP(address); strings.EqualFold(address, "localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		return address
+	}
+	return ""
 }
 
 // handOver gives run what dial has made.
