@@ -138,7 +138,7 @@ func otherForm(name string) bool {
 	return targetForm.MatchString(name)
 }
 
-var targetForm = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+$|ecs:|tag:|asg:|[0-9.]+$|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*$|[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$)|--[a-z]{2}(-[a-z]+)+-[0-9]+$`)
+var targetForm = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+$|ecs:|tag:|asg:|[0-9.]+$|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*$|[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$)|--([a-z]{2}|eusc)(-[a-z]+)+-[0-9]{1,2}$`)
 
 // usable tells whether text, which anyone may have written, can be put on a
 // command line as it is or in quotes: it has nothing to show but itself, does

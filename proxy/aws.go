@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -23,17 +22,19 @@ var ErrNoRegion = errors.New("no region")
 
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
 // the credentials. It ends with ctx, and what asks for credentials again later
-// with life; time during which a person is asked is given back to the limit by
-// hold. account tells accounts apart. The connection to the API that has been
-// opened meanwhile is the caller's to drop.
-func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, account string, w *warm, err error) {
+// with life. account tells accounts apart. The connection to the API that has
+// been opened meanwhile is the caller's to drop.
+func loadConfig(life, ctx context.Context, o *Options) (cfg aws.Config, account string, w *warm, err error) {
 	w = &warm{}
-	cfg, asking, err := readConfig(life, ctx, o, limit)
+	cfg, err = readConfig(life, ctx, o)
+	if err == nil {
+		_, err = dataChannelOverride(cfg) // it is better told before there is a session
+	}
 	if err != nil {
 		return cfg, "", w, err
 	}
 	w = warmUp(ctx, cfg)
-	creds, err := retrieve(ctx, cfg, asking)
+	creds, err := retrieve(life, ctx, cfg)
 	if err != nil {
 		return cfg, "", w, err
 	}
@@ -44,11 +45,32 @@ func loadConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
-// readConfig is loadConfig without what goes over a network. asking is held
-// while a person is asked.
-func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aws.Config, asking *sync.Mutex, err error) {
-	asking = &sync.Mutex{}
+// readConfig is loadConfig without what goes over a network.
+func readConfig(life, ctx context.Context, o *Options) (aws.Config, error) {
+	cfg, err := readFiles(life, ctx, o)
+	if err != nil {
+		return cfg, err
+	}
+	boundSkew(&cfg, o.Notice)
+	newRenewable(life, cfg.Credentials, o.Log, func(ctx context.Context) (aws.CredentialsProvider, error) {
+		again, err := readFiles(life, ctx, o)
+		return again.Credentials, err
+	}).attach(&cfg)
+	return cfg, nil
+}
+
+// readFiles reads the environment and the configuration's files.
+func readFiles(life, ctx context.Context, o *Options) (cfg aws.Config, err error) {
+	if err := checkEnvironment(); err != nil {
+		return cfg, err
+	}
 	retryer, watch := withRetries(o.Notice)
+	role := func(a *stscreds.AssumeRoleOptions) {
+		if a.RoleSessionName == "" {
+			a.RoleSessionName = roleSessionName()
+		}
+		a.TokenProvider = func() (string, error) { return askCode(life, aws.ToString(a.SerialNumber)) }
+	}
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
 		config.WithRetryer(retryer),
@@ -58,17 +80,7 @@ func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			o.Log.Debug(fmt.Sprintf(format, v...))
 		})),
-		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
-			if a.RoleSessionName == "" {
-				a.RoleSessionName = roleSessionName()
-			}
-			a.TokenProvider = func() (string, error) {
-				asking.Lock()
-				defer asking.Unlock()
-				defer limit.hold()()
-				return askCode(life, aws.ToString(a.SerialNumber))
-			}
-		}),
+		config.WithAssumeRoleCredentialOptions(role),
 	}
 	if o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
@@ -77,22 +89,29 @@ func readConfig(life, ctx context.Context, o *Options, limit *timeLimit) (cfg aw
 		options = append(options, config.WithRegion(o.Region))
 	}
 	cfg, err = loadDefaultConfig(ctx, options)
-	if err == nil && cfg.Region == "" {
+	if err != nil {
+		return cfg, profileError(err)
+	}
+	shared := sharedConfig(cfg)
+	secrets.addConfig(shared)
+	if err := checkProfile(shared); err != nil {
+		return cfg, err
+	}
+	useHelper(life, &cfg, role)
+	if cfg.Region == "" {
 		err = ErrNoRegion
 	}
-	return cfg, asking, err
+	return cfg, err
 }
 
 // retrieve fetches the credentials.
-func retrieve(ctx context.Context, cfg aws.Config, asking *sync.Mutex) (aws.Credentials, error) {
+func retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error) {
 	creds, err := cfg.Credentials.Retrieve(ctx)
-	if ctx.Err() != nil {
+	if life.Err() != nil {
 		// The SDK does not wait for who asks; the terminal must be put right.
-		asking.Lock()
-		defer asking.Unlock()
-		err = causeOf(ctx, err)
+		person.wait()
 	}
-	if err != nil {
+	if err = causeOf(ctx, err); err != nil {
 		return creds, &credentialsError{err}
 	}
 	return creds, nil
@@ -100,7 +119,7 @@ func retrieve(ctx context.Context, cfg aws.Config, asking *sync.Mutex) (aws.Cred
 
 // givenConfig prepares a program's own configuration, with o's region if that
 // names one, as loadConfig does that of the environment.
-func givenConfig(ctx context.Context, given aws.Config, o *Options) (cfg aws.Config, account string, w *warm, err error) {
+func givenConfig(life, ctx context.Context, given aws.Config, o *Options) (cfg aws.Config, account string, w *warm, err error) {
 	cfg = given.Copy()
 	cfg.Region = firstOf(o.Region, cfg.Region)
 	if cfg.HTTPClient == nil {
@@ -118,6 +137,14 @@ func givenConfig(ctx context.Context, given aws.Config, o *Options) (cfg aws.Con
 	case cfg.Credentials == nil:
 		return cfg, "", &warm{}, &credentialsError{errors.New("the configuration has none")}
 	}
+	from := cfg.Credentials
+	boundSkew(&cfg, o.Notice)
+	newRenewable(life, from, o.Log, func(context.Context) (aws.CredentialsProvider, error) {
+		if cache, ok := from.(*aws.CredentialsCache); ok {
+			cache.Invalidate()
+		}
+		return from, nil
+	}).attach(&cfg)
 	w = warmUp(ctx, cfg)
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {
@@ -145,8 +172,3 @@ func roleSessionName() string {
 
 // notInSessionName is what STS takes in no RoleSessionName.
 var notInSessionName = regexp.MustCompile(`[^0-9A-Za-z_+=,.@-]`)
-
-// credentialsError says that there are no credentials to call AWS with.
-type credentialsError struct{ error }
-
-func (e *credentialsError) Unwrap() error { return e.error }

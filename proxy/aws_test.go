@@ -35,7 +35,7 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	o.Log = slog.New(slog.DiscardHandler)
-	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
+	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &o)
 	defer warm.drop()
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestExpectedEndpoint(t *testing.T) {
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
 				var warm *warm
-				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)}, &timeLimit{})
+				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)})
 				defer warm.drop()
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
@@ -212,7 +212,7 @@ role_arn = arn:aws:iam::123456789012:role/admin
 	for _, file := range []string{role, role, role + "role_session_name = me"} {
 		os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(file), 0o600)
 		o := Options{Profile: "role", Log: slog.New(slog.DiscardHandler)}
-		_, _, warm, err := loadConfig(context.Background(), context.Background(), &o, &timeLimit{})
+		_, _, warm, err := loadConfig(context.Background(), context.Background(), &o)
 		warm.drop()
 		if err != nil {
 			t.Fatal(err)

@@ -54,7 +54,7 @@ func (o *Options) connectLimit(ctx context.Context) (limited context.Context, li
 
 // configure reads the configuration and fetches credentials within limited.
 // Credentials that are fetched again, later, end with ctx.
-func (o *Options) configure(ctx, limited context.Context, limit *timeLimit) (*client, error) {
+func (o *Options) configure(ctx, limited context.Context) (*client, error) {
 	o.fill()
 	c := &client{o: o, warm: &warm{}}
 	var err error
@@ -64,14 +64,14 @@ func (o *Options) configure(ctx, limited context.Context, limit *timeLimit) (*cl
 	if c.t.region != "" {
 		o.Region = c.t.region
 	}
-	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o, limit)
+	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o)
 	return c, err
 }
 
 // newClient is configure for a machine that is found, and started if o says
 // so.
 func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*client, error) {
-	c, err := o.configure(ctx, limited, limit)
+	c, err := o.configure(ctx, limited)
 	if err != nil {
 		return c, err
 	}

@@ -225,7 +225,7 @@ func (d *Dialer) tunnel(to dialled) *tunnel {
 }
 
 func (d *Dialer) log() *slog.Logger {
-	return cmp.Or(d.Log, slog.New(slog.DiscardHandler))
+	return safeLog(cmp.Or(d.Log, slog.New(slog.DiscardHandler)))
 }
 
 // port is one that a Dialer connects to.
@@ -321,13 +321,13 @@ func (d *Dialer) config(ctx context.Context, o *Options) (*loadedConfig, error) 
 }
 
 func (d *Dialer) load(l *loadedConfig, o *Options) {
-	ctx, limit, stop := withTimeLimit(d.ctx, dialTime, errConnectTimeout)
+	ctx, _, stop := withTimeLimit(d.ctx, dialTime, errConnectTimeout)
 	defer stop()
 	var w *warm
 	if d.AWS != nil {
-		l.cfg, l.account, w, l.err = givenConfig(ctx, *d.AWS, o)
+		l.cfg, l.account, w, l.err = givenConfig(d.ctx, ctx, *d.AWS, o)
 	} else {
-		l.cfg, l.account, w, l.err = loadConfig(d.ctx, ctx, o, limit)
+		l.cfg, l.account, w, l.err = loadConfig(d.ctx, ctx, o)
 	}
 	if l.err != nil {
 		d.mu.Lock()

@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -29,16 +28,16 @@ type identity struct{ arn, account, partition string }
 
 // Regions are written so; what ends in a letter more is an availability zone.
 var (
-	regionForm = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$`)
-	zoneForm   = regexp.MustCompile(`^([a-z]{2,4}(?:-[a-z]+){1,3}-[0-9]{1,2})[a-z]$`)
+	regionForm = regexp.MustCompile(`^` + regionPattern + `$`)
+	zoneForm   = regexp.MustCompile(`^(` + regionPattern + `)[a-z]$`)
 )
 
 // configuration reads the configuration, and asks for the credentials on the
 // way.
 func (d *doctor) configuration(ctx context.Context) Finding {
-	limited, limit, stop := d.o.connectLimit(ctx)
+	limited, _, stop := d.o.connectLimit(ctx)
 	defer stop()
-	err := d.load(ctx, limited, limit)
+	err := d.load(ctx, limited)
 	d.readSources()
 	var creds *credentialsError
 	switch {
@@ -47,10 +46,10 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 	case errors.Is(err, ErrNoRegion):
 		return bad(StatusFailed, err, d.o.next(err))
 	case err != nil:
-		var none config.SharedConfigProfileNotExistError
-		if errors.As(err, &none) {
-			return bad(StatusFailed, fmt.Errorf("there is no profile %q", none.Profile),
-				`"aws configure list-profiles" says which there are; "aws configure sso" makes one`)
+		var none *noProfileError
+		var setting *settingError
+		if errors.As(err, &none) || errors.As(err, &setting) {
+			return bad(StatusFailed, err, d.o.next(err))
 		}
 		return bad(StatusFailed, err, "check ~/.aws/config, or what AWS_CONFIG_FILE and AWS_CA_BUNDLE name")
 	}
@@ -70,11 +69,11 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 }
 
 // load is what all commands begin with.
-func (d *doctor) load(ctx, limited context.Context, limit *timeLimit) (err error) {
+func (d *doctor) load(ctx, limited context.Context) (err error) {
 	if d.o.Target != "" {
-		d.client, err = d.o.configure(ctx, limited, limit)
+		d.client, err = d.o.configure(ctx, limited)
 	} else {
-		d.client.cfg, _, d.client.warm, err = loadConfig(ctx, limited, &d.o.Options, limit)
+		d.client.cfg, _, d.client.warm, err = loadConfig(ctx, limited, &d.o.Options)
 	}
 	d.cfg = d.client.cfg
 	return err
@@ -183,10 +182,12 @@ func (d *doctor) logIn(err error) string {
 	for source.Source != nil {
 		source = source.Source
 	}
-	var process *processcreds.ProviderError
+	var process *helperError
 	var api smithy.APIError
 	fromEnv := d.o.Profile == "" && d.env.Credentials.HasKeys()
 	switch {
+	case timedOut(err):
+		return d.o.nextAfterTimeout()
 	case errors.Is(err, ErrNoTerminal):
 		return fmt.Sprintf(`run this on a terminal, or fetch credentials first, for example with "aws sts get-caller-identity%s"`, profile)
 	case errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "MultiFactorAuthentication"):
@@ -198,7 +199,7 @@ func (d *doctor) logIn(err error) string {
 	case source.LoginSession != "":
 		return fmt.Sprintf("log in with \"aws login%s\"", profile)
 	case errors.As(err, &process):
-		return fmt.Sprintf("run the profile's credential_process by hand and see what it says: %s", source.CredentialProcess)
+		return d.o.next(process)
 	case errors.As(err, &api) && denied(err) && d.shared.RoleARN != "":
 		return fmt.Sprintf("the role %s must trust you, and you need sts:AssumeRole on it", d.shared.RoleARN)
 	case source.Credentials.HasKeys():

@@ -78,6 +78,7 @@ func cause(err error) string {
 		away    *awayError
 		list    *inventory.Error
 		creds   *credentialsError
+		helper  *helperError
 		resume  *ssmproto.ResumeError
 		api     smithy.APIError
 		send    *smithyhttp.RequestSendError
@@ -103,6 +104,8 @@ func cause(err error) string {
 			parts = append(parts, inventory.SSMAction+": "+cause(list.SSM))
 		}
 		return strings.Join(parts, "; ")
+	case errors.As(err, &creds) && errors.As(err, &helper):
+		return "no credentials: " + helper.Error()
 	case errors.As(err, &creds):
 		return "no credentials: " + cause(creds.error)
 	case errors.As(err, &resume):
@@ -132,8 +135,10 @@ func said(text string) string {
 	return strings.TrimRight(cut(text, maxSaid), ". \n")
 }
 
-// cut shortens a text to n characters.
+// cut hides secrets in a text and shortens it to n characters, in this order: a
+// part of a secret would not be known for one.
 func cut(text string, n int) string {
+	text = hide(text)
 	if len(text) <= n {
 		return text
 	}
@@ -186,6 +191,9 @@ func (o *Options) next(err error) string {
 		upgrade  *ssmproto.UpgradeError
 		sso      *ssocreds.InvalidTokenError
 		creds    *credentialsError
+		helper   *helperError
+		profile  *noProfileError
+		setting  *settingError
 		resume   *ssmproto.ResumeError
 		dns      *net.DNSError
 		op       *net.OpError
@@ -195,8 +203,16 @@ func (o *Options) next(err error) string {
 	switch {
 	case errors.As(err, &busy):
 		return "try again in a while"
+	case errors.As(err, &profile):
+		return profile.next()
+	case errors.As(err, &setting):
+		return "correct it, or unset it"
+	case errors.As(err, &helper):
+		return "run the profile's credential_process by hand and see what it says"
 	case errors.Is(err, ErrNoTerminal):
 		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
+	case errors.As(err, &creds) && timedOut(err):
+		return o.nextAfterTimeout()
 	case errors.As(err, &sso), errors.As(err, &creds) && strings.Contains(err.Error(), "SSO"):
 		// Those of an sso-session have no type of their own.
 		return "log in with \"aws sso login\""
@@ -232,12 +248,21 @@ func (o *Options) next(err error) string {
 		return "check the network and HTTPS_PROXY"
 	case errors.As(err, &handshak):
 		return "update the SSM agent on the target if it is old, and try again"
-	case o.noFlags && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errConnectTimeout)):
-		return "check the network and HTTPS_PROXY"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errConnectTimeout):
-		return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
+	case timedOut(err):
+		return o.nextAfterTimeout()
 	}
 	return ""
+}
+
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errConnectTimeout)
+}
+
+func (o *Options) nextAfterTimeout() string {
+	if o.noFlags {
+		return "check the network and HTTPS_PROXY"
+	}
+	return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
 }
 
 // nextForCode knows the service's error codes.
@@ -265,8 +290,9 @@ func nextForCode(code string) string {
 // may be in it, and lists of ours.
 const maxLine = 4000
 
-// printable keeps what a service or an agent says from breaking out of its
-// line or from commanding the terminal, and the line from having no end.
+// printable makes text fit for people and logs: what a service or an agent says
+// does not break out of its line or command the terminal, the line has an end,
+// and secrets are hidden.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -21,7 +21,7 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	o.fill()
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, _, warm, err := loadConfig(ctx, limited, &o, limit)
+	cfg, _, warm, err := loadConfig(ctx, limited, &o)
 	defer warm.drop()
 	if err != nil {
 		return o.explain(err)
@@ -91,6 +91,7 @@ func (o *Options) fill() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = safeLog(o.Log)
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}

@@ -80,9 +80,9 @@ func Ls(ctx context.Context, o LsOptions) error {
 // the end.
 func (o *Options) load(ctx context.Context) (cfg aws.Config, stop func(), err error) {
 	o.Target = ""
-	limited, limit, stopLimit := o.connectLimit(ctx)
+	limited, _, stopLimit := o.connectLimit(ctx)
 	defer stopLimit()
-	cfg, _, warm, err := loadConfig(ctx, limited, o, limit)
+	cfg, _, warm, err := loadConfig(ctx, limited, o)
 	return cfg, warm.drop, o.explain(err)
 }
 

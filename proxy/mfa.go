@@ -17,9 +17,14 @@ import (
 var ErrNoTerminal = errors.New("a code is needed, but there is no terminal to ask on")
 
 // askCode asks for an MFA code on the terminal device: stdin and stdout are
-// the stream. What is typed is not shown. When ctx ends, the terminal is as it
+// the stream. What is typed is not shown. When life ends, the terminal is as it
 // was before askCode returns.
-func askCode(ctx context.Context, device string) (string, error) {
+func askCode(life context.Context, device string) (string, error) {
+	ctx, done := person.ask(life)
+	defer done()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("MFA: %w", context.Cause(ctx))
+	}
 	in, out, err := openTerminal()
 	if err != nil {
 		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
@@ -51,7 +56,7 @@ func askCode(ctx context.Context, device string) (string, error) {
 	case <-ctx.Done():
 		term.Restore(int(in.Fd()), before)
 		fmt.Fprintln(out)
-		return "", context.Cause(ctx)
+		return "", fmt.Errorf("MFA: %w", context.Cause(ctx))
 	}
 }
 

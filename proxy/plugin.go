@@ -42,7 +42,11 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		fmt.Fprintln(out, PluginVersion)
 		return out.Err()
 	case len(args) < 3:
-		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", printable(args[0]))
+		name := args[0]
+		if !plainWord.MatchString(name) {
+			name = "" // a response with its token, perhaps
+		}
+		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", name)
 		return fmt.Errorf("%w: there are at least a response, a region and an operation", ErrPlugin)
 	}
 	call, err := parsePluginCall(args)
@@ -141,9 +145,9 @@ func isECS(host string) bool {
 
 // dialGiven opens the stream of a session that somebody else has started.
 func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, error) {
-	limited, limit, stop := o.connectLimit(ctx)
+	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, asking, err := readConfig(ctx, limited, o, limit)
+	cfg, err := readConfig(ctx, limited, o)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Co
 	})
 	s.endpoint = call.endpoint
 	s.unsigned = strings.EqualFold(os.Getenv("SSM_PLUGIN_SKIP_CLIENT_CONFIGURE"), "true")
-	if _, err := retrieve(limited, cfg, asking); err != nil {
+	if _, err := retrieve(ctx, limited, cfg); err != nil {
 		if !s.unsigned && !presigned(call.session.StreamURL) {
 			return nil, err
 		}

@@ -296,7 +296,7 @@ func TestPluginRefusals(t *testing.T) {
 		{"bad endpoint", func(r *pluginRig, a []string) []string {
 			r.env = append(r.env, "AWS_ENDPOINT_URL_SSMMESSAGES=nothing")
 			return a
-		}, 1, `AWS_ENDPOINT_URL_SSMMESSAGES "nothing" is not a URL`, false},
+		}, 1, `AWS_ENDPOINT_URL_SSMMESSAGES is not a URL`, false},
 		{"refused", func(r *pluginRig, a []string) []string {
 			r.OnUpgrade(func(int) int { return 403 })
 			return a

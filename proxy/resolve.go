@@ -179,9 +179,9 @@ func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kep
 // whether or not one could be chosen. None is [ErrNoMachine].
 func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
 	o.fill()
-	limited, limit, stop := o.connectLimit(ctx)
+	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
-	c, err := o.configure(ctx, limited, limit)
+	c, err := o.configure(ctx, limited)
 	defer c.warm.drop()
 	if err != nil {
 		return nil, o.explain(err)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -192,6 +191,7 @@ func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, 
 }
 
 func (s *session) grant(ctx context.Context, b begun) (ssmproto.Grant, error) {
+	secrets.add(b.token)
 	s.skew = b.skew
 	if b.url != "" {
 		var err error
@@ -252,16 +252,20 @@ func presigned(channel string) bool {
 func (s *session) dataChannelURL(given string) (string, error) {
 	u, err := url.Parse(given)
 	if err != nil {
-		return "", err
+		return "", errors.New("the service's StreamUrl is not a URL") // which may be signed: it is not quoted
 	}
-	override, err := dataChannelOverride()
+	override, err := dataChannelOverride(s.cfg)
 	switch {
 	case err != nil:
 		return "", err
 	case override != nil:
 		u.Scheme, u.Host = override.Scheme, override.Host
-	case u.Host == "ssmmessages."+s.cfg.Region+".amazonaws.com", u.Host == "ssmmessages."+s.cfg.Region+".amazonaws.com.cn":
+	default:
 		// Only the plain regional name is replaced.
+		plain, err := messagesEndpoint(s.cfg.Region, false, false)
+		if err != nil || u.Host != plain.Host {
+			break
+		}
 		if ours, err := s.regionalEndpoint(); err == nil {
 			u.Host = ours.Host
 		}
@@ -276,7 +280,7 @@ func (s *session) expectedEndpoint() string {
 	if s.url != "" {
 		return s.url // somebody has started it
 	}
-	if override, err := dataChannelOverride(); err == nil && override != nil {
+	if override, err := dataChannelOverride(s.cfg); err == nil && override != nil {
 		return override.String()
 	}
 	// An API that is somewhere else has its data channels there too: that
@@ -291,43 +295,11 @@ func (s *session) expectedEndpoint() string {
 	return u.String()
 }
 
-func dataChannelOverride() (*url.URL, error) {
-	override := os.Getenv("AWS_ENDPOINT_URL_SSMMESSAGES")
-	if override == "" || os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") == "true" {
-		return nil, nil
-	}
-	u, err := url.Parse(override)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("AWS_ENDPOINT_URL_SSMMESSAGES %q is not a URL", override)
-	}
-	scheme := "wss"
-	if u.Scheme == "http" || u.Scheme == "ws" {
-		scheme = "ws"
-	}
-	return &url.URL{Scheme: scheme, Host: u.Host}, nil
-}
-
-// regionalEndpoint derives the data channel's host from the API's, which the
-// SDK knows for every partition and setting: ssm.R.amazonaws.com becomes
-// ssmmessages.R.amazonaws.com, ssm-fips.R.api.aws ssmmessages-fips.R.api.aws.
+// regionalEndpoint returns where the region's data channels are, by the
+// settings for FIPS and dual-stack.
 func (s *session) regionalEndpoint() (*url.URL, error) {
 	o := s.api().Options().EndpointOptions
-	api, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), ssm.EndpointParameters{
-		Region:       &s.cfg.Region,
-		UseFIPS:      aws.Bool(o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
-		UseDualStack: aws.Bool(o.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
-	})
-	if err != nil {
-		return nil, err
-	}
-	name, rest, _ := strings.Cut(api.URI.Host, ".")
-	messages := "ssmmessages"
-	if o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled {
-		// Not after the API's name: in GovCloud that has no -fips.
-		messages += "-fips"
-	}
-	if name != "ssm" && name != "ssm-fips" {
-		return nil, fmt.Errorf("endpoint %s is of no known form", api.URI.Host)
-	}
-	return &url.URL{Scheme: "wss", Host: messages + "." + rest}, nil
+	return messagesEndpoint(s.cfg.Region,
+		o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled,
+		o.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled)
 }

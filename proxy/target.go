@@ -22,6 +22,10 @@ type target struct {
 	query  *inventory.Query // else
 }
 
+// regionPattern is how regions of all partitions are written, and hardly any
+// other name. A test compares it with what the SDK knows.
+const regionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
+
 // task is ecs:CLUSTER/TASK[/CONTAINER].
 type task struct{ cluster, id, container string }
 
@@ -30,7 +34,7 @@ var (
 	serviceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
 
 	// inRegion is a region at a name's end: web-1--eu-central-1.
-	inRegion = regexp.MustCompile(`^(.+)--([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
+	inRegion = regexp.MustCompile(`^(.+)--(` + regionPattern + `)$`)
 
 	// privateName are the names that EC2 gives: ip-10-0-3-7.ec2.internal,
 	// ip-10-0-3-7.eu-central-1.compute.internal, i-….eu-central-1.compute.internal.

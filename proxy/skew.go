@@ -1,0 +1,47 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	smithymw "github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// maxSkew is how far the service's clock may be from ours to be believed.
+// Signatures are dated by the service's clock, so that a clock that is wrong
+// does no harm here. But a signature is good for whoever has seen it once its
+// date has come: nobody is to have one of next year from us.
+const maxSkew = 24 * time.Hour
+
+// boundSkew keeps clients of cfg from a date that is too far off. notice is
+// told of it, once.
+func boundSkew(cfg *aws.Config, notice func(string)) {
+	var once sync.Once
+	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], func(stack *smithymw.Stack) error {
+		return stack.Deserialize.Add(smithymw.DeserializeMiddlewareFunc("ssmpipe/skew", func(ctx context.Context, in smithymw.DeserializeInput, next smithymw.DeserializeHandler) (
+			smithymw.DeserializeOutput, smithymw.Metadata, error) {
+			out, md, err := next.HandleDeserialize(ctx, in)
+			res, ok := out.RawResponse.(*smithyhttp.Response)
+			if !ok {
+				return out, md, err
+			}
+			date, dateErr := http.ParseTime(res.Header.Get("Date"))
+			if skew := time.Until(date); dateErr == nil && skew.Abs() > maxSkew {
+				res.Header.Del("Date") // the SDK takes it from there
+				once.Do(func() {
+					way := "ahead of"
+					if skew < 0 {
+						way = "behind"
+					}
+					notice(fmt.Sprintf("AWS's clock is %s %s this machine's, which is not believed; check this machine's clock", roughly(skew.Abs()), way))
+				})
+			}
+			return out, md, err
+		}), smithymw.After)
+	})
+}
