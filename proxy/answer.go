@@ -170,7 +170,7 @@ func nextForProxy(err error) string {
 	}
 	switch {
 	case status == http.StatusProxyAuthRequired:
-		return "give the proxy's user and password in HTTPS_PROXY, as http://USER:PASSWORD@HOST:PORT"
+		return "give the proxy's user and password in HTTPS_PROXY, as " + proxyForm
 	case via != nil && status < http.StatusMultipleChoices, via != nil && status >= http.StatusBadRequest:
 		return "check HTTPS_PROXY and NO_PROXY, or ask who runs the proxy to allow that host"
 	}

@@ -106,7 +106,7 @@ func askIn(t *testing.T, asker, url string) error {
 	var o Options
 	o.fill()
 	o.Notice = func(text string) { t.Log(text) }
-	cfg, _, err := readConfig(ctx, ctx, &o, &timeLimit{})
+	cfg, err := readConfig(ctx, ctx, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestForeignAnswers(t *testing.T) {
 		{200, "Content-Type: text/html", "<p>Welcome", "HTTP status 200 OK", "captive portal"},
 		{200, "Content-Type: application/json", "<!DOCTYPE html><html>Log in", "HTTP status 200 OK", "captive portal"},
 		{403, "Content-Type: text/html", "<html>blocked", "HTTP status 403 Forbidden", "captive portal"},
-		{407, "Proxy-Authenticate: Basic", "", "HTTP status 407 Proxy Authentication Required", "HTTPS_PROXY, as http://USER:PASSWORD@HOST:PORT"},
+		{407, "Proxy-Authenticate: Basic", "", "HTTP status 407 Proxy Authentication Required", "HTTPS_PROXY, as http://NAME:PASSWORD@HOST:PORT"},
 		{403, "Content-Type: application/x-amz-json-1.1", `{"__type":"AccessDeniedException","message":"no."}`, "AccessDeniedException: no", "IAM permission"},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -254,7 +254,7 @@ func (p *probe) cause() string {
 	return p.err.Error()
 }
 
-const proxyForm = "http://HOST:PORT, with NAME:PASSWORD@ before HOST if need be, special characters as %XX"
+const proxyForm = "http://" + userInfoForm + "@HOST:PORT, special characters as %XX"
 
 // remedy knows what helps at each step.
 func (p *probe) remedy() string {

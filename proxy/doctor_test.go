@@ -267,7 +267,7 @@ func TestDoctor(t *testing.T) {
 		}, nil, "identity", proxy.StatusFailed, "", "AWS_SECRET_ACCESS_KEY", 1},
 		{"HTTPS_PROXY is not a URL", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL=https://nothing.invalid", "HTTPS_PROXY=http://me:se%cret@proxy.example:3128")
-		}, nil, "endpoint ssm", proxy.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: it is written as http://HOST:PORT, with NAME:PASSWORD@ before HOST if need be, special characters as %XX", 1},
+		}, nil, "endpoint ssm", proxy.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: it is written as http://NAME:PASSWORD@HOST:PORT, special characters as %XX", 1},
 		{"no such profile", func(t *testing.T, p *patient) { p.profile(t, "[profile good]\nregion = us-east-1\n") }, []string{"--profile", "nobody", "web-1"},
 			"configuration", proxy.StatusFailed, `no profile "nobody"`, "there is good", 1},
 		{"no region", func(_ *testing.T, p *patient) { p.unset("AWS_REGION") }, nil,

@@ -62,9 +62,12 @@ func (h *hidden) addConfig(shared *config.SharedConfig) {
 // secretVariables hold a secret each.
 var secretVariables = []string{"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"}
 
+// userInfoForm is how we tell people where a name and a password go.
+const userInfoForm = "NAME:PASSWORD"
+
 var (
 	// userInfo is a URL's, with what stands before it. A password may hold an @.
-	userInfo = regexp.MustCompile(`(://)[^\s/?#"'<>]*@`)
+	userInfo = regexp.MustCompile(`://[^\s/?#"'<>]*@`)
 
 	// query is a URL's: a signature and a token may be in it.
 	query = regexp.MustCompile(`(://[^\s?#"'<>]*\?)[^\s"'<>]+`)
@@ -83,7 +86,12 @@ func hide(text string) string {
 	}
 	secrets.mu.Unlock()
 	if strings.Contains(text, "://") {
-		text = userInfo.ReplaceAllString(text, "${1}"+inPlace+"@")
+		text = userInfo.ReplaceAllStringFunc(text, func(found string) string {
+			if found == "://"+userInfoForm+"@" {
+				return found
+			}
+			return "://" + inPlace + "@"
+		})
 		text = query.ReplaceAllString(text, "${1}"+inPlace)
 	}
 	return text

@@ -18,6 +18,7 @@ func TestHide(t *testing.T) {
 		`Post "https://me:pass@word@host/x": refused`:       `Post "https://***@host/x": refused`,
 		"wss://host/v1?role=x&X-Amz-Signature=abc and more": "wss://host/v1?*** and more",
 		"https://host/session/me@example.com-0abc":          "https://host/session/me@example.com-0abc",
+		"as http://NAME:PASSWORD@HOST:PORT":                 "as http://NAME:PASSWORD@HOST:PORT",
 		"see https://host/page?":                            "see https://host/page?",
 	} {
 		if got := hide(text); got != want {
@@ -57,4 +58,13 @@ func FuzzHide(f *testing.F) {
 		}
 		hide(before + secret + after)
 	})
+}
+
+// TestHideBeforeCut: of a secret that a cut goes through nothing is left.
+func TestHideBeforeCut(t *testing.T) {
+	secret := strings.Repeat("token", 100)
+	secrets.add(secret)
+	if got := said(strings.Repeat("x", maxSaid-20) + secret); strings.Contains(got, "token") {
+		t.Errorf("%s", got)
+	}
 }
