@@ -194,7 +194,11 @@ func (p *pluginSession) run(ctx context.Context) error {
 	case ssmproto.NonInteractiveSession:
 		err = p.command(ctx)
 	default:
-		err = p.o.interact(ctx, p.conn, p.t)
+		t := p.t
+		t.Escape = '~' // as AWS's plugin has it since 1.2.835
+		if err = p.o.interact(ctx, p.conn, t); errors.Is(err, ErrLeft) {
+			err = nil // after any other status the AWS CLI shows our whole command line
+		}
 	}
 	var closed *ssmproto.ClosedError
 	if errors.As(err, &closed) {

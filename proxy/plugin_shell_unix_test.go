@@ -52,6 +52,23 @@ func TestAWSShell(t *testing.T) {
 	r.noneLeft(t)
 }
 
+// TestAWSShellIsLeft by the escape that AWS's plugin has as well.
+func TestAWSShellIsLeft(t *testing.T) {
+	t.Parallel()
+	r := newPluginRig(t, service(t, fast, "")).withAWS(t)
+	p := onScreen(t, r.aws("ssm", "start-session", "--target", node1))
+	p.types(t, "echo $((6*7))\r")
+	p.sees(t, 0, "42")
+	p.types(t, "~?")
+	p.sees(t, 0, "~.")
+	r.StallAgent(true) // it answers no more
+	p.types(t, "\r~.")
+	p.sees(t, 0, "Exiting session with sessionId: ")
+	p.wantEnd(t, r.Server, 0)
+	r.StallAgent(false)
+	r.noneLeft(t)
+}
+
 // TestAWSShellPiped: neither stdin nor stdout need be a terminal.
 func TestAWSShellPiped(t *testing.T) {
 	t.Parallel()
