@@ -67,14 +67,22 @@ func (t *tunnel) closing() (n int) {
 // add starts a session under ctx that stays until it has been idle. t.mu is
 // held.
 func (t *tunnel) add(ctx context.Context, idle time.Duration) {
-	if t.ctx.Err() != nil {
+	switch {
+	case t.ctx.Err() != nil:
 		return // close may have waited for all already
+	case !t.budget.take():
+		if len(t.lanes)+t.starting == 0 {
+			t.failures++
+			t.err = errManySessions
+		}
+		return
 	}
 	t.starting++
 	t.added++
 	t.wg.Go(func() {
 		defer func() {
 			t.update(func() { t.added-- })
+			t.budget.give()
 			if t.vacant != nil {
 				t.vacant()
 			}
@@ -156,9 +164,11 @@ func (t *tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
 type demandTunnels[K comparable] struct {
 	ctx     context.Context
 	prepare func(K) *tunnel // one with a demand
+	budget  *budget         // of all tunnels together
 
-	mu  sync.Mutex
-	all map[K]*demandTunnel
+	mu      sync.Mutex
+	all     map[K]*demandTunnel
+	leaving sync.WaitGroup // tunnels that are closed for others
 }
 
 // demandTunnel is a tunnel and how many dials go by it.
@@ -188,12 +198,70 @@ func (d *demandTunnels[K]) dial(ctx context.Context, to K) (net.Conn, error) {
 	}
 	t.dials++
 	d.mu.Unlock()
-	conn, err := t.dial(ctx)
+	var conn net.Conn
+	err := d.makeRoom(t)
+	if err == nil {
+		conn, err = t.dial(ctx)
+	}
 	d.mu.Lock()
 	t.dials--
 	d.mu.Unlock()
 	d.drop(to, t)
 	return conn, err
+}
+
+// makeRoom ends tunnels that have no connection, the one that was used longest
+// ago first, until there may be a session for t.
+func (d *demandTunnels[K]) makeRoom(t *demandTunnel) error {
+	for d.budget.full() && t.vacated() {
+		idle := d.dismiss()
+		if idle == nil {
+			return errManySessions
+		}
+		idle.close()
+		d.leaving.Done()
+	}
+	return nil
+}
+
+// dismiss takes the tunnel that has had no connection for longest off the list,
+// and returns it, if there is one. The caller closes it and says leaving.Done.
+func (d *demandTunnels[K]) dismiss() (idle *demandTunnel) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var to K
+	longest := time.Duration(-1)
+	for k, t := range d.all {
+		if since, yes := t.unused(); yes && t.dials == 0 && since > longest {
+			to, idle, longest = k, t, since
+		}
+	}
+	if idle == nil || d.ctx.Err() != nil {
+		return nil
+	}
+	delete(d.all, to)
+	d.leaving.Add(1)
+	return idle
+}
+
+// unused says whether the tunnel has sessions and none has a connection, and
+// since when.
+func (t *tunnel) unused() (since time.Duration, yes bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lanes) == 0 || t.starting > 0 {
+		return 0, false
+	}
+	for i, l := range t.lanes {
+		last, yes := l.unused()
+		if !yes {
+			return 0, false
+		}
+		if i == 0 || last < since {
+			since = last
+		}
+	}
+	return since, true
 }
 
 // drop forgets t, which leads to a destination, if it has no session.
@@ -216,6 +284,7 @@ func (d *demandTunnels[K]) close() {
 	}
 	d.mu.Unlock()
 	all.Wait()
+	d.leaving.Wait()
 }
 
 // vacated says that no session is left of those that were added.

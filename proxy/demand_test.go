@@ -3,10 +3,13 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -39,6 +42,7 @@ func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
 				return ssmproto.Dial(ctx, r.NewForwardClient(node, "", port), nil)
 			},
 			log:    func(string, ...any) {},
+			budget: r.budget,
 			demand: 1,
 			idle:   idle,
 		}
@@ -139,4 +143,88 @@ func TestDemandFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+// TestDemandBudget: there are no more sessions than there may be. One that
+// nobody uses makes room, that which was used longest ago first.
+func TestDemandBudget(t *testing.T) {
+	t.Parallel()
+	r := newDemandRig(t, time.Minute, "3.3.0.0")
+	r.budget = &budget{most: 3}
+	dial := func(to string) net.Conn {
+		t.Helper()
+		c, err := r.dial(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.ActiveSessions(); n > 3 {
+			t.Errorf("%d sessions", n)
+		}
+		return c
+	}
+	refused := func(to string) {
+		t.Helper()
+		begun := time.Now()
+		if _, err := r.dial(t.Context(), to); !errors.Is(err, errManySessions) || time.Since(begun) > 10*time.Second {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+	}
+	one, two, three := dial("1"), dial("2"), dial("3")
+	for range 50 {
+		refused("4")
+	}
+	dial("1").Close() // where there is a session it goes on
+	two.Close()
+	one.Close()
+	four := dial("4")
+	if n := r.Calls("StartSession"); n != 4 {
+		t.Errorf("%d sessions", n)
+	}
+	dial("1").Close() // it was used last, and is still there
+	if n := r.Calls("StartSession"); n != 4 {
+		t.Errorf("%d sessions", n)
+	}
+	dial("2").Close()
+	three.Close()
+	four.Close()
+	var wg sync.WaitGroup
+	for i := range 20 { // many at once
+		wg.Go(func() {
+			if c, err := r.dial(t.Context(), fmt.Sprint(100+i)); err == nil {
+				io.WriteString(c, "x")
+				io.ReadFull(c, make([]byte, 1))
+				c.Close()
+			} else if !errors.Is(err, errManySessions) {
+				t.Error(err)
+			}
+			if n := r.ActiveSessions(); n > 3 {
+				t.Errorf("%d sessions", n)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestRepeats: a line is told once a minute, and not any number of them.
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r repeats
+		for minute := range 2 {
+			told := 0
+			for range 10 {
+				if r.isNew("refused") {
+					told++
+				}
+			}
+			for i := range 1000 {
+				if r.isNew(fmt.Sprint(i)) {
+					told++
+				}
+			}
+			if told != maxLines {
+				t.Errorf("minute %d: %d lines", minute, told)
+			}
+			time.Sleep(repeatTime)
+		}
+	})
 }

@@ -37,6 +37,10 @@ type Listening struct {
 	Addr net.Addr // where it listens: the port may have been chosen
 }
 
+// maxDemand is how many sessions there may be at once for what SOCKS clients ask
+// for. Those that nobody uses are ended first.
+const maxDemand = 64
+
 // ErrForward is wrapped by errors about what cannot be listened on.
 var ErrForward = errors.New("cannot listen")
 
@@ -66,6 +70,7 @@ type forwarder struct {
 	wg     sync.WaitGroup
 
 	accepting acceptor
+	repeats   repeats
 
 	tunnels map[destination]*tunnel // those that are kept up; run makes them
 	demand  demandTunnels[destination]
@@ -87,6 +92,7 @@ func (f *forwarder) run() error {
 	if err != nil {
 		return err
 	}
+	f.demand.budget = &budget{most: cmp.Or(f.o.hurry.sessions, maxDemand)}
 	f.demand.run(f.ctx, func(d destination) *tunnel { return f.tunnel(d, true) })
 	// All destinations are connected to at once, and all must be there.
 	for _, l := range listeners {
@@ -159,9 +165,12 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 		// That the agent could connect is not known yet: it tells only failures.
 		replySOCKS(local, reply)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = relay(local, far)
-	} else {
+	case s.Dynamic:
+		local.Close() // and not so that the reply is lost
+	default:
 		abort(local)
 	}
 	if err != nil && f.ctx.Err() == nil {
@@ -197,21 +206,27 @@ func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
 		hurry: f.o.hurry,
 	}
 	if onDemand {
+		t.budget = f.demand.budget
 		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), cmp.Or(f.o.hurry.idle, idleTunnel)
 	}
 	return t
 }
 
-// lost tells what became of a connection.
+// lost tells what became of a connection, but does not repeat itself.
 func (f *forwarder) lost(d destination, err error) {
+	f.o.Log.Info("connection ended", "to", d.String(), "err", err)
 	var api smithy.APIError
+	line := ""
 	switch {
 	case errors.Is(err, ssmproto.ErrNotConnected):
-		f.o.Notice(printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d)))
+		line = printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
+	case errors.Is(err, errManySessions):
+		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.budget.most)
 	case errors.As(err, &api), errors.Is(err, errConnectTimeout):
-		f.o.Notice(f.o.explain(&destinationError{d, err}).Error())
-	default:
-		f.o.Log.Info("connection ended", "to", d.String(), "err", err)
+		line = f.o.explain(&destinationError{d, err}).Error()
+	}
+	if line != "" && f.repeats.isNew(line) {
+		f.o.Notice(line)
 	}
 }
 

@@ -43,6 +43,8 @@ type tunnel struct {
 	demand int
 	idle   time.Duration
 
+	budget *budget // of sessions that are started on demand, with other tunnels
+
 	hurry hurry // a test's
 
 	// changed, if not nil, is told when the first session is up, when the last
@@ -88,6 +90,8 @@ type hurry struct {
 	buffer int           // ssmproto.DefaultMuxBuffer
 	held   time.Duration // heldAfter
 	idle   time.Duration // extraIdle and idleTunnel
+
+	sessions int64 // maxDemand
 }
 
 // tunnelState is what a tunnel's owner wants to know.

@@ -1,0 +1,33 @@
+package proxy
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// errManySessions says that there are as many sessions as there may be, and all
+// are in use.
+var errManySessions = errors.New("too many sessions")
+
+// budget bounds how many sessions several tunnels have together. nil is no
+// bound. All methods may be called concurrently.
+type budget struct {
+	most int64
+	used atomic.Int64
+}
+
+func (b *budget) take() bool {
+	if b != nil && b.used.Add(1) > b.most {
+		b.used.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give() {
+	if b != nil {
+		b.used.Add(-1)
+	}
+}
+
+func (b *budget) full() bool { return b != nil && b.used.Load() >= b.most }
