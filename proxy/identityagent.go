@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
@@ -36,6 +37,12 @@ type identityAgent struct {
 	forget  *time.Timer
 	conns   map[net.Conn]struct{} // nil once closed
 	serving sync.WaitGroup
+
+	users     string // where the user's own agent is, "" if there is none
+	id        string // among agents that lead to each other
+	accepting acceptor
+	ended     context.Context
+	end       context.CancelFunc
 }
 
 // newIdentityAgent makes a key, and an agent at path that tells of it after
@@ -48,13 +55,19 @@ func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*id
 	if a.socket, err = openAgentSocket(path); err != nil {
 		return nil, err
 	}
-	a.serving.Go(a.accept)
+	a.serving.Go(func() {
+		a.accepting.loop(a.ended, a.socket, func(conn net.Conn) {
+			a.serving.Go(func() { a.serve(conn) })
+		})
+	})
 	return a, nil
 }
 
 // newKeyAgent is newIdentityAgent without a socket.
 func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
-	a := &identityAgent{known: known, log: log, conns: make(map[net.Conn]struct{})}
+	a := &identityAgent{known: known, log: log, conns: make(map[net.Conn]struct{}), users: os.Getenv("SSH_AUTH_SOCK"), id: rand.Text()}
+	a.ended, a.end = context.WithCancel(context.Background())
+	a.accepting.tell = func(text string) { log.Debug(text) }
 	var err error
 	if _, a.private, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, err
@@ -92,6 +105,8 @@ func (a *identityAgent) drop() {
 // of: it asks once and stays connected until it is authenticated.
 func (a *identityAgent) close() {
 	a.socket.close()
+	a.end()
+	a.accepting.stop()
 	served := make(chan struct{})
 	go func() {
 		a.serving.Wait()
@@ -114,21 +129,15 @@ func (a *identityAgent) close() {
 	a.drop()
 }
 
-func (a *identityAgent) accept() {
-	for {
-		conn, err := a.socket.Accept()
-		if err != nil {
-			return
-		}
-		a.serving.Go(func() { a.serve(conn) })
-	}
-}
+// maxAgentConns is how many connections an agent has at once, those to others
+// included.
+const maxAgentConns = 256
 
-// hold registers a connection, for close to end it.
+// hold registers a connection, for close to end it, unless there are too many.
 func (a *identityAgent) hold(conn net.Conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.conns == nil {
+	if a.conns == nil || len(a.conns) >= maxAgentConns {
 		conn.Close()
 		return false
 	}
@@ -153,6 +162,7 @@ const (
 	agentSignRequest   = 13
 	agentSignResponse  = 14
 	agentExtension     = 27
+	agentNoExtension   = 28
 	maxAgentMessage    = 256 << 10 // as ssh has it
 	sessionBindRequest = "session-bind@openssh.com"
 )
@@ -161,8 +171,10 @@ const (
 // belongs to it: what ssh binds to a session are connections.
 type agentConn struct {
 	*identityAgent
+	sought    bool     // user was looked for, which is done when it is first needed
 	user      net.Conn // nil: there is none
-	forwarded bool     // it is the far side's, by way of ssh -A
+	forwarded bool     // the connection is the far side's, by way of ssh -A
+	via       []string // the ids of agents that it comes by way of
 }
 
 func (a *identityAgent) serve(conn net.Conn) {
@@ -174,19 +186,12 @@ func (a *identityAgent) serve(conn net.Conn) {
 	if whose.other != "" && a.passOn(conn, whose.other) {
 		return
 	}
-	c := &agentConn{identityAgent: a}
-	if path := os.Getenv("SSH_AUTH_SOCK"); path != "" && !whose.unclear && !a.socket.is(path) {
-		user, err := net.Dial("unix", path)
-		switch {
-		case err != nil:
-			a.log.Debug("no ssh-agent of the user's", "err", err)
-		case !a.hold(user):
-			return
-		default:
-			c.user = user
-			defer a.release(user)
+	c := &agentConn{identityAgent: a, sought: whose.unclear}
+	defer func() {
+		if c.user != nil {
+			a.release(c.user)
 		}
-	}
+	}()
 	for {
 		request, err := readAgentMessage(conn)
 		if err != nil {
@@ -221,8 +226,13 @@ func (c *agentConn) answer(request []byte) []byte {
 			Name string `sshtype:"27"`
 			Rest []byte `ssh:"rest"`
 		}
-		if ssh.Unmarshal(request, &r) == nil && r.Name == sessionBindRequest {
-			return c.bind(request, r.Rest)
+		if ssh.Unmarshal(request, &r) == nil {
+			switch r.Name {
+			case sessionBindRequest:
+				return c.bind(request, r.Rest)
+			case viaRequest:
+				return c.comesVia(r.Rest)
+			}
 		}
 	}
 	return c.ask(request)
@@ -231,6 +241,7 @@ func (c *agentConn) answer(request []byte) []byte {
 // ask puts a request to the user's own agent, however long that takes: it may
 // ask a person.
 func (c *agentConn) ask(request []byte) []byte {
+	c.seek()
 	if c.user != nil {
 		err := writeAgentMessage(c.user, request)
 		if err == nil {
@@ -293,7 +304,7 @@ func (c *agentConn) bind(request, rest []byte) []byte {
 	if ssh.Unmarshal(rest, &r) == nil && r.Forwarding {
 		c.forwarded = true
 	}
-	if c.user == nil {
+	if c.seek(); c.user == nil {
 		return []byte{agentSuccess}
 	}
 	return c.ask(request)
