@@ -132,7 +132,7 @@ type life struct {
 	srv          *ssmtest.Server
 	rng          *rand.Rand
 	pace         time.Duration // how much longer all takes
-	extra        atomic.Int64 // sessions for others than the program that does not read
+	extra        atomic.Int64  // sessions for others than the program that does not read
 	programs     sync.WaitGroup
 }
 
