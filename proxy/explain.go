@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 	"unicode"
@@ -181,6 +182,9 @@ func (o *Options) next(err error) string {
 		return "choose by id, or with --pick newest, oldest or any"
 	}
 	var api smithy.APIError
+	if badCredentials(err) && o.Profile == "" && os.Getenv("AWS_ACCESS_KEY_ID") != "" {
+		return "the keys are those of the environment, which do not change while this runs: set them again and start anew, or unset them and give --profile"
+	}
 	if errors.As(err, &api) {
 		if next := nextForCode(api.ErrorCode()); next != "" {
 			return next
