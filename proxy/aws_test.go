@@ -85,7 +85,7 @@ func TestDataChannelEndpoint(t *testing.T) {
 		{"dual", "", "wss://ssmmessages.eu-west-1.amazonaws.com", "wss://ssmmessages.eu-west-1.api.aws"},
 		{"both", "", "wss://ssmmessages.us-east-1.amazonaws.com", "wss://ssmmessages-fips.us-east-1.api.aws"},
 		{"china", "", "wss://ssmmessages.cn-north-1.amazonaws.com.cn", "wss://ssmmessages.cn-north-1.api.amazonwebservices.com.cn"},
-		{"fips", "", "wss://somewhere.example", "wss://somewhere.example"},
+		{"fips", "", "wss://elsewhere.us-gov-west-1.amazonaws.com", "wss://elsewhere.us-gov-west-1.amazonaws.com"},
 		{"plain", "https://vpce-1.ssmmessages.eu-central-1.vpce.amazonaws.com", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce-1.ssmmessages.eu-central-1.vpce.amazonaws.com"},
 		{"plain", "https://vpce.example:443", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce.example"},
 		{"plain", "http://127.0.0.1:99", "wss://ssmmessages.eu-central-1.amazonaws.com", "ws://127.0.0.1:99"},

@@ -23,6 +23,7 @@ func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
 // terminal: ECS has no other.
 func (c *client) containerSession(id, command string) *session {
 	s := newSessionOf(c.cfg, id, nil)
+	s.starter = aws.ToString(ecs.NewFromConfig(c.cfg).Options().BaseEndpoint)
 	s.begin = func(ctx context.Context) (begun, error) {
 		f, err := c.container(ctx, id)
 		if err != nil {

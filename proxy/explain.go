@@ -168,8 +168,13 @@ func (o *Options) next(err error) string {
 		none    *noMachineError
 		several *severalError
 		execute *executeError
+		channel *channelError
 	)
 	switch {
+	case errors.As(err, &channel):
+		return channel.next()
+	case errors.Is(err, errNotBegun):
+		return "try again, and check AWS_ENDPOINT_URL if that is set"
 	case errors.As(err, &execute):
 		return execute.next()
 	case errors.As(err, &away):

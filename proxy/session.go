@@ -29,6 +29,7 @@ type session struct {
 	log    *slog.Logger
 
 	endpoint string // of the API; "" is what cfg says
+	starter  string // of another API that starts it, if the user has named one
 	unsigned bool   // the upgrade request
 	noAPI    error  // why the API is of no use; nil: it is
 
@@ -92,8 +93,14 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 		return ssmproto.Grant{}, causeOf(ctx, err)
 	}
 	s.id = first.id
+	if s.id == "" {
+		return ssmproto.Grant{}, first.check()
+	}
 	s.log.Info("session started", "id", s.id)
-	g, err := s.grant(ctx, first)
+	var g ssmproto.Grant
+	if err = first.check(); err == nil {
+		g, err = s.grant(ctx, first)
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -258,6 +265,12 @@ func (s *session) dataChannelURL(given string) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
+	case override == nil:
+		if err := s.checkChannel(u); err != nil {
+			return "", ssmproto.Permanent(err)
+		}
+	}
+	switch {
 	case override != nil:
 		u.Scheme, u.Host = override.Scheme, override.Host
 	default:

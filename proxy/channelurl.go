@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// channelError says that we do not go where the service sends us.
+type channelError struct{ why string }
+
+func (e *channelError) Error() string { return "the data channel's URL: " + e.why }
+
+// next is what helps those whose service is another than AWS's.
+func (*channelError) next() string {
+	return "if it is right, name the data channel's place in AWS_ENDPOINT_URL_SSMMESSAGES"
+}
+
+// errNotBegun says that the answer to what starts a session starts none.
+var errNotBegun = errors.New("AWS answered without a session")
+
+// check says what is missing.
+func (b *begun) check() error {
+	var missing []string
+	for _, v := range [][2]string{{"SessionId", b.id}, {"StreamUrl", b.url}, {"TokenValue", b.token}} {
+		if v[1] == "" {
+			missing = append(missing, v[0])
+		}
+	}
+	switch {
+	case b.id == "":
+		return errNotBegun
+	case len(missing) > 0:
+		return fmt.Errorf("%w: there is no %s", errNotBegun, strings.Join(missing, " and no "))
+	}
+	return nil
+}
+
+// checkChannel says whether the signature and the token may be sent to where the
+// service says that the data channel is: over TLS, unless the service itself is
+// reached without it, and to a host of the region's partition, unless the user
+// has named another place for the service.
+func (s *session) checkChannel(u *url.URL) error {
+	switch {
+	case u.Scheme != "ws" && u.Scheme != "wss", u.Host == "":
+		return &channelError{"it is not a WebSocket's"}
+	case u.User != nil:
+		return &channelError{"it has a user in it"}
+	}
+	suffixes, err := s.dnsSuffixes()
+	if err != nil {
+		return err
+	}
+	known := func(host string) bool {
+		for _, suffix := range suffixes {
+			if strings.HasSuffix(strings.ToLower(host), "."+suffix) {
+				return true
+			}
+		}
+		return false
+	}
+	api := s.namedEndpoint()
+	switch {
+	case u.Scheme == "ws" && (api == nil || api.Scheme != "http"):
+		return &channelError{fmt.Sprintf("%s is to be reached without TLS", said(u.Host))}
+	case !known(u.Hostname()) && (api == nil || known(api.Hostname())):
+		return &channelError{fmt.Sprintf("%s is not of AWS's in %s", said(u.Host), s.cfg.Region)}
+	}
+	return nil
+}
+
+// namedEndpoint is where the user says that the service is which has started the
+// session; nil is where AWS has it.
+func (s *session) namedEndpoint() *url.URL {
+	u, err := url.Parse(firstOf(s.starter, aws.ToString(s.api().Options().BaseEndpoint)))
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return u
+}
+
+// dnsSuffixes are what the names of AWS's hosts end with in the region's
+// partition, with and without IPv6.
+func (s *session) dnsSuffixes() (suffixes []string, err error) {
+	for _, dual := range []bool{false, true} {
+		e, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(),
+			ssm.EndpointParameters{Region: &s.cfg.Region, UseDualStack: &dual})
+		if err != nil && dual {
+			break // not every partition has it
+		}
+		if err != nil {
+			return nil, ssmproto.Permanent(err)
+		}
+		suffix, ok := strings.CutPrefix(e.URI.Hostname(), "ssm."+s.cfg.Region+".")
+		if !ok {
+			return nil, ssmproto.Permanent(fmt.Errorf("endpoint %s is of no known form", e.URI.Host))
+		}
+		suffixes = append(suffixes, suffix)
+	}
+	return suffixes, nil
+}
