@@ -173,6 +173,8 @@ func (o *Options) next(err error) string {
 	switch {
 	case errors.As(err, &channel):
 		return channel.next()
+	case errors.Is(err, errAgentDecides):
+		return "trust the machine no further, or name localPortNumber among the parameters if the document takes it"
 	case errors.Is(err, errNotBegun):
 		return "try again, and check AWS_ENDPOINT_URL if that is set"
 	case errors.As(err, &execute):

@@ -71,9 +71,9 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	if o.Alone {
 		releaseStart()
 	}
-	o.Host, o.Port = conn.Property("host"), conn.Property("portNumber")
+	o.Host, o.Port = said(conn.Property("host")), said(conn.Property("portNumber"))
 	o.use = useOf(conn)
-	p := &pluginSession{o: &o, conn: conn, id: call.session.SessionID, t: t}
+	p := &pluginSession{o: &o, conn: conn, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
 	if (ctx.Err() != nil || errors.Is(err, ErrStdoutClosed)) && conn.SessionType() != ssmproto.NonInteractiveSession {
@@ -87,7 +87,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 // pluginCall is what the AWS CLI passes.
 type pluginCall struct {
 	session struct{ SessionID, StreamURL, TokenValue string } // ssm and ecs differ in upper and lower case
-	request struct{ Target, DocumentName string }
+	request pluginRequest
 
 	region, profile string
 	endpoint        string // of Systems Manager; "" is the region's
@@ -124,7 +124,7 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 		return nil, fmt.Errorf("%w: SessionId, StreamUrl or TokenValue is missing in the response to StartSession", ErrPlugin)
 	}
 	// What is only good to know need not be right: some callers pass "" here.
-	json.Unmarshal([]byte(arg(4)), &c.request)
+	c.request.read(arg(4))
 	if u, err := url.Parse(arg(5)); err == nil && u.Host != "" && !isECS(u.Hostname()) {
 		c.endpoint = u.String()
 	}
@@ -175,6 +175,8 @@ type pluginSession struct {
 	conn *ssmproto.Conn
 	id   string
 	t    Terminal
+
+	request *pluginRequest
 }
 
 // run serves the session until it ends.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -10,12 +11,13 @@ import (
 	"testing"
 )
 
-// TestPluginUnixSocket: a document may ask for a socket in the file system. It
-// is its user's alone, and goes with the session.
+// TestPluginUnixSocket: a user may ask for a socket in the file system. It is the
+// user's alone, and goes with the session.
 func TestPluginUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	properties := map[string]string{"localConnectionType": "unix", "localUnixSocket": path}
-	sockets, name, err := pluginSockets(func(name string) string { return properties[name] })
+	r := &pluginRequest{Parameters: map[string][]string{"localUnixSocket": {path}}}
+	sockets, name, err := pluginSockets(r, func(name string) string { return properties[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +42,50 @@ func TestPluginUnixSocket(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 	c.Close()
-	if _, _, err := pluginSockets(func(name string) string { return properties[name] }); !errors.Is(err, ErrForward) {
+	if _, _, err := pluginSockets(r, func(name string) string { return properties[name] }); !errors.Is(err, ErrForward) {
 		t.Errorf("a second one: %v", err)
 	}
 	sockets[0].Close()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is left: %v", err)
+	}
+}
+
+// TestPluginLocalEnd: what was asked for decides where we listen, not the agent.
+func TestPluginLocalEnd(t *testing.T) {
+	for _, tt := range []struct{ request, properties, want string }{
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["8080"]}}`, `{"localPortNumber":"8080"}`, "localhost:8080"},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["8080"]}}`, `{}`, "localhost:8080"},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["8080"]}}`, `{"localPortNumber":"5432"}`, ""},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["0"]}}`, `{"localPortNumber":"5432"}`, ""},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"portNumber":["80"]}}`, `{"localPortNumber":"0"}`, "localhost:0"},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"portNumber":["80"]}}`, `{"localPortNumber":"5432"}`, ""},
+		{`{"DocumentName":"AWS-StartPortForwardingSession"}`, `{"localPortNumber":"5432"}`, ""},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["x"]}}`, `{"localPortNumber":"5432"}`, ""},
+		{`{"DocumentName":"AWS-StartPortForwardingSession","Parameters":{"localPortNumber":["1","2"]}}`, `{"localPortNumber":"1"}`, ""},
+		{`{"DocumentName":"AWS-StartSSHSession","Parameters":{"portNumber":["22"]}}`, `{"localPortNumber":"0"}`, ""},
+		{`{"DocumentName":"Mine"}`, `{"localPortNumber":"5432"}`, "localhost:5432"},
+		{`{"DocumentName":"Mine"}`, `{"localPortNumber":"22"}`, ""},
+		{`{"DocumentName":"Mine"}`, `{"localPortNumber":"evil.example:80"}`, ""},
+		{`{"DocumentName":"Mine"}`, `{"localConnectionType":"unix","localUnixSocket":"/tmp/agent"}`, ""},
+		{`{"DocumentName":"Mine","Parameters":{"localUnixSocket":["/tmp/mine"]}}`, `{"localConnectionType":"unix","localUnixSocket":"/tmp/agent"}`, ""},
+		{`{"DocumentName":"Mine","Parameters":{"localUnixSocket":["/tmp/mine"]}}`, `{"localConnectionType":"unix","localUnixSocket":"/tmp/mine"}`, "/tmp/mine"},
+		{`{"DocumentName":"Mine","Parameters":{"localConnectionType":["unix"],"localUnixSocket":["/tmp/mine"]}}`, `{}`, ""},
+		{``, `{"localPortNumber":"8080"}`, "localhost:8080"},
+		{``, `{}`, "localhost:0"},
+		{`"not the request"`, `{"localConnectionType":"unix","localUnixSocket":"/tmp/agent"}`, ""},
+		{`{"Parameters":7}`, `{"localPortNumber":"80"}`, ""},
+	} {
+		var r pluginRequest
+		r.read(tt.request)
+		var properties map[string]string
+		if err := json.Unmarshal([]byte(tt.properties), &properties); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.local(func(name string) string { return properties[name] })
+		if got.Listen != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s, %s: %q, %v; want %q", tt.request, tt.properties, got.Listen, err, tt.want)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -43,7 +42,7 @@ type pluginForward struct {
 }
 
 func (f *pluginForward) run() error {
-	sockets, where, err := pluginSockets(f.conn.Property)
+	sockets, where, err := pluginSockets(f.request, f.conn.Property)
 	if len(sockets) == 0 {
 		return err
 	}
@@ -81,15 +80,12 @@ func (f *pluginForward) run() error {
 // portRefused is what AWS's plugin says of a port that does not answer.
 const portRefused = "\nConnection to destination port failed, check SSM Agent logs.\n"
 
-// pluginSockets opens the sockets that a session is to have here, by what its
-// document says, and names them. With an error there may be one all the same.
-func pluginSockets(property func(name string) string) ([]net.Listener, string, error) {
-	s := Spec{Network: "tcp"}
-	if property("localConnectionType") == "unix" {
-		s = Spec{Network: "unix", Listen: property("localUnixSocket")}
-	} else {
-		host := firstOf(os.Getenv("SSM_PLUGIN_LOCAL_HOST"), "localhost")
-		s.Listen = net.JoinHostPort(host, firstOf(property("localPortNumber"), "0"))
+// pluginSockets opens the sockets that a session is to have here, and names
+// them. With an error there may be one all the same.
+func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.Listener, string, error) {
+	s, err := r.local(property)
+	if err != nil {
+		return nil, "", err
 	}
 	sockets, err := listen(s)
 	if err != nil {

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// pluginRequest is what StartSession was asked for, as the AWS CLI passes it to
+// its plugin.
+type pluginRequest struct {
+	Target, DocumentName string
+	Parameters           map[string][]string
+}
+
+// read takes in what is passed. It need not be right, and old AWS CLIs pass
+// nothing: some callers pass "" here.
+func (r *pluginRequest) read(text string) {
+	if json.Unmarshal([]byte(text), r) != nil {
+		r.Parameters = nil // of a wrong type, or half of them
+	}
+}
+
+// value is a parameter, or "".
+func (r *pluginRequest) value(name string) string {
+	if values := r.Parameters[name]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// errAgentDecides says that the agent wants something here that nobody on this
+// side has asked for.
+var errAgentDecides = errors.New("the agent names another local end than was asked for")
+
+// local is where a session's connections are taken in. The request decides; what
+// the agent says, which is what its document makes of the request, must agree:
+// else a hostile machine could put itself in the place of a service here, or a
+// file where it likes. It is heard only about a port that nobody has named: with
+// a document of the account's own, or an AWS CLI that does not pass the request.
+func (r *pluginRequest) local(property func(name string) string) (Spec, error) {
+	unix := r.value("localUnixSocket")
+	switch {
+	case r.DocumentName == sshDocument:
+		return Spec{}, fmt.Errorf("%w: one, where %s has none", errAgentDecides, sshDocument)
+	case property("localConnectionType") == "unix" && (unix == "" || property("localUnixSocket") != unix):
+		return Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, said(property("localUnixSocket")))
+	case property("localConnectionType") == "unix":
+		return Spec{Network: "unix", Listen: unix}, nil
+	case r.value("localConnectionType") == "unix":
+		return Spec{}, fmt.Errorf("%w: none on a Unix socket", errAgentDecides)
+	}
+	port, err := r.localPort(property("localPortNumber"))
+	if err != nil {
+		return Spec{}, err
+	}
+	host := firstOf(os.Getenv("SSM_PLUGIN_LOCAL_HOST"), "localhost")
+	return Spec{Network: "tcp", Listen: net.JoinHostPort(host, strconv.Itoa(port))}, nil
+}
+
+// localPort is the port to listen on, 0 for any, where the agent names one.
+func (r *pluginRequest) localPort(named string) (int, error) {
+	asked := firstOf(r.value("localPortNumber"), "0")
+	port, err := strconv.ParseUint(asked, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("%w: localPortNumber %q is not a port", ErrPlugin, asked)
+	}
+	other, err := strconv.ParseUint(firstOf(named, asked), 10, 16)
+	switch {
+	case err == nil && port == other:
+		return int(port), nil
+	case err == nil && r.Parameters["localPortNumber"] == nil && !strings.HasPrefix(r.DocumentName, "AWS-") && other >= 1024:
+		return int(other), nil
+	}
+	return 0, fmt.Errorf("%w: port %s, not %s", errAgentDecides, said(named), asked)
+}
