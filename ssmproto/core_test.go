@@ -328,6 +328,33 @@ func TestAcknowledgements(t *testing.T) {
 	}
 }
 
+// TestRepetitionsLeaveRoom: links that last for a few frames each, one after the
+// other, do not carry the same acknowledgements for ever.
+func TestRepetitionsLeaveRoom(t *testing.T) {
+	var a ackQueue
+	for seq := range int64(len(a.recent)) {
+		a.push(&Message{Sequence: seq})
+		a.pop()
+	}
+	for range 10 {
+		a.repeat()
+		for range 100 { // which is all that this link takes
+			a.pop()
+		}
+	}
+	a.repeat()
+	a.push(&Message{Sequence: 1000})
+	for n := 1; ; n++ {
+		p, ok := a.pop()
+		if !ok || n > 2*maxAgain {
+			t.Fatalf("after %d the news has not gone out", n)
+		}
+		if p.seq == 1000 {
+			return
+		}
+	}
+}
+
 // TestAcknowledgementsAreRepeated on a new link: the last ones, in their order,
 // before those that were waiting.
 func TestAcknowledgementsAreRepeated(t *testing.T) {

@@ -100,8 +100,9 @@ func (s *stream) ackFrame(a pendingAck, now time.Duration) []byte {
 
 // pendingAck is an acknowledgement that has not been written yet.
 type pendingAck struct {
-	id  UUID
-	seq int64
+	id    UUID
+	seq   int64
+	again bool // it has been written on a link before
 }
 
 // maxPendingAcks bounds what waits while the link cannot be written to. Past
@@ -126,7 +127,7 @@ func (a *ackQueue) push(m *Message) {
 		a.q = a.q[:copy(a.q, a.q[a.head:])]
 		a.head = 0
 	}
-	a.q = append(a.q, pendingAck{m.ID, m.Sequence})
+	a.q = append(a.q, pendingAck{id: m.ID, seq: m.Sequence})
 }
 
 func (a *ackQueue) pop() (pendingAck, bool) {
@@ -141,14 +142,33 @@ func (a *ackQueue) pop() (pendingAck, bool) {
 	return p, true
 }
 
+// maxAgain is how many acknowledgements are repeated that were themselves
+// repetitions: with more of them a link that lasts for a few KB, one of many,
+// would carry nothing else.
+const maxAgain = 64
+
 // repeat queues once more what was written last. A link that broke may have
 // lost it, and each loss costs the agent a tenth of a second, in which it
 // repeats a message that we have instead of one that we miss.
 func (a *ackQueue) repeat() {
 	waiting := slices.Clone(a.q[a.head:])
 	a.q, a.head = a.q[:0], 0
+	again := 0
 	for i := max(a.popped-len(a.recent), 0); i < a.popped; i++ {
-		a.q = append(a.q, a.recent[i%len(a.recent)])
+		if a.recent[i%len(a.recent)].again {
+			again++
+		}
+	}
+	for i := max(a.popped-len(a.recent), 0); i < a.popped; i++ {
+		p := a.recent[i%len(a.recent)]
+		if p.again {
+			again--
+			if again >= maxAgain {
+				continue
+			}
+		}
+		p.again = true
+		a.q = append(a.q, p)
 	}
 	a.q = append(a.q, waiting...)
 	a.popped = 0

@@ -47,11 +47,15 @@ type outage struct {
 	flaps    int // outages in a row that began just after the one before was over
 }
 
+// maxFlaps bounds what flaps add to the waits: links that prove good are used, so
+// that what is cut again and again goes on, some three times a second.
+const maxFlaps = 4
+
 // next is the outage that began at the time began.
 func (o *outage) next(began time.Time) outage {
 	n := outage{began: began, asked: o.asked}
 	if !o.asked.IsZero() && time.Since(o.asked) < maxWait {
-		n.flaps = o.flaps + 1
+		n.flaps = min(o.flaps+1, maxFlaps)
 	}
 	return n
 }
