@@ -188,7 +188,7 @@ func (w *pluginProcess) wantEnd(t testing.TB, srv *ssmtest.Server, status int, t
 	case <-time.After(30 * time.Second):
 		t.Fatalf("still running; stdout %q, stderr %q", w.stdout.String(), w.stderr.String())
 	}
-	stderr := w.stderr.String()
+	stderr := besideNotices(w.stderr.String())
 	if got := w.ProcessState.ExitCode(); got != status || !strings.Contains(stderr, text) || text == "" && stderr != "" {
 		t.Errorf("status %d, want %d; stderr %q, want %q", got, status, stderr, text)
 	}

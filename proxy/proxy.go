@@ -175,7 +175,7 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 // the connection is there, and for how long.
 func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 	return func(r ssmproto.Repeat) {
-		o.Notice(fmt.Sprintf("%s: %d messages were lost with the connection; the machine repeats them, which takes about %v",
+		o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
 			o.Target, r.Messages, r.Takes.Round(time.Second)))
 	}
 }

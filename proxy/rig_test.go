@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -319,3 +320,10 @@ func readFile(t testing.TB, name string) []byte {
 	}
 	return b
 }
+
+// notice is a line about a connection that was lost for a while, or about what
+// was lost with it.
+var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|connected again after |\d+ messages were lost on the way; ).*\n`)
+
+// besideNotices returns what else is on stderr.
+func besideNotices(stderr string) string { return notice.ReplaceAllString(stderr, "") }
