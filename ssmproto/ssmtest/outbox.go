@@ -18,6 +18,10 @@ const (
 	minVariation  = 10 * time.Millisecond
 	noSleepChunk  = 64 << 10 // bytes read from the port at once without the pace
 	maxFreeChunks = 64
+
+	// unackedLimit is how many messages an agent without the pace sends beyond
+	// one that is not acknowledged. A real one has no such limit, but it is slow.
+	unackedLimit = 200_000
 )
 
 // outbox is an agent's sending side: the stream's numbers, what has not been
@@ -63,10 +67,8 @@ func (o *outbox) init(a *agent) {
 
 func (o *outbox) setPaused(paused bool) {
 	o.mu.Lock()
-	if o.paused != paused {
-		o.paused = paused
-		o.started.Broadcast()
-	}
+	o.paused = paused
+	o.started.Broadcast()
 	o.mu.Unlock()
 }
 
@@ -127,7 +129,7 @@ func (o *outbox) isPaused() bool {
 func (o *outbox) waitStarted() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.paused && o.a.ctx.Err() == nil {
+	for (o.paused || o.a.cfg.NoSleep && len(o.sent)-o.head >= unackedLimit) && o.a.ctx.Err() == nil {
 		o.started.Wait()
 	}
 	return o.a.ctx.Err() == nil
@@ -227,6 +229,9 @@ func (o *outbox) acknowledged(n int64) {
 	}
 	*m = sent{}
 	o.kept--
+	if len(o.sent)-o.head >= unackedLimit {
+		o.started.Broadcast() // perhaps it is fewer now
+	}
 	o.skip()
 	if o.kept == 0 && o.empty != nil {
 		close(o.empty)
