@@ -249,7 +249,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown document", func(*bare) {}, []string{"--document", "My-Own", node1}, "InvalidDocument: Document with name My-Own does not exist; check --document"},
 		{"control characters", refuse("StartSession", "Evil", "a\nb\x1b[31m", 99), nil, "Evil: a b [31m"},
 		{"upgrade refused", func(b *bare) { b.OnUpgrade(func(int) int { return 403 }) }, nil, "ssmmessages:OpenDataChannel"},
-		{"wrong key", func(b *bare) { b.SetCredentials("AKIDOTHER", "other", "") }, nil, "check the credentials"},
+		{"wrong key", func(b *bare) { b.SetCredentials("AKIDOTHER", "other", "") }, nil, "set them again"},
 		{"no such profile", func(*bare) {}, []string{"--profile", "nobody", node1}, "nobody"},
 		{"no network", func(b *bare) { b.Offline(true) }, []string{"--connect-timeout", "1s", node1}, "check the network"},
 		{"agent silent", func(b *bare) { b.StallAgent(true) }, []string{"--connect-timeout", "5s", node1}, "handshake with the agent"},

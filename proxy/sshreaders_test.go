@@ -179,7 +179,7 @@ func TestNobodysHomeIsMade(t *testing.T) {
 	r.env = append(r.env, "HOME="+home)
 	r.configure(t, "--control-dir="+home+"/.cache/ssmpipe --identity-agent="+home+"/.cache/ssmpipe/agent", "IdentityFile none")
 	got := run(t, r.command(t, "ssh", node1, "true"), nil)
-	if !strings.Contains(got.stderr, "no key brought: mkdir "+home+"/.cache/ssmpipe: ") {
+	if !strings.Contains(got.stderr, "mkdir "+home+"/.cache/ssmpipe: the home directory does not exist") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := os.Stat(home); err == nil {

@@ -59,7 +59,7 @@ var errNoHome = errors.New("the home directory does not exist")
 func MakeDir(path string) error {
 	if home, err := os.UserHomeDir(); err == nil && within(path, home) {
 		if _, err := os.Stat(home); err != nil {
-			return &fs.PathError{Op: "mkdir", Path: path, Err: errors.Join(errNoHome, err)}
+			return &fs.PathError{Op: "mkdir", Path: path, Err: fmt.Errorf("%w: %w", errNoHome, err)}
 		}
 	}
 	return os.MkdirAll(path, 0o700)
