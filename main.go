@@ -823,8 +823,6 @@ func runPlugin(ctx context.Context, args []string) int {
 		Notice:         say,
 		Progress:       progress(),
 	}
-	// There is no escape in the terminal: AWS's has none, and the one of an ssh
-	// inside the shell is to get there.
 	return exitStatus(ctx, proxy.Plugin(ctx, o, args, proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 

@@ -76,6 +76,7 @@ func (answerGuard) HandleDeserialize(ctx context.Context, in smithymw.Deserializ
 		return out, md, err
 	}
 	body := &limitedBody{ReadCloser: res.Body, left: maxAnswer}
+	body.start, _ = ctx.Value(answerKey{}).(*answerStart)
 	res.Body = body
 	// The metadata services are on the machine, and answer in any form.
 	if service := awsmw.GetServiceID(ctx); service == "" || service == "ec2imds" {
@@ -87,11 +88,20 @@ func (answerGuard) HandleDeserialize(ctx context.Context, in smithymw.Deserializ
 	return out, md, err
 }
 
+// answerStart takes up how an answer's body begins, of a call whose context has
+// one at answerKey.
+type answerStart struct{ text []byte }
+
+type answerKey struct{}
+
+const maxAnswerStart = 16 << 10
+
 // limitedBody is a body of which no more than left bytes are read.
 type limitedBody struct {
 	io.ReadCloser
-	left int64
-	seen bytes.Reader // has been read already
+	left  int64
+	seen  bytes.Reader // has been read already
+	start *answerStart // nil: nobody wants it
 }
 
 func (b *limitedBody) Read(p []byte) (int, error) {
@@ -107,6 +117,9 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
+	if b.start != nil {
+		b.start.text = append(b.start.text, p[:min(n, maxAnswerStart-len(b.start.text))]...)
+	}
 	return n, err
 }
 

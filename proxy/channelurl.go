@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -41,6 +43,23 @@ func (b *begun) check() error {
 		return fmt.Errorf("%w: there is no %s", errNotBegun, strings.Join(missing, " and no "))
 	}
 	return nil
+}
+
+// sessionIDField is the id of a session in an answer that cannot be read.
+var sessionIDField = regexp.MustCompile(`"[Ss]essionId"\s*:\s*"([^"\\]{1,200})"`)
+
+// endUnread ends the session that has been started if the SDK could not read the
+// answer that says so, but its id is in it.
+func (s *session) endUnread(ctx context.Context, answer *answerStart, err error) {
+	var unread *smithy.DeserializationError
+	found := sessionIDField.FindSubmatch(answer.text)
+	if !errors.As(err, &unread) || found == nil {
+		return
+	}
+	s.id = string(found[1])
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), startGrace)
+	defer cancel()
+	s.Terminate(end)
 }
 
 // checkChannel says whether the signature and the token may be sent to where the

@@ -88,8 +88,10 @@ func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })
 	defer stop()
-	first, err := s.begin(call)
+	var answer answerStart
+	first, err := s.begin(context.WithValue(call, answerKey{}, &answer))
 	if err != nil {
+		s.endUnread(ctx, &answer, err)
 		return ssmproto.Grant{}, causeOf(ctx, err)
 	}
 	s.id = first.id
@@ -141,6 +143,7 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 		return ssmproto.Grant{}, err
 	}
 	if aws.ToString(out.TokenValue) == "" {
+		s.end(ctx) // if it is there all the same, nobody could use it
 		return ssmproto.Grant{}, fmt.Errorf("%w: AWS has no token for it any more", ssmproto.ErrSessionEnded)
 	}
 	return s.grant(ctx, begun{s.id, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)})
