@@ -137,8 +137,8 @@ func TestResumptionsHaveAFloor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The waits before them add up to 25+50+100+5*200 ms at least.
-	if took := time.Since(begun); took < 1100*time.Millisecond {
+	// The waits before them add up to 25+50+6*100 ms at least.
+	if took := time.Since(begun); took < 600*time.Millisecond {
 		t.Errorf("%d resumptions in %v", last, took)
 	}
 }

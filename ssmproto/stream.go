@@ -115,7 +115,7 @@ type ackQueue struct {
 	q    []pendingAck
 	head int
 
-	recent [256]pendingAck // what was popped last, about 300 ms of a download
+	recent [100]pendingAck // what was popped last, about 100 ms of a download
 	popped int
 }
 
@@ -145,7 +145,7 @@ func (a *ackQueue) pop() (pendingAck, bool) {
 // maxAgain is how many acknowledgements are repeated that were themselves
 // repetitions: with more of them a link that lasts for a few KB, one of many,
 // would carry nothing else.
-const maxAgain = 64
+const maxAgain = 32
 
 // repeat queues once more what was written last. A link that broke may have
 // lost it, and each loss costs the agent a tenth of a second, in which it

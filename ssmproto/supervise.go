@@ -48,8 +48,8 @@ type outage struct {
 }
 
 // maxFlaps bounds what flaps add to the waits: links that prove good are used, so
-// that what is cut again and again goes on, some three times a second.
-const maxFlaps = 4
+// that what is cut again and again goes on, some six times a second.
+const maxFlaps = 3
 
 // next is the outage that began at the time began.
 func (o *outage) next(began time.Time) outage {
