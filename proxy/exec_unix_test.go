@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -149,6 +151,50 @@ func TestExecCut(t *testing.T) {
 	}
 	if strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), node1+": the connection was lost for a moment") {
 		t.Errorf("stderr %q", &stderr)
+	}
+}
+
+// TestExecLost: after an outage that was not overcome the line says what became
+// of the session, and that the command may have gone on; that a session can be
+// kept alive is no advice then.
+func TestExecLost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		end  bool   // the session, meanwhile
+		want string // the last line, with %s for the node
+	}{
+		"ended meanwhile": {nil, true, `ssmpipe: %s: the session has ended while the connection was away \(for \d+s\); see what the command has done before you run it again`},
+		"not in time":     {[]string{"--resume-timeout", "1s"}, false, `ssmpipe: %s: could not resume the session within \d+s: .*; check the network, and see what the command has done before you run it again; --resume-timeout sets how long is tried`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newShellRig(t, ssmtest.Config{})
+			cmd := r.command(append(append([]string{"exec"}, c.args...), node1, "sh", "-c", "echo one; exec sleep 1000")...)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			start(t, cmd)
+			if _, err := io.ReadFull(out, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			var refused atomic.Int32
+			r.OnUpgrade(func(int) int { refused.Add(1); return 503 })
+			r.Cut(ssmtest.CutReset)
+			waitFor(t, "attempt to connect again", func() bool { return refused.Load() > 0 })
+			if c.end {
+				r.ExpireSessions() // which nobody hears
+			}
+			cmd.Wait()
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			want := regexp.MustCompile("^" + fmt.Sprintf(c.want, node1) + "$")
+			if got := cmd.ProcessState.ExitCode(); got != 1 || !want.MatchString(lines[len(lines)-1]) || r.ActiveSessions() != 0 {
+				t.Errorf("status %d, %d sessions, stderr %q", got, r.ActiveSessions(), lines)
+			}
+		})
 	}
 }
 

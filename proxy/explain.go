@@ -250,9 +250,9 @@ func (o *Options) next(err error) string {
 	case errors.Is(err, ssmproto.ErrAgentSilent):
 		return "check that it runs and is not overloaded, and " + o.use.again()
 	case errors.As(err, &resume) && o.noFlags:
-		return "check the network and connect again"
+		return "check the network, and " + o.use.again()
 	case errors.As(err, &resume):
-		return "check the network and connect again; --resume-timeout sets how long is tried"
+		return "check the network, and " + o.use.again() + "; --resume-timeout sets how long is tried"
 	case errors.As(err, &dns):
 		return "check the network and the region's name"
 	case errors.As(err, &op) && op.Op != "listen":
