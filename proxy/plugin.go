@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -64,7 +66,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		ctx, stop = withParent(ctx)
 		defer stop()
 	}
-	conn, err := o.dialGiven(ctx, call)
+	conn, given, err := o.dialGiven(ctx, call)
 	if err != nil {
 		return o.explain(err)
 	}
@@ -73,7 +75,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	}
 	o.Host, o.Port = said(conn.Property("host")), said(conn.Property("portNumber"))
 	o.use = useOf(conn)
-	p := &pluginSession{o: &o, conn: conn, request: &call.request, id: call.session.SessionID, t: t}
+	p := &pluginSession{o: &o, conn: conn, given: given, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
 	if (ctx.Err() != nil || errors.Is(err, ErrStdoutClosed)) && conn.SessionType() != ssmproto.NonInteractiveSession {
@@ -144,12 +146,12 @@ func isECS(host string) bool {
 }
 
 // dialGiven opens the stream of a session that somebody else has started.
-func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, error) {
+func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, *session, error) {
 	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
 	cfg, err := readConfig(ctx, limited, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sendWhole(&cfg)
 	s := newSessionOf(cfg, call.request.Target, func(context.Context) (begun, error) {
@@ -159,22 +161,46 @@ func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Co
 	s.unsigned = strings.EqualFold(os.Getenv("SSM_PLUGIN_SKIP_CLIENT_CONFIGURE"), "true")
 	if _, err := retrieve(ctx, limited, cfg); err != nil {
 		if !s.unsigned && !presigned(call.session.StreamURL) {
-			return nil, err
+			return nil, nil, err
 		}
 		s.noAPI = err
 	}
 	if u, err := s.dataChannelURL(call.session.StreamURL); err == nil {
 		s.url = u // Open tells what is wrong with it, and ends the session
 	}
-	return o.dialSession(limited, s)
+	conn, err := o.dialSession(limited, s)
+	return conn, s, err
+}
+
+// errNoRequest says that a session cannot be started as another one was.
+var errNoRequest = errors.New("the AWS CLI has not passed what was asked for")
+
+// another starts a session that is asked for as the given one was.
+func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
+	switch {
+	case p.given.noAPI != nil:
+		return nil, p.given.noAPI
+	case !p.request.known:
+		return nil, errNoRequest
+	}
+	start := ssm.StartSessionInput{Target: &p.request.Target, DocumentName: &p.request.DocumentName, Parameters: p.request.Parameters}
+	if p.request.Reason != "" {
+		start.Reason = &p.request.Reason
+	}
+	s := newSession(p.given.cfg, start)
+	s.endpoint, s.unsigned = p.given.endpoint, p.given.unsigned
+	limited, _, stop := p.o.connectLimit(ctx)
+	defer stop()
+	return p.o.dialSession(limited, s)
 }
 
 // pluginSession is a session of Plugin's.
 type pluginSession struct {
-	o    *Options
-	conn *ssmproto.Conn
-	id   string
-	t    Terminal
+	o     *Options
+	conn  *ssmproto.Conn
+	given *session // conn's
+	id    string
+	t     Terminal
 
 	request *pluginRequest
 }

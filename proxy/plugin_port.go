@@ -5,26 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // forward listens as the session says, and forwards what connects, until the
 // session or ctx ends.
+//
+// It has the session that it was given and no other, with one exception: where
+// the agent is silent, as it is after a reboot of its machine, new connections go
+// by another session that is asked for as the first one was. Then the end is that
+// of the last one.
 func (p *pluginSession) forward(ctx context.Context) error {
-	l := newLane(p.conn, ssmproto.MuxConfig{})
-	f := &pluginForward{pluginSession: p, lane: l, ctx: ctx, freed: make(chan struct{}, 1)}
-	l.freed = func() {
-		select {
-		case f.freed <- struct{}{}:
-		default:
-		}
+	sessions, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	programs, abortPrograms := context.WithCancel(ctx)
+	defer abortPrograms()
+	f := &pluginForward{pluginSession: p, ctx: ctx, sessions: sessions, programs: programs}
+	f.tunnel = &tunnel{
+		open: f.open,
+		held: math.MaxInt64, // a program that does not read is no reason for another session
+		log:  p.o.Log.Info,
+		changed: func(s tunnelState, err error) {
+			if s == tunnelDown || isForbidden(err) {
+				end(err)
+			}
+		},
+		replaced: func() {
+			p.o.Notice(fmt.Sprintf("%s: %v; connections from before are ended", p.o.Target, errReplaced))
+		},
 	}
+	f.tunnel.run(sessions, 1)
 	err := f.run()
-	l.close()
+	f.tunnel.close()
+	defer time.AfterFunc(lingerTime, abortPrograms).Stop() // one that does not read would be waited for
 	f.wg.Wait()
 	return err
 }
@@ -32,13 +51,43 @@ func (p *pluginSession) forward(ctx context.Context) error {
 // pluginForward is the ports of a session.
 type pluginForward struct {
 	*pluginSession
-	lane *lane
-	ctx  context.Context
-	wg   sync.WaitGroup
-	used atomic.Bool // by a connection
+	tunnel   *tunnel
+	ctx      context.Context
+	sessions context.Context // ends with the last session, too
+	programs context.Context // their connections are aborted when it ends
+	wg       sync.WaitGroup
+	used     atomic.Bool // by a connection
 
-	line  sync.Mutex    // held by who is the next to be connected
-	freed chan struct{} // a connection has ended
+	mu    sync.Mutex
+	taken bool   // the session that was given
+	told  string // why another one could not be started last
+}
+
+// open returns the session that was given, and then such as are started in its
+// place.
+func (f *pluginForward) open(ctx context.Context) (*ssmproto.Conn, error) {
+	f.mu.Lock()
+	first := !f.taken
+	f.taken = true
+	f.mu.Unlock()
+	if first {
+		return f.conn, nil
+	}
+	conn, err := f.another(ctx)
+	why := ""
+	switch {
+	case ctx.Err() != nil:
+		return conn, err
+	case err != nil:
+		why = cause(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why != "" && why != f.told {
+		f.o.Notice(printable(fmt.Sprintf("%s: the session does not answer, and another could not be started (%s); if new connections do not work soon, start the command again", f.o.Target, why)))
+	}
+	f.told = why
+	return conn, err
 }
 
 func (f *pluginForward) run() error {
@@ -53,20 +102,19 @@ func (f *pluginForward) run() error {
 	defer accepting.stop()
 	for _, socket := range sockets {
 		f.wg.Go(func() {
-			accepting.loop(f.ctx, socket, func(local net.Conn) {
+			accepting.loop(f.sessions, socket, func(local net.Conn) {
 				f.wg.Go(func() { f.handle(local) })
 			})
 		})
 		defer socket.Close() // which removes it
 	}
 	f.say("%s opened for sessionId %s.\nWaiting for connections...\n", where, f.id)
-	select {
-	case <-f.conn.Done():
-	case <-f.ctx.Done(): // as a forward is ended
+	<-f.sessions.Done()
+	if f.ctx.Err() != nil { // as a forward is ended
 		f.say("Terminate signal received, exiting.\n")
 		return nil
 	}
-	err = f.conn.Err()
+	err = context.Cause(f.sessions)
 	refused := errors.Is(err, ssmproto.ErrNotConnected)
 	switch {
 	case refused && !f.conn.Multiplexed():
@@ -102,7 +150,7 @@ func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.L
 
 // handle serves one connection of a program's.
 func (f *pluginForward) handle(local net.Conn) {
-	far, err := f.connect()
+	far, err := f.tunnel.dial(f.sessions)
 	if err != nil {
 		abort(local)
 		return
@@ -110,27 +158,10 @@ func (f *pluginForward) handle(local net.Conn) {
 	if !f.used.Swap(true) {
 		f.say("\nConnection accepted for session [%s]\n", f.id)
 	}
-	if err := relay(local, far); errors.Is(err, ssmproto.ErrNotConnected) && f.conn.Err() == nil {
+	stop := context.AfterFunc(f.programs, func() { abort(local) })
+	defer stop()
+	err = relay(local, far)
+	if c, ok := far.(*laneConn); ok && errors.Is(err, ssmproto.ErrNotConnected) && c.lane.conn.Err() == nil {
 		f.say(portRefused)
-	}
-}
-
-// connect opens a connection over the session; with an old agent when the one
-// before has ended.
-func (f *pluginForward) connect() (net.Conn, error) {
-	f.line.Lock()
-	defer f.line.Unlock()
-	for {
-		if _, room, _ := f.lane.load(); room {
-			c := f.lane.reserve()
-			return c, c.open(f.ctx)
-		}
-		select {
-		case <-f.freed:
-		case <-f.conn.Done():
-			return nil, f.conn.Err()
-		case <-f.ctx.Done():
-			return nil, context.Cause(f.ctx)
-		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 // pluginRequest is what StartSession was asked for, as the AWS CLI passes it to
 // its plugin.
 type pluginRequest struct {
-	Target, DocumentName string
-	Parameters           map[string][]string
+	Target, DocumentName, Reason string
+	Parameters                   map[string][]string
+
+	known bool // enough of it to ask for the same again
 }
 
 // read takes in what is passed. It need not be right, and old AWS CLIs pass
@@ -22,7 +24,9 @@ type pluginRequest struct {
 func (r *pluginRequest) read(text string) {
 	if json.Unmarshal([]byte(text), r) != nil {
 		r.Parameters = nil // of a wrong type, or half of them
+		return
 	}
+	r.known = r.Target != "" && r.DocumentName != ""
 }
 
 // value is a parameter, or "".

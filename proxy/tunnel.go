@@ -43,6 +43,8 @@ type tunnel struct {
 	demand int
 	idle   time.Duration
 
+	held time.Duration // for how long a program may not read; 0 is heldAfter
+
 	budget *budget // of sessions that are started on demand, with other tunnels
 
 	hurry hurry // a test's
@@ -190,7 +192,7 @@ func (t *tunnel) start(ctx context.Context) (*lane, error) {
 		return nil, err
 	}
 	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: t.keepAlive, Buffer: t.hurry.buffer})
-	l.held = cmp.Or(t.hurry.held, heldAfter)
+	l.held = cmp.Or(t.hurry.held, t.held, heldAfter)
 	l.freed = func() { t.update(func() {}) }
 	return l, nil
 }
