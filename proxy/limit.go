@@ -27,11 +27,22 @@ func withTimeLimit(ctx context.Context, d time.Duration, cause error) (limited c
 		limit.timer = time.AfterFunc(d, func() { cancel(cause) })
 		person.add(limit)
 	}
-	return limited, limit, func() {
+	return context.WithValue(limited, limitKey{}, limit), limit, func() {
 		person.remove(limit)
 		limit.hold()
 		cancel(context.Canceled)
 	}
+}
+
+// limitKey is that of the timeLimit that a context is under.
+type limitKey struct{}
+
+// holdLimit stops the clock of the limit that ctx is under, if there is one.
+func holdLimit(ctx context.Context) (release func()) {
+	if l, ok := ctx.Value(limitKey{}).(*timeLimit); ok {
+		return l.hold()
+	}
+	return func() {}
 }
 
 // hold stops the clock until release is called. There may be several holds at a

@@ -94,6 +94,7 @@ func (c *client) awaitSession(ctx context.Context, m *inventory.Instance, dial f
 	if c.limit != nil {
 		defer c.limit.hold()()
 	}
+	defer holdLimit(ctx)() // a forward's session has a limit of its own
 	defer c.o.Progress("")
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
