@@ -139,6 +139,10 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 		second = nil
 		if early == nil {
 			early = startDial(c.ctx, last, c.cfg.Transport, a.connected)
+		} else {
+			// The service can be reached. A call that hangs all the same goes over
+			// a connection that was kept from before.
+			a.giveUp(a.patience)
 		}
 		g, err := c.resumeSession(a.ctx)
 		if err = c.tried(a, err); err == nil {

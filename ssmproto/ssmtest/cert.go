@@ -20,7 +20,7 @@ const proxiedName = "ssmtest.invalid"
 
 // selfSigned makes a certificate for the loopback's names and returns it ready
 // to serve with, and as PEM.
-func selfSigned() (*tls.Config, []byte) {
+func selfSigned(address net.IP) (*tls.Config, []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(fmt.Sprintf("ssmtest: %v", err))
@@ -36,7 +36,7 @@ func selfSigned() (*tls.Config, []byte) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		DNSNames:              []string{"localhost", proxiedName},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, address},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

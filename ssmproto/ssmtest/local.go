@@ -24,7 +24,7 @@ func (s *Server) foreign(r *http.Request) bool {
 		return true
 	}
 	host := (&url.URL{Host: r.Host}).Hostname()
-	if host == "localhost" || s.cfg.TLS && host == proxiedName {
+	if host == "localhost" || host == s.cfg.Address || s.cfg.TLS && host == proxiedName {
 		return false
 	}
 	ip, err := netip.ParseAddr(host)

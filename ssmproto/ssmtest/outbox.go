@@ -72,6 +72,14 @@ func (o *outbox) setPaused(paused bool) {
 	o.mu.Unlock()
 }
 
+// dataLimit is how many bytes may wait for the client before the agent waits, too.
+func (a *agent) dataLimit() int {
+	if a.cfg.NoSleep {
+		return dataLimit
+	}
+	return pacedLimit
+}
+
 // portLoop sends what comes from the port until that ends or the agent stops.
 func (o *outbox) portLoop(port io.Reader) {
 	size := o.a.cfg.MessageSize
@@ -100,7 +108,7 @@ func (o *outbox) portLoop(port io.Reader) {
 				return
 			}
 			frames, data = o.file(frames[:0], data, c)
-			o.a.session.toClient(frames, dataLimit)
+			o.a.session.toClient(frames, o.a.dataLimit())
 		}
 		if c != nil {
 			o.release(c)
@@ -294,7 +302,7 @@ func (o *outbox) resendLoop() {
 		}
 		o.mu.Unlock()
 		if len(frames) > 0 {
-			o.a.session.toClient(frames, dataLimit)
+			o.a.session.toClient(frames, o.a.dataLimit())
 		}
 	}
 }

@@ -344,7 +344,7 @@ func (a *agent) sendOutput(t ssmproto.PayloadType, data []byte) {
 		if a.cipher != nil {
 			payload = a.cipher.seal(payload)
 		}
-		a.outbox.sendWithin(t, payload, dataLimit)
+		a.outbox.sendWithin(t, payload, a.dataLimit())
 		data = data[n:]
 	}
 }

@@ -28,10 +28,15 @@ type Config struct {
 	// there and signed; without one it must not.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
-	// TLS serves https and wss with a self-signed certificate for 127.0.0.1,
-	// localhost, and ssmtest.invalid, a name that only a proxy can lead to the
+	// TLS serves https and wss with a self-signed certificate for the
+	// loopback addresses, Address, localhost, and ssmtest.invalid, a name that only a proxy can lead to the
 	// Server; see [Server.CertPEM].
 	TLS bool
+
+	// Address is the IP address to listen on, 127.0.0.1 if empty. Another one is
+	// for a network namespace that a test or a benchmark has made: whoever can
+	// reach the Server and has its credentials runs programs as its user.
+	Address string
 
 	// NoSignatureCheck lets in clients that do not sign the WebSocket upgrade.
 	// The API's calls are checked all the same.
@@ -96,8 +101,7 @@ type Server struct {
 // paths are the two ways between two ends.
 type paths struct{ up, down Path }
 
-// NewServer starts a Server on the loopback interface. It panics if it cannot
-// listen there.
+// NewServer starts a Server. It panics if it cannot listen.
 func NewServer(cfg Config) *Server {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
@@ -105,9 +109,12 @@ func NewServer(cfg Config) *Server {
 	if cfg.AccessKeyID == "" {
 		cfg.AccessKeyID, cfg.SecretAccessKey = newCredentials()
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if cfg.Address == "" {
+		cfg.Address = "127.0.0.1"
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(cfg.Address, "0"))
 	if err != nil {
-		panic(fmt.Sprintf("ssmtest: cannot listen on loopback: %v", err))
+		panic(fmt.Sprintf("ssmtest: cannot listen: %v", err))
 	}
 	s := &Server{
 		cfg:     cfg,
@@ -124,7 +131,7 @@ func NewServer(cfg Config) *Server {
 	scheme := "http"
 	if cfg.TLS {
 		scheme = "https"
-		tlsConfig, s.certPEM = selfSigned()
+		tlsConfig, s.certPEM = selfSigned(net.ParseIP(cfg.Address))
 	}
 	s.ln = &listener{Listener: ln, srv: s, tls: tlsConfig}
 	s.url = scheme + "://" + ln.Addr().String()

@@ -16,11 +16,14 @@ import (
 )
 
 const (
-	// dataLimit and ackLimit are how many bytes may wait for a client to read
+	// pacedLimit, dataLimit and ackLimit are how many bytes may wait for a client to read
 	// before whoever wants to send more data, or acknowledgements, must wait.
-	// The second is larger, so that acknowledgements do not wait for data.
-	dataLimit = 256 << 10
-	ackLimit  = 2 << 20
+	// The last is larger, so that acknowledgements do not wait for data. An agent
+	// at its pace has the first limit, which is a twentieth of a second: what waits
+	// here is lost with a link, and how much a real service has is not known.
+	pacedLimit = 32 << 10
+	dataLimit  = 256 << 10
+	ackLimit   = 2 << 20
 
 	// bufferSize is how much is read from the network at a time.
 	bufferSize = 64 << 10

@@ -25,11 +25,6 @@ type slowPath struct {
 	rate   int           // bytes per second, each way; 0 is unlimited
 	queue  int           // bytes
 	wg     sync.WaitGroup
-
-	mu    sync.Mutex
-	moved sync.Cond // still or era has changed, or the end
-	still bool      // nothing passes
-	era   int       // connections of one before pass nothing any more
 }
 
 func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int) (*slowPath, error) {
@@ -38,12 +33,8 @@ func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int)
 		return nil, err
 	}
 	s := &slowPath{Listener: l, target: target, delay: delay, rate: rate, queue: queue}
-	s.moved.L = &s.mu
 	s.ctx, s.cancel = context.WithCancel(b.ctx)
-	context.AfterFunc(s.ctx, func() {
-		l.Close()
-		s.moved.Broadcast()
-	})
+	context.AfterFunc(s.ctx, func() { l.Close() })
 	s.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -56,35 +47,6 @@ func (b *bench) newSlowPath(target string, delay time.Duration, rate, queue int)
 	return s, nil
 }
 
-// standStill stops the path, or lets it go on. What is under way waits, but for
-// that of connections that it then has forgotten.
-func (s *slowPath) standStill(on, forget bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.still = on
-	if forget {
-		s.era++
-	}
-	s.moved.Broadcast()
-}
-
-// pass waits while the path stands still, and for good if it has forgotten the
-// connection. It returns false at the end.
-func (s *slowPath) pass(era int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for (s.still || s.era != era) && s.ctx.Err() == nil {
-		s.moved.Wait()
-	}
-	return s.ctx.Err() == nil
-}
-
-func (s *slowPath) now() (era int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.era
-}
-
 // close ends all connections and returns when nothing is left.
 func (s *slowPath) close() {
 	s.cancel()
@@ -95,7 +57,6 @@ func (s *slowPath) addr() string { return s.Addr().String() }
 
 func (s *slowPath) serve(near net.Conn) {
 	defer near.Close()
-	era := s.now()
 	if s.rate > 0 {
 		// The system's buffers are no part of the queue.
 		near.(*net.TCPConn).SetReadBuffer(16 << 10)
@@ -109,7 +70,7 @@ func (s *slowPath) serve(near net.Conn) {
 		for range up { // lets read end
 		}
 	}()
-	if !s.pass(era) || !s.sleepUntil(connected.Add(s.delay)) {
+	if !s.sleepUntil(connected.Add(s.delay)) {
 		return
 	}
 	far, err := net.Dial("tcp", s.target)
@@ -121,8 +82,8 @@ func (s *slowPath) serve(near net.Conn) {
 	down := make(chan parcel, waiting)
 	s.wg.Go(func() { s.read(far, down, time.Time{}) })
 	var ways sync.WaitGroup
-	ways.Go(func() { s.write(far, near, up, era) })
-	ways.Go(func() { s.write(near, far, down, era) })
+	ways.Go(func() { s.write(far, near, up) })
+	ways.Go(func() { s.write(near, far, down) })
 	ways.Wait()
 }
 
@@ -176,13 +137,13 @@ func (s *slowPath) read(c net.Conn, way chan<- parcel, earliest time.Time) {
 
 // write lets what is under way arrive in its time. An end goes on to the other
 // side as what it was.
-func (s *slowPath) write(to, from net.Conn, way <-chan parcel, era int) {
+func (s *slowPath) write(to, from net.Conn, way <-chan parcel) {
 	defer func() {
 		for range way { // nobody waits in read
 		}
 	}()
 	for p := range way {
-		if !s.sleepUntil(p.due) || !s.pass(era) {
+		if !s.sleepUntil(p.due) {
 			return
 		}
 		switch {

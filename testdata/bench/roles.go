@@ -21,6 +21,7 @@ var roles = map[string]func(args []string) error{
 	"role-service": serviceRole,
 	"role-netcat":  netcatRole,
 	"role-plugin":  pluginRole,
+	"role-hole":    holeRole,
 }
 
 const (
@@ -51,6 +52,7 @@ type serviceConfig struct {
 	KMS      bool   // sessions with a shell are encrypted
 	Unsigned bool   // lets in clients that do not sign the WebSocket's upgrade
 	Target   string // what the agent dials, whatever the port
+	Address  string // where the service listens; "" is 127.0.0.1
 	Up, Down ssmtest.Path
 }
 
@@ -62,6 +64,7 @@ func newService(cfg serviceConfig) *ssmtest.Server {
 	}
 	srv := ssmtest.NewServer(ssmtest.Config{
 		TLS:              true,
+		Address:          cfg.Address,
 		NoSignatureCheck: cfg.Unsigned,
 		Preferences:      preferences,
 		Agent:            ssmtest.Agent{NoSleep: !cfg.Sleep},
