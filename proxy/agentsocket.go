@@ -101,6 +101,20 @@ func openAgentSocket(path string) (*agentSocket, error) {
 	return s, nil
 }
 
+// restore makes path lead to a living socket again, this one, if another process
+// took longer than socketLockTime and has removed it. It is called just before
+// ssh looks there.
+func (s *agentSocket) restore() {
+	if _, err := os.Stat(s.path); err == nil {
+		return
+	}
+	unlock := s.lock()
+	defer unlock()
+	if _, err := os.Stat(s.path); err != nil {
+		s.lead(s.own) // without it ssh has the keys in the user's files
+	}
+}
+
 // close leaves path to another if there is one, and then stops listening: there
 // is no moment at which path leads to nobody.
 func (s *agentSocket) close() {

@@ -166,9 +166,13 @@ func (p *pushing) tell(id string, err error) {
 
 // ready says that the session is open to the machine id.
 func (p *pushing) ready(id string) {
-	if p != nil {
-		p.at <- id
+	if p == nil {
+		return
 	}
+	if p.agent != nil {
+		p.agent.socket.restore()
+	}
+	p.at <- id
 }
 
 // hold returns what stdout is written by. Without an agent of ours ssh

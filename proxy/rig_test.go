@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -178,9 +179,7 @@ func startSSHD(t testing.TB, dir string, settings ...string) (port string) {
 	if os.Getuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which Debian makes at boot
 	}
-	_, port, _ = net.SplitHostPort(freePort(t))
 	writeFile(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+fmt.Sprintf(`
-ListenAddress 127.0.0.1:%s
 HostKey %s/host
 AuthorizedKeysFile %s/id.pub
 PidFile none
@@ -194,28 +193,43 @@ PrintMotd no
 PrintLastLog no
 SetEnv HOME=%s
 Subsystem sftp internal-sftp
-`, port, dir, dir, dir)) // a home of its own: no start-up file of the user's has a say
-	var logged bytes.Buffer
-	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
-	cmd.Stderr = &logged
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+`, dir, dir, dir)) // a home of its own: no start-up file of the user's has a say
+	for range 10 {
+		address := freePort(t)
+		cmd := exec.Command(sshd, "-D", "-e", "-o", "ListenAddress="+address, "-f", filepath.Join(dir, "sshd_config"))
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var logged bytes.Buffer
+		log := bufio.NewReader(io.TeeReader(stderr, &logged))
+		line, _ := log.ReadString('\n')
+		read := make(chan struct{})
+		go func() {
+			io.Copy(io.Discard, log)
+			close(read)
+		}()
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			select {
+			case <-read:
+			case <-time.After(margin): // a session's process still has it
+			}
+			cmd.Wait()
+			if t.Failed() {
+				t.Logf("sshd: %s", &logged)
+			}
+		})
+		if strings.HasPrefix(line, "Server listening") { // else another test has taken the port meanwhile
+			_, port, _ = net.SplitHostPort(address)
+			return port
+		}
 	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("sshd: %s", &logged)
-		}
-	})
-	waitFor(t, "sshd", func() bool {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return port
+	t.Fatal("sshd found no port")
+	return ""
 }
 
 // freePort returns an address for a server that cannot be told to choose one.

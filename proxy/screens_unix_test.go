@@ -73,7 +73,7 @@ func TestScreens(t *testing.T) {
 		{"top", "top -p 1", true, [][2]string{
 			{"", "COMMAND"}, {"h", "Help for Interactive Commands"}, {"\x1b", "COMMAND"}, {"q", "$"}}},
 		{"tmux", "TMUX= tmux -S $PWD/$NAME -f conf new -s inner sh", false, [][2]string{
-			{"", "inner"}, {"seq 100\r", "100"}, {"\x02%", "│"}, {"echo ri''ght\r", "right"}, {"\x02\"", "──"}, {"exit\r", "│"}, {"exit\r", "100"}, {"exit\r", "exited"}}},
+			{"", "inner"}, {"seq 100\r", "100"}, {"\x02%", "│%"}, {"echo ri''ght\r", "right"}, {"\x02\"", "├──"}, {"exit\r", "│"}, {"exit\r", "100"}, {"exit\r", "exited"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +87,7 @@ func TestScreens(t *testing.T) {
 				fmt.Fprintf(&text, "line %d with some more text, ä ö ü € \t%s|\n", i+1, strings.Repeat("x", i%120))
 			}
 			writeFile(t, r.path("text"), text.String())
-			writeFile(t, r.path("conf"), "set -g status-right ''\nset -g status-left '[inner] '\nset -g escape-time 0\nset -g automatic-rename off\n")
+			writeFile(t, r.path("conf"), "set -g status-right ''\nset -g status-left '[inner] '\nset -g escape-time 0\nset -g automatic-rename off\nset -g default-command \"env 'PS1=% ' sh\"\n")
 			here := exec.Command("sh") // as r.far would start it
 			panes := []*pane{
 				onPane(t, "here", append(r.farEnv(), "NAME=inner1"), "cd && exec env TERM=xterm-256color 'PS1=$ ' "+here.Path),
