@@ -1,0 +1,50 @@
+package command
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "look for what keeps sessions from working, and say what helps",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "push-key", Usage: "see whether a key can be pushed for --user; it is one that nobody has, and expires after 60 s"},
+			&cli.StringFlag{Name: "user", Usage: "`NAME` on the machine"},
+			&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
+			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account (ssmpipe doctor)"},
+			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON lines"},
+		}, nameFlags()...),
+		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+			d := proxy.DoctorOptions{Options: o, PushKey: c.Bool("push-key"), User: c.String("user")}
+			switch {
+			case c.NArg() > 2:
+				return usage("doctor takes TARGET and PORT, not %q", c.Args().Slice())
+			case c.NArg() > 0 && o.Target == "":
+				return usage("TARGET is empty")
+			case c.NArg() == 2:
+				port, err := portNumber(c.Args().Get(1))
+				if err != nil {
+					return err
+				}
+				d.Port = port
+			}
+			if d.PushKey && (d.User == "" || o.Target == "") {
+				return usage("--push-key needs a TARGET and --user")
+			}
+			tell := proxy.FindingEncoder(stdout)
+			if !c.Bool("json") {
+				tell = proxy.FindingPrinter(stdout, proxy.FindingStyleFor(os.Stdout))
+			}
+			failed, err := proxy.Doctor(c.Context, d, tell)
+			if err == nil && failed > 0 {
+				err = cli.Exit("", statusFailed) // the findings say it all
+			}
+			return err
+		}),
+	}
+}

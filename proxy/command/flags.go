@@ -1,0 +1,137 @@
+package command
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// sessionFlags are those of every command that opens sessions.
+func sessionFlags() []cli.Flag {
+	return append(nameFlags(),
+		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
+		&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
+		&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account"},
+		&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout,
+			Usage: "`TIME` to try to overcome one outage (10m0s); 0: no limit"},
+		&cli.DurationFlag{Name: "keepalive",
+			Usage: "send something each `TIME`, so that the account's idle timeout does not end the session; " +
+				"it is there for a reason, so this is off. ssh has a way of its own: ServerAliveInterval"},
+	)
+}
+
+// nameFlags are those of every command that finds a machine by its name.
+func nameFlags() []cli.Flag {
+	return append(accountFlags(),
+		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
+		&cli.StringFlag{Name: "strip-suffix", Usage: "`SUFFIX` to cut off TARGET, so that a Host pattern of ssh can choose a profile"},
+		&cli.BoolFlag{Name: "any-case", Usage: "find TARGET in upper and lower case, since ssh lowers it in %h"},
+	)
+}
+
+// accountFlags are those of every command that asks AWS.
+func accountFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "profile", Usage: "`NAME` of a profile of the AWS configuration [$AWS_PROFILE]"},
+		&cli.StringFlag{Name: "region", Usage: "`REGION` of TARGET [$AWS_REGION]"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second,
+			Usage: "`TIME` that connecting may take (30s); 0: no limit"},
+		&cli.BoolFlag{Name: "v", Usage: "tell on stderr what happens; -vv: all of it"},
+	}
+}
+
+// withSession makes an action of run, which gets what these flags and the target
+// are.
+func withSession(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		o, err := sessionOptions(c)
+		if err != nil {
+			return err
+		}
+		return run(c, o)
+	}
+}
+
+// withAccount does that with those of accountFlags alone.
+func withAccount(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		o, err := accountOptions(c)
+		if err != nil {
+			return err
+		}
+		return run(c, o)
+	}
+}
+
+// sessionOptions reads sessionFlags, as far as a command has them, and the target, which is the first argument.
+func sessionOptions(c *cli.Context) (proxy.Options, error) {
+	o, err := accountOptions(c)
+	if err != nil {
+		return o, err
+	}
+	o.Target = c.Args().First()
+	o.Document = c.String("document")
+	o.Reason = c.String("reason")
+	o.ResumeTimeout = c.Duration("resume-timeout")
+	o.KeepAlive = c.Duration("keepalive")
+	o.StripSuffix = c.String("strip-suffix")
+	o.AnyCase = c.Bool("any-case")
+	o.Pick = proxy.Pick(c.String("pick"))
+	o.Start = c.Bool("start")
+	o.Alone = true
+	switch o.Pick {
+	case "", proxy.PickNewest, proxy.PickOldest, proxy.PickAny:
+	default:
+		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
+	}
+	if o.ResumeTimeout < 0 || o.KeepAlive < 0 {
+		return o, usage("a time cannot be negative")
+	}
+	if o.KeepAlive > 0 && o.KeepAlive < time.Second {
+		return o, usage("--keepalive is at least 1s")
+	}
+	return o, nil
+}
+
+// accountOptions reads the flags of a command that asks AWS.
+func accountOptions(c *cli.Context) (proxy.Options, error) {
+	o := proxy.Options{
+		Profile:        c.String("profile"),
+		Region:         c.String("region"),
+		ConnectTimeout: c.Duration("connect-timeout"),
+		Notice:         say,
+		Progress:       progress(),
+		Log:            logger(c.Count("v")),
+	}
+	args := c.Args().Slice()
+	if c.Command.Name == "exec" && len(args) > 0 {
+		args = args[:1] // what follows is the command's
+	}
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			return o, usage("options go first: %q", arg)
+		}
+	}
+	if o.ConnectTimeout < 0 {
+		return o, usage("a time cannot be negative")
+	}
+	return o, nil
+}
+
+// portNumber reads a port's number or name.
+func portNumber(text string) (string, error) {
+	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
+		return text, nil
+	}
+	n, err := net.LookupPort("tcp", text)
+	if err != nil || n == 0 {
+		return "", usage("%q is not a port", text)
+	}
+	return strconv.Itoa(n), nil
+}

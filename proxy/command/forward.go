@@ -1,0 +1,95 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+)
+
+func forwardCommand() *cli.Command {
+	var specs []proxy.Spec
+	spec := func(name, use string, parse func(string) (proxy.Spec, error)) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Usage: use, Action: func(_ *cli.Context, values []string) error {
+			for _, v := range values {
+				s, err := parse(v)
+				if err != nil {
+					return usage("%v", err)
+				}
+				specs = append(specs, s)
+			}
+			return nil
+		}}
+	}
+	return &cli.Command{
+		Name:  "forward",
+		Usage: "make ports of a machine, or behind it, ports of this one",
+		Flags: append([]cli.Flag{
+			spec("L", "forward `SPEC` (may be repeated)", proxy.ParseLocal),
+			spec("D", "SOCKS5 on `SPEC`: clients say where to connect to", proxy.ParseDynamic),
+			&cli.IntFlag{Name: "sessions", Value: 1,
+				Usage: "`N` sessions for each destination, 1 to 16 (1); the agent sends less than 1 MB/s on each"},
+			&cli.BoolFlag{Name: "once", Usage: "end when a session has ended"},
+			&cli.BoolFlag{Name: "exit-on-forward-failure", Usage: "end if one of several cannot be listened on"},
+			&cli.BoolFlag{Name: "json", Usage: "print what is ready as JSON lines on stdout"},
+		}, sessionFlags()...),
+		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+			f := proxy.ForwardOptions{
+				Options:       o,
+				Specs:         specs,
+				Sessions:      c.Int("sessions"),
+				Once:          c.Bool("once"),
+				ExitOnFailure: c.Bool("exit-on-forward-failure"),
+				Ready:         sayReady,
+			}
+			ctx, cancel := context.WithCancelCause(c.Context)
+			defer cancel(nil)
+			if c.Bool("json") {
+				f.Ready = func(l proxy.Listening) {
+					printReady(l)
+					if err := stdout.Err(); err != nil && !errors.Is(err, proxy.ErrStdoutClosed) { // programs need read no more than one line
+						cancel(err)
+					}
+				}
+			}
+			switch {
+			case c.NArg() == 0:
+				return usage("forward needs a TARGET")
+			case c.NArg() > 1:
+				return usage("forward takes one TARGET, not %q", c.Args().Slice())
+			case len(specs) == 0:
+				return usage("forward needs -L or -D")
+			case f.Sessions < 1 || f.Sessions > 16:
+				return usage("--sessions is from 1 to 16")
+			}
+			return proxy.Forward(ctx, f)
+		}),
+	}
+}
+
+// sayReady tells people of a forward.
+func sayReady(l proxy.Listening) {
+	to := "where the client says (SOCKS5)"
+	if !l.Spec.Dynamic {
+		to = l.Spec.Destination()
+	}
+	say(fmt.Sprintf("forwarding %s to %s", l.Addr, to))
+}
+
+// printReady tells programs.
+func printReady(l proxy.Listening) {
+	line := struct {
+		Listen string `json:"listen"`
+		Host   string `json:"host,omitempty"`
+		Port   string `json:"port,omitempty"`
+		SOCKS  bool   `json:"socks,omitempty"`
+	}{l.Addr.String(), l.Spec.Host, l.Spec.Port, l.Spec.Dynamic}
+	if !l.Spec.Dynamic && line.Host == "" {
+		line.Host = "localhost"
+	}
+	json.NewEncoder(stdout).Encode(line)
+}

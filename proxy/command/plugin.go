@@ -1,0 +1,80 @@
+package command
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+func pluginCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plugin",
+		Usage: "be the session-manager-plugin of the AWS CLI",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "install", Usage: "let the AWS CLI find ssmpipe as its plugin, by a link in DIR"},
+			&cli.BoolFlag{Name: "uninstall", Usage: "take that link away"},
+			&cli.BoolFlag{Name: "force", Usage: "with --install: replace another plugin that is in DIR"},
+		},
+		Action: func(c *cli.Context) error {
+			// DIR may stand before --force.
+			args, force := c.Args().Slice(), c.Bool("force")
+			if len(args) == 2 && args[1] == "--force" {
+				args, force = args[:1], true
+			}
+			o := proxy.Options{Notice: say}
+			install, uninstall := c.Bool("install"), c.Bool("uninstall")
+			switch {
+			case len(args) > 1 || len(args) == 1 && strings.HasPrefix(args[0], "-"):
+				return usage("plugin takes one DIR, not %q", args)
+			case len(args) == 1 && args[0] == "":
+				return usage("DIR is empty")
+			case install == uninstall:
+				return usage("plugin needs one of --install and --uninstall")
+			case force && uninstall:
+				return usage("--force goes with --install")
+			case install:
+				return proxy.InstallPlugin(o, c.Args().First(), force)
+			}
+			return proxy.UninstallPlugin(o, c.Args().First())
+		},
+	}
+}
+
+// asPlugin says whether a command line is one for the AWS CLI's plugin, and
+// returns the plugin's own arguments: we are called by its name, or by ours
+// with "plugin" and what is no option of that command.
+func asPlugin(args []string) (plugin bool, rest []string) {
+	name := strings.ToLower(filepath.Base(args[0]))
+	if strings.TrimSuffix(name, ".exe") == "session-manager-plugin" {
+		return true, args[1:]
+	}
+	if len(args) < 2 || args[1] != "plugin" {
+		return false, nil
+	}
+	if len(args) > 2 {
+		switch args[2] {
+		case "--install", "--uninstall", "--force", "--help", "-h":
+			return false, nil
+		}
+	}
+	return true, args[2:]
+}
+
+// runPlugin is AWS's session-manager-plugin.
+func runPlugin(ctx context.Context, args []string) int {
+	o := proxy.Options{
+		ConnectTimeout: 30 * time.Second,
+		ResumeTimeout:  ssmproto.DefaultResumeTimeout,
+		Alone:          true,
+		Notice:         say,
+		Progress:       progress(),
+	}
+	return exitStatus(ctx, proxy.Plugin(ctx, o, args, proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}

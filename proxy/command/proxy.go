@@ -1,0 +1,107 @@
+package command
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
+)
+
+func proxyCommand() *cli.Command {
+	var way pushWay
+	return &cli.Command{
+		Name:  "proxy",
+		Usage: "connect stdin and stdout to a port of a machine",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"},
+			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys by machine in `DIR`, for UserKnownHostsFile DIR/%h"},
+			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
+		}, keyFlags(&way), sessionFlags()),
+		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+			args := c.Args().Slice()
+			what := "TARGET"
+			if via := c.String("via"); via != "" {
+				what = "HOST"
+				o.Target = via
+				if o.Host = c.Args().First(); o.Host == "" && len(args) > 0 {
+					return usage("HOST is empty")
+				}
+			}
+			key, err := pushKey(c, way.PushWay)
+			if err != nil {
+				return err
+			}
+			o.Key = key
+			o.HostKeys = sshconfig.InHome(c.String("host-keys"))
+			o.ControlDir = sshconfig.InHome(c.String("control-dir"))
+			o.Port = "22"
+			switch len(args) {
+			case 0:
+				return usage("proxy needs a %s", what)
+			case 1:
+			case 2:
+				if o.Port, err = portNumber(args[1]); err != nil {
+					return err
+				}
+			default:
+				return usage("proxy takes %s and PORT, not %q", what, args)
+			}
+			return proxy.Stdio(c.Context, o, os.Stdin, os.Stdout)
+		}),
+	}
+}
+
+// pushWay is --push-key's value, which may be left out.
+type pushWay struct{ proxy.PushWay }
+
+func (w *pushWay) IsBoolFlag() bool { return true }
+func (w *pushWay) String() string   { return string(w.PushWay) }
+
+func (w *pushWay) Set(text string) error {
+	switch text {
+	case "true": // as package flag has it where there is no value
+		w.PushWay = proxy.InstanceConnect
+	case "false":
+		w.PushWay = ""
+	case string(proxy.InstanceConnect), string(proxy.RunCommand):
+		w.PushWay = proxy.PushWay(text)
+	default:
+		return fmt.Errorf("it is %s or %s", proxy.InstanceConnect, proxy.RunCommand)
+	}
+	return nil
+}
+
+// keyFlags are those of a key that is pushed.
+func keyFlags(way *pushWay) []cli.Flag {
+	return []cli.Flag{
+		&cli.GenericFlag{Name: "push-key", Value: way,
+			Usage: "make a key known to the machine for a minute, by `WAY`: instance-connect or run-command"},
+		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in (what the ssh that started ssmpipe says)"},
+		&cli.StringFlag{Name: "key", Usage: "the `KEY`: a file, agent or made"},
+		&cli.StringFlag{Name: "identity-agent", Usage: "be the ssh-agent at `SOCKET`, with a key for this connection only"},
+	}
+}
+
+// pushKey reads them.
+func pushKey(c *cli.Context, way proxy.PushWay) (*proxy.PushKey, error) {
+	if way == "" {
+		for _, name := range []string{"user", "key", "identity-agent"} {
+			if c.IsSet(name) {
+				return nil, usage("--%s needs --push-key", name)
+			}
+		}
+		return nil, nil
+	}
+	k := &proxy.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
+	if c.String("via") != "" {
+		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
+	}
+	if err := k.Check(); err != nil {
+		return nil, usage("%v", err)
+	}
+	return k, nil
+}

@@ -1,0 +1,31 @@
+package command
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/ssmpipe/ssmpipe/proxy"
+)
+
+func sessionsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "sessions",
+		Usage: "list one's own active sessions, or end them",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "everybody's"},
+			&cli.BoolFlag{Name: "terminate", Usage: "end those that would be listed"},
+			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
+		}, accountFlags()...),
+		Action: withAccount(func(c *cli.Context, o proxy.Options) error {
+			if c.Bool("all") && c.Bool("terminate") && !c.Args().Present() {
+				return usage("--all --terminate needs to be told which: a TARGET or a session's ID")
+			}
+			return proxy.Sessions(c.Context, proxy.SessionsOptions{
+				Options:   o,
+				Which:     c.Args().Slice(),
+				All:       c.Bool("all"),
+				Terminate: c.Bool("terminate"),
+				Screen:    screen(c),
+			})
+		}),
+	}
+}
