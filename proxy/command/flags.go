@@ -12,6 +12,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
+// connectTimeout is how long connecting may take unless a flag says otherwise.
+const connectTimeout = 30 * time.Second
+
 // sessionFlags are those of every command that opens sessions.
 func sessionFlags() []cli.Flag {
 	return append(nameFlags(),
@@ -40,7 +43,7 @@ func accountFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profile", Usage: "`NAME` of a profile of the AWS configuration [$AWS_PROFILE]"},
 		&cli.StringFlag{Name: "region", Usage: "`REGION` of TARGET [$AWS_REGION]"},
-		&cli.DurationFlag{Name: "connect-timeout", Value: 30 * time.Second,
+		&cli.DurationFlag{Name: "connect-timeout", Value: connectTimeout,
 			Usage: "`TIME` that connecting may take (30s); 0: no limit"},
 		&cli.BoolFlag{Name: "v", Usage: "tell on stderr what happens; -vv: all of it"},
 	}

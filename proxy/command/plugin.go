@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -70,7 +69,7 @@ func asPlugin(args []string) (plugin bool, rest []string) {
 // runPlugin is AWS's session-manager-plugin.
 func runPlugin(ctx context.Context, args []string) int {
 	o := proxy.Options{
-		ConnectTimeout: 30 * time.Second,
+		ConnectTimeout: connectTimeout,
 		ResumeTimeout:  ssmproto.DefaultResumeTimeout,
 		Alone:          true,
 		Notice:         say,
