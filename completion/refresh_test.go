@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-var oneNode = []ssmtest.Node{{ID: "i-0bbbbbbbbbbbbbbb1", Name: "unique"}}
+var oneNode = []awstest.Node{{ID: "i-0bbbbbbbbbbbbbbb1", Name: "unique"}}
 
 // TestTheFirstAnswerHasTheNextOneFetched asks twenty times at once where
 // nothing is known yet, while the service answers nobody.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // ssmpipe is the binary under test, built by TestMain.
@@ -58,7 +58,7 @@ func writeFile(t testing.TB, name, content string) {
 
 // environ is what processes find in home that use srv, and nothing of who runs
 // the test.
-func environ(home string, srv *ssmtest.Server) []string {
+func environ(home string, srv *awstest.Server) []string {
 	return append(srv.Env(),
 		"HOME="+home, "USER=tester", "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
 		"XDG_CACHE_HOME="+filepath.Join(home, "cache"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"),
@@ -68,9 +68,9 @@ func environ(home string, srv *ssmtest.Server) []string {
 }
 
 // service starts one with nodes, and makes a home for a user of it.
-func service(t testing.TB, nodes []ssmtest.Node) (srv *ssmtest.Server, home string) {
+func service(t testing.TB, nodes []awstest.Node) (srv *awstest.Server, home string) {
 	t.Helper()
-	srv = ssmtest.NewServer(ssmtest.Config{})
+	srv = awstest.NewServer(awstest.Config{})
 	t.Cleanup(srv.Close)
 	for _, n := range nodes {
 		srv.AddNode(n)
@@ -88,7 +88,7 @@ func service(t testing.TB, nodes []ssmtest.Node) (srv *ssmtest.Server, home stri
 }
 
 // newHome makes a home where nodes are known already.
-func newHome(t testing.TB, nodes []ssmtest.Node) (home string, env []string) {
+func newHome(t testing.TB, nodes []awstest.Node) (home string, env []string) {
 	t.Helper()
 	srv, home := service(t, nodes)
 	env = environ(home, srv)
@@ -124,9 +124,9 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 // limit is for a machine with a lot to do.
 const limit = 30 * time.Second
 
-func manyNodes(n int) (nodes []ssmtest.Node) {
+func manyNodes(n int) (nodes []awstest.Node) {
 	for i := range n {
-		nodes = append(nodes, ssmtest.Node{ID: fmt.Sprintf("i-%017d", i), Name: fmt.Sprintf("fleet-%04d", i),
+		nodes = append(nodes, awstest.Node{ID: fmt.Sprintf("i-%017d", i), Name: fmt.Sprintf("fleet-%04d", i),
 			Tags: map[string]string{"Team": "fleet", "Stage": "production", "Owner": "somebody@example.org"}})
 	}
 	return nodes

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // An interactive shell, and what is true of it.
@@ -194,9 +194,9 @@ func TestHostileNamesInShells(t *testing.T) {
 	unusable := []string{`back\slash`, "two\ntouch pwned\n", "tab\tbed", "\x1b]0;pwned\x07", "\x1b[41mred", "\u009b41mred", "\u202egnp.exe", "nul\x00"}
 	for _, sh := range shells {
 		t.Run(sh.name, func(t *testing.T) {
-			var nodes []ssmtest.Node
+			var nodes []awstest.Node
 			for i, name := range append(usable, unusable...) {
-				n := ssmtest.Node{ID: fmt.Sprintf("i-0eeeeeeeeeeeeee%02d", i), Name: fmt.Sprintf("evil%02d%s", i, name)}
+				n := awstest.Node{ID: fmt.Sprintf("i-0eeeeeeeeeeeeee%02d", i), Name: fmt.Sprintf("evil%02d%s", i, name)}
 				n.Tags = map[string]string{"Key": n.Name, "Evil" + name: "x"}
 				if strings.ContainsAny(name, "\x00\x1b") { // EC2's XML cannot say that, Systems Manager's JSON can
 					n.ID, n.Tags = "m"+n.ID, nil
@@ -230,8 +230,8 @@ func TestHostileNamesInShells(t *testing.T) {
 }
 
 // fleet is 2,000 machines and a few.
-func fleet() []ssmtest.Node {
-	nodes := []ssmtest.Node{
+func fleet() []awstest.Node {
+	nodes := []awstest.Node{
 		{ID: "i-0bbbbbbbbbbbbbbb1", Name: "unique", ASG: "web:blue", Tags: map[string]string{"Team": "green"}},
 		{ID: "i-0ccccccccccccccc1", Name: "spaced out", Tags: map[string]string{"Team": "blue"}},
 		{ID: "i-0aaaaaaaaaaaaaaa1", Name: "twin"},

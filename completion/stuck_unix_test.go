@@ -10,12 +10,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // TestCompleteDoesNotWaitForPipes: whatever is where its files should be.
 func TestCompleteDoesNotWaitForPipes(t *testing.T) {
-	home, env := newHome(t, []ssmtest.Node{{ID: "i-00000000000000001", Name: "web-1"}})
+	home, env := newHome(t, []awstest.Node{{ID: "i-00000000000000001", Name: "web-1"}})
 	if out := complete(t, env, "ssmpipe", "proxy", "web"); !strings.Contains(out, "web-1") {
 		t.Fatalf("%q", out)
 	}

@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // bare is ssmpipe without ssh, in front of a TCP server of the test's own.
 type bare struct {
-	*ssmtest.Server
+	*awstest.Server
 	env      []string
 	accepted chan net.Conn
 	listener net.Listener

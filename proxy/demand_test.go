@@ -12,26 +12,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // demandRig is a service and tunnels to it whose sessions soon are idle.
 type demandRig struct {
-	*ssmtest.Server
+	*awstest.Server
 	demandTunnels[string] // by port
 	failed                atomic.Pointer[error]
 }
 
 func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
-	r := &demandRig{Server: ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: agent}})}
+	r := &demandRig{Server: awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: agent}}})}
 	t.Cleanup(r.Server.Close)
 	const node = "i-0123456789abcdef0"
-	r.AddNode(ssmtest.Node{ID: node, Dial: func(context.Context, string, string) (net.Conn, error) {
+	r.AddNode(awstest.Node{ID: node, Node: ssmtest.Node{Dial: func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go io.Copy(far, far)
 		return near, nil
-	}})
+	}}})
 	ctx, stop := context.WithCancel(context.Background())
 	r.run(ctx, func(port string) *tunnel {
 		return &tunnel{

@@ -20,18 +20,19 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // newDialer returns one that uses srv, and is closed with the test.
-func newDialer(t testing.TB, srv *ssmtest.Server) *proxy.Dialer {
+func newDialer(t testing.TB, srv *awstest.Server) *proxy.Dialer {
 	d := &proxy.Dialer{AWS: awsConfig(srv)}
 	t.Cleanup(func() { d.Close() })
 	return d
 }
 
 // awsConfig is what a program's own configuration may be.
-func awsConfig(srv *ssmtest.Server) *aws.Config {
+func awsConfig(srv *awstest.Server) *aws.Config {
 	key := func(name string) (value string) {
 		for _, v := range srv.Env() {
 			if v, ok := strings.CutPrefix(v, name+"="); ok {
@@ -90,8 +91,8 @@ func TestDialer(t *testing.T) {
 	b.put("db.internal:7", serveTCP(t, echo))
 	b.put("fd00::7:7", serveTCP(t, echo)) // as the agent writes it
 	b.put("[fd00::7]:7", serveTCP(t, echo))
-	b.AddNode(ssmtest.Node{ID: node2, Name: "web-1", Tags: map[string]string{"role": "db"}, PrivateIP: "10.0.3.7", Dial: b.dial})
-	task := b.AddTask(ssmtest.Task{Cluster: "web", ID: "1", Containers: []ssmtest.Container{{Name: "app", Node: ssmtest.Node{Dial: b.dial}}}})
+	b.AddNode(awstest.Node{ID: node2, Name: "web-1", Tags: map[string]string{"role": "db"}, PrivateIP: "10.0.3.7", Node: ssmtest.Node{Dial: b.dial}})
+	task := b.AddTask(awstest.Task{Cluster: "web", ID: "1", Containers: []awstest.Container{{Name: "app", Node: ssmtest.Node{Dial: b.dial}}}})
 	for _, c := range []struct{ via, address string }{
 		{"", node1 + ":7"},
 		{"", "web-1:7"},
@@ -263,10 +264,10 @@ func TestDialerReboot(t *testing.T) {
 func TestDialerErrors(t *testing.T) {
 	t.Parallel()
 	b := newBastion(t, noSleep)
-	b.AddNode(ssmtest.Node{ID: node2, Name: "twin"})
-	b.AddNode(ssmtest.Node{ID: "i-00000000000000001", Name: "twin"})
-	b.AddNode(ssmtest.Node{ID: "i-00000000000000002", Name: "off", State: "stopped"})
-	b.AddNode(ssmtest.Node{ID: "i-00000000000000003", NotConnected: true})
+	b.AddNode(awstest.Node{ID: node2, Name: "twin"})
+	b.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "twin"})
+	b.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "off", State: "stopped"})
+	b.AddNode(awstest.Node{ID: "i-00000000000000003", Node: ssmtest.Node{NotConnected: true}})
 	b.Deny("AWS-StartPortForwardingSessionToRemoteHost")
 	as := func(target any) func(error) bool { return func(err error) bool { return errors.As(err, target) } }
 	is := func(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }

@@ -17,14 +17,15 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // patient is a machine called web-1, with all that leads to it, for the doctor
 // to look at.
 type patient struct {
-	*ssmtest.Server
-	node ssmtest.Node
+	*awstest.Server
+	node awstest.Node
 	env  []string
 	home string // with a bin for what the doctor calls
 }
@@ -32,15 +33,15 @@ type patient struct {
 // goodSSH is what an ssh that is set up well prints of its configuration.
 const goodSSH = "host web-1\nuser ops\nport 22\nserveraliveinterval 60\nproxycommand ssmpipe proxy web-1 22\n"
 
-func newPatient(t testing.TB, cfg ssmtest.Config) *patient {
+func newPatient(t testing.TB, cfg awstest.Config) *patient {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("ssh is a script here")
 	}
 	cfg.Regions = []string{"us-west-2"}
-	p := &patient{Server: ssmtest.NewServer(cfg), home: t.TempDir()}
+	p := &patient{Server: awstest.NewServer(cfg), home: t.TempDir()}
 	t.Cleanup(p.Close)
-	p.node = ssmtest.Node{ID: node1, Name: "web-1", Profile: "web", Dial: speaks("SSH-2.0-OpenSSH_9.9 test\r\n")}
+	p.node = awstest.Node{ID: node1, Name: "web-1", Profile: "web", Node: ssmtest.Node{Dial: speaks("SSH-2.0-OpenSSH_9.9 test\r\n")}}
 	p.AddNode(p.node)
 	p.env = append(p.Env(), "HOME="+p.home, "XDG_CACHE_HOME="+p.home, "LANG=C.UTF-8", "PATH="+filepath.Join(p.home, "bin"))
 	for name, path := range map[string]string{"ssmpipe": ssmpipe, "sh": "/bin/sh"} { // the SDK starts credential_process with sh
@@ -71,7 +72,7 @@ func (p *patient) ssh(t testing.TB, config string) {
 }
 
 // change changes the machine.
-func (p *patient) change(f func(*ssmtest.Node)) {
+func (p *patient) change(f func(*awstest.Node)) {
 	f(&p.node)
 	p.AddNode(p.node)
 }
@@ -141,7 +142,7 @@ func (p *patient) see(t testing.TB, args ...string) (d diagnosis) {
 // TestDoctorHealthy: all is well, and said so, in the order of the way there.
 func TestDoctorHealthy(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, ssmtest.Config{})
+	p := newPatient(t, awstest.Config{})
 	d := p.see(t, "--push-key", "--user", "ops", "web-1")
 	want := []string{"configuration", "credentials", "identity", "clock",
 		"endpoint ssm", "endpoint ssmmessages", "endpoint ec2", "endpoint ec2-instance-connect",
@@ -183,7 +184,7 @@ func TestDoctorHealthy(t *testing.T) {
 // nothing.
 func TestDoctorWithoutTarget(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, ssmtest.Config{})
+	p := newPatient(t, awstest.Config{})
 	p.ssh(t, "host i-0123456789abcdef0\n")
 	d := p.see(t)
 	if d.status != 0 || d.of("endpoint ec2") == nil || d.of("preferences") == nil || d.of("session") != nil || len(p.Sessions()) > 0 {
@@ -207,7 +208,7 @@ func TestDoctorPreferences(t *testing.T) {
 		status proxy.Status
 		detail string
 	}{{"", proxy.StatusOK, "no KMS key"}, {"alias/ours", proxy.StatusWarning, "KMS key alias/ours, for shells"}} {
-		p := newPatient(t, ssmtest.Config{Preferences: fmt.Sprintf(document, tt.key)})
+		p := newPatient(t, awstest.Config{Preferences: fmt.Sprintf(document, tt.key)})
 		p.env = append(p.env, "AWS_ENDPOINT_URL_KMS=http://127.0.0.1:1")
 		d := p.see(t)
 		f := d.of("preferences")
@@ -221,8 +222,8 @@ func TestDoctorPreferences(t *testing.T) {
 // TestDoctorElsewhere: a managed node that EC2 knows nothing of.
 func TestDoctorElsewhere(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, ssmtest.Config{})
-	p.AddNode(ssmtest.Node{ID: "mi-0123456789abcdef0", Name: "office", Dial: speaks("SSH-2.0-x\r\n")})
+	p := newPatient(t, awstest.Config{})
+	p.AddNode(awstest.Node{ID: "mi-0123456789abcdef0", Name: "office", Node: ssmtest.Node{Dial: speaks("SSH-2.0-x\r\n")}})
 	d := p.see(t, "--push-key", "--user", "ops", "office")
 	for _, check := range []string{"state", "instance profile", "permission ec2-instance-connect:SendSSHPublicKey"} {
 		if f := d.of(check); f == nil || f.Status != proxy.StatusSkipped {
@@ -322,61 +323,61 @@ func TestDoctor(t *testing.T) {
 			"permission ec2-instance-connect:SendSSHPublicKey", proxy.StatusFailed, "AccessDenied", "--push-key", 1},
 
 		{"no such machine", nil, []string{"web-2"}, "target", proxy.StatusFailed, "no such machine", "did you mean web-1?", 1},
-		{"in another region", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.Region = "us-west-2" }) }, nil,
+		{"in another region", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Region = "us-west-2" }) }, nil,
 			"target", proxy.StatusFailed, "no such machine in us-east-1", "--profile and --region choose", 1},
 		{"the region is in the name", nil, []string{"web-1--us-west-2"},
 			"configuration", proxy.StatusOK, "us-west-2 (from the target)", "", 1},
 		{"several", func(_ *testing.T, p *patient) {
-			p.AddNode(ssmtest.Node{ID: node2, Name: "web-1"})
+			p.AddNode(awstest.Node{ID: node2, Name: "web-1"})
 		}, nil, "target", proxy.StatusFailed, node2, "--pick newest", 1},
-		{"stopped", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.State = "stopped" }) }, nil,
+		{"stopped", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.State = "stopped" }) }, nil,
 			"state", proxy.StatusFailed, "stopped", "start-instances --region us-east-1 --instance-ids " + node1, 1},
 		{"stopped, and may not be started", func(t *testing.T, p *patient) {
 			deny("ec2:StartInstances")(t, p)
-			p.change(func(n *ssmtest.Node) { n.State = "stopped" })
+			p.change(func(n *awstest.Node) { n.State = "stopped" })
 		}, nil, "permission ec2:StartInstances", proxy.StatusWarning, "Unauthorized", "--start", 1},
-		{"stopped, and may be started", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.State = "stopped" }) }, nil,
+		{"stopped, and may be started", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.State = "stopped" }) }, nil,
 			"permission ec2:StartInstances", proxy.StatusOK, "allowed", "", 1},
 		{"no instance profile", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.Profile, n.NeverCalled = ssmtest.None, true })
+			p.change(func(n *awstest.Node) { n.Profile, n.NeverCalled = awstest.None, true })
 		}, nil, "instance profile", proxy.StatusFailed, "none", "AmazonSSMManagedInstanceCore", 1},
-		{"the agent has never called in", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.NeverCalled = true }) }, nil,
+		{"the agent has never called in", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.NeverCalled = true }) }, nil,
 			"agent", proxy.StatusFailed, "never called in", "systemctl status amazon-ssm-agent", 1},
 		{"the agent is lost", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.NotConnected, n.Pinged = true, time.Now().Add(-3*time.Hour) })
+			p.change(func(n *awstest.Node) { n.NotConnected, n.Pinged = true, time.Now().Add(-3*time.Hour) })
 		}, nil, "agent", proxy.StatusFailed, "3 h ago", "systemctl restart amazon-ssm-agent", 1},
 		{"the agent does not answer", func(_ *testing.T, p *patient) { p.StallAgent(true) }, nil,
 			"handshake", proxy.StatusFailed, "no answer in time", "update the SSM agent", 1},
 		{"the agent is old", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.Agent = &ssmtest.Agent{Version: "3.0.100.0"} })
+			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "3.0.100.0"} })
 		}, nil, "agent version", proxy.StatusWarning, "--via, and forwards to hosts behind it (3.1.1374.0)", "AWS-UpdateSSMAgent --instance-ids " + node1, 0},
 		{"the agent is from before ssh", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.Agent = &ssmtest.Agent{Version: "2.3.612.0"} })
+			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "2.3.612.0"} })
 		}, nil, "agent version", proxy.StatusFailed, "ssh and port forwarding (2.3.672.0)", "AWS-UpdateSSMAgent", 1},
 
 		{"nothing listens", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) {
+			p.change(func(n *awstest.Node) {
 				n.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrNotExist }
 			})
 		}, []string{"web-1", "2222"}, "port 2222", proxy.StatusFailed, "could not connect", "listens on port 2222", 1},
 		{"nothing answers", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) {
+			p.change(func(n *awstest.Node) {
 				n.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 			})
 		}, nil, "port 22", proxy.StatusFailed, "so far", "listens on port 22", 1},
-		{"sshd is silent", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.Dial = speaks("") }) }, nil,
+		{"sshd is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, nil,
 			"port 22", proxy.StatusWarning, "says nothing", "not how sshd behaves", 0},
-		{"a web server is silent", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.Dial = speaks("") }) }, []string{"web-1", "80"},
+		{"a web server is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, []string{"web-1", "80"},
 			"port 80", proxy.StatusOK, "says nothing by itself, round trip", "", 0},
-		{"not sshd", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.Dial = speaks("220 mail\r\n") }) }, nil,
+		{"not sshd", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("220 mail\r\n") }) }, nil,
 			"port 22", proxy.StatusWarning, "220 mail", "not how sshd behaves", 0},
 		{"sshd has had enough", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.Dial = says("Exceeded MaxStartups\r\n") })
+			p.change(func(n *awstest.Node) { n.Dial = says("Exceeded MaxStartups\r\n") })
 		}, nil, "port 22", proxy.StatusWarning, `says "Exceeded MaxStartups"`, "how busy it is", 0},
-		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *ssmtest.Node) { n.Dial = says("") }) }, nil,
+		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = says("") }) }, nil,
 			"port 22", proxy.StatusFailed, "hung up", "see its log", 1},
 		{"sshd greets first", func(_ *testing.T, p *patient) {
-			p.change(func(n *ssmtest.Node) { n.Dial = speaks("hello\nagain\nSSH-2.0-x y\r\n") })
+			p.change(func(n *awstest.Node) { n.Dial = speaks("hello\nagain\nSSH-2.0-x y\r\n") })
 		}, nil, "port 22", proxy.StatusOK, "SSH-2.0-x y, round", "", 0},
 
 		{"no ssh", func(t *testing.T, p *patient) { os.Remove(p.tool(t, "ssh")) }, nil,
@@ -403,7 +404,7 @@ func TestDoctor(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPatient(t, ssmtest.Config{})
+			p := newPatient(t, awstest.Config{})
 			if tt.provoke != nil {
 				tt.provoke(t, p)
 			}
@@ -459,7 +460,7 @@ func TestDoctorAllows(t *testing.T) {
 		{"ssm:StartSession", "session", []string{"arn:aws:ec2:us-east-1:123456789012:instance/" + node1, "arn:aws:ssm:us-east-1::document/AWS-StartSSHSession"}},
 		{"ssm:ResumeSession", "permission ssm:ResumeSession", []string{"arn:aws:ssm:*:*:session/${aws:userid}-*"}},
 	} {
-		p := newPatient(t, ssmtest.Config{})
+		p := newPatient(t, awstest.Config{})
 		p.DenyActions(tt.action)
 		d := p.see(t, node1)
 		f := d.of(tt.check)
@@ -473,11 +474,11 @@ func TestDoctorAllows(t *testing.T) {
 // refuse, is told by name.
 func TestDoctorTLS(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, ssmtest.Config{TLS: true})
+	p := newPatient(t, awstest.Config{Config: ssmtest.Config{TLS: true}})
 	before := p.env
 	for _, slow := range []bool{false, true} {
 		if slow { // so that a connection is opened beside the credentials
-			stranger := newPatient(t, ssmtest.Config{TLS: true})
+			stranger := newPatient(t, awstest.Config{Config: ssmtest.Config{TLS: true}})
 			writeFile(t, filepath.Join(p.home, "others.pem"), string(stranger.CertPEM()))
 			p.env = append(p.env, "AWS_CA_BUNDLE="+filepath.Join(p.home, "others.pem"))
 			p.profile(t, "[default]\nregion = us-east-1\ncredential_process = /bin/sleep 0.1 && echo '{\"Version\": 1, \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\"}'\n")
@@ -522,13 +523,13 @@ func TestDoctorTLS(t *testing.T) {
 func TestDoctorHostile(t *testing.T) {
 	t.Parallel()
 	const evil = "x\x1b]0;pwned\a\x1b[2J\u009b31m\r\n\u202e"
-	p := newPatient(t, ssmtest.Config{})
-	p.change(func(n *ssmtest.Node) {
+	p := newPatient(t, awstest.Config{})
+	p.change(func(n *awstest.Node) {
 		n.Name, n.Platform, n.Computer = evil, evil, evil
 		n.Dial = speaks("SSH-2.0-" + evil + "\r\n")
 	})
-	p.AddNode(ssmtest.Node{ID: node2, Name: evil, Tags: map[string]string{"a": "b"}})
-	p.AddNode(ssmtest.Node{ID: "i-0aaaaaaaaaaaaaaaa", Name: evil, Tags: map[string]string{"a": "b"}})
+	p.AddNode(awstest.Node{ID: node2, Name: evil, Tags: map[string]string{"a": "b"}})
+	p.AddNode(awstest.Node{ID: "i-0aaaaaaaaaaaaaaaa", Name: evil, Tags: map[string]string{"a": "b"}})
 	for _, args := range [][]string{{node1}, {"tag:a=b"}, {"x"}, {"--json", node1}, {"--json", "tag:a=b"}} {
 		cmd := exec.Command(ssmpipe, append([]string{"doctor"}, args...)...)
 		cmd.Env = p.env
@@ -547,8 +548,8 @@ func TestDoctorHostile(t *testing.T) {
 // TestDoctorLeavesNothing: neither goroutines nor sessions, also when it is
 // interrupted while it waits for the port.
 func TestDoctorLeavesNothing(t *testing.T) {
-	p := newPatient(t, ssmtest.Config{})
-	p.change(func(n *ssmtest.Node) { n.Dial = speaks("") })
+	p := newPatient(t, awstest.Config{})
+	p.change(func(n *awstest.Node) { n.Dial = speaks("") })
 	for _, v := range p.env {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)

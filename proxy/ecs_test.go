@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -16,15 +17,15 @@ import (
 // 150 tasks that nothing can connect to.
 func newECS(t *testing.T) *account {
 	a := newAccount(t, ssmtest.Config{Regions: []string{"eu-central-1"}})
-	app := []ssmtest.Container{{Name: "app"}}
+	app := []awstest.Container{{Name: "app"}}
 	started := long(3 * time.Hour)
-	a.AddTask(ssmtest.Task{Cluster: "web", ID: "0", Service: "shop", Started: started, Containers: app})
-	a.AddTask(ssmtest.Task{Cluster: "web", ID: "1", Service: "front", Started: started, Containers: []ssmtest.Container{
+	a.AddTask(awstest.Task{Cluster: "web", ID: "0", Service: "shop", Started: started, Containers: app})
+	a.AddTask(awstest.Task{Cluster: "web", ID: "1", Service: "front", Started: started, Containers: []awstest.Container{
 		{Name: "proxy"}, {Name: "app", Node: ssmtest.Node{NotConnected: true}}}})
-	a.AddTask(ssmtest.Task{Cluster: "web", ID: "2", Service: "front", Started: started, Status: "PENDING", Containers: app})
-	a.AddTask(ssmtest.Task{Cluster: "web", ID: "3", Service: "front", Region: "eu-central-1", Started: started, Containers: app})
+	a.AddTask(awstest.Task{Cluster: "web", ID: "2", Service: "front", Started: started, Status: "PENDING", Containers: app})
+	a.AddTask(awstest.Task{Cluster: "web", ID: "3", Service: "front", Region: "eu-central-1", Started: started, Containers: app})
 	for i := range 150 {
-		a.AddTask(ssmtest.Task{Cluster: "batch", ID: fmt.Sprint(1000 + i), Family: "report", NoExecuteCommand: true, Started: started, Containers: app})
+		a.AddTask(awstest.Task{Cluster: "batch", ID: fmt.Sprint(1000 + i), Family: "report", NoExecuteCommand: true, Started: started, Containers: app})
 	}
 	return a
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -31,7 +32,7 @@ var (
 
 // startExamples starts the examples' service and sets the environment.
 func startExamples() (stop func()) {
-	srv := ssmtest.NewServer(ssmtest.Config{})
+	srv := awstest.NewServer(awstest.Config{})
 	redis := miniredis.NewMiniRedis()
 	if err := redis.Start(); err != nil {
 		log.Fatal(err)
@@ -62,9 +63,9 @@ func startExamples() (stop func()) {
 	put("localhost:22", newSSHServer())
 	put("db.internal:5432", servePostgres)
 	put("wiki.internal:80", serveWiki)
-	srv.AddNode(ssmtest.Node{ID: "i-00000000000000001", Name: "web-1", Tags: map[string]string{"role": "db"}, Dial: hosts.dial})
-	srv.AddNode(ssmtest.Node{ID: "i-00000000000000002", Name: "bastion", Dial: hosts.dial})
-	srv.AddNode(ssmtest.Node{ID: "i-00000000000000003", Name: "batch-1", State: "stopped"})
+	srv.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "web-1", Tags: map[string]string{"role": "db"}, Node: ssmtest.Node{Dial: hosts.dial}})
+	srv.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "bastion", Node: ssmtest.Node{Dial: hosts.dial}})
+	srv.AddNode(awstest.Node{ID: "i-00000000000000003", Name: "batch-1", State: "stopped"})
 	for _, v := range srv.Env() {
 		name, value, _ := strings.Cut(v, "=")
 		os.Setenv(name, value)

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -28,7 +29,7 @@ var printArgs = []string{"sh", "-c", `for a; do printf '%s\0' "$a"; done`, "sh"}
 
 func TestExecArguments(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, fast)
+	r := newShellRig(t, awstest.Config{Config: fast})
 	args := []string{"", " ", "a b", `"`, `'`, `\`, `\\'"`, "$HOME", "$(id)", "`id`", "#", "#a", "a#b", "\n", "a\nb\n", "\t", "*", "?[a-z]", "~", "-n", "--",
 		"é€𝄞", "\u200b\u00a0", "a=b", "!", "!!", "{a,b}", "{{ command }}", "{{{{", "|", ">x", "&", ";", "a;b", "(", "%s%d", "\x01\x7f\x1b[A", "\r", "if", strings.Repeat("x'y ", 4_000), strings.Repeat("x", 50_000)}
 	want := strings.Join(args, "\x00") + "\x00"
@@ -61,7 +62,7 @@ func TestExecArguments(t *testing.T) {
 
 func TestExecStatus(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for script, want := range map[string]int{"exit 0": 0, "exit 1": 1, "exit 42": 42, "exit 255": 255, "kill -9 $$": 255} {
 		got := run(t, r.exec("sh", "-c", "echo out; echo err >&2; "+script), nil)
 		if got.status != want || string(got.stdout) != "out\n" || got.stderr != "err\n" {
@@ -81,7 +82,7 @@ func TestExecStatus(t *testing.T) {
 // TestExecStdin: the command has none, and ours is left to others.
 func TestExecStdin(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	shell := exec.Command("sh", "-c", `"$0" exec "$1" cat; read line; echo "left: $line"`, ssmpipe, node1)
 	shell.Env = r.env
 	if got := succeed(t, shell, strings.NewReader("a line\n")); string(got) != "left: a line\n" {
@@ -92,7 +93,7 @@ func TestExecStdin(t *testing.T) {
 // TestExecOutput: much of it, apart, in its order.
 func TestExecOutput(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, fast)
+	r := newShellRig(t, awstest.Config{Config: fast})
 	writeFile(t, r.path("out"), strings.Repeat("what goes to stdout, with an é\n", 170_000))
 	writeFile(t, r.path("err"), strings.Repeat("what goes to stderr\n", 50_000))
 	got := run(t, r.exec("sh", "-c", "cat out & cat err >&2; wait; exit 7"), nil)
@@ -127,7 +128,7 @@ func TestExecOutput(t *testing.T) {
 // once.
 func TestExecCut(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	cmd := r.exec("sh", "-c", `echo one; until [ -e go ]; do sleep .05; done; echo two; exit 3`)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -169,7 +170,7 @@ func TestExecLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, ssmtest.Config{})
+			r := newShellRig(t, awstest.Config{})
 			cmd := r.command(append(append([]string{"exec"}, c.args...), node1, "sh", "-c", "echo one; exec sleep 1000")...)
 			out, err := cmd.StdoutPipe()
 			if err != nil {
@@ -201,7 +202,7 @@ func TestExecLost(t *testing.T) {
 // TestExecReaderGone: who reads the output ends the command by going.
 func TestExecReaderGone(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for _, script := range []string{"while :; do echo y; done", "echo y; sleep 1000"} {
 		cmd := r.exec("sh", "-c", script)
 		out, err := cmd.StdoutPipe()
@@ -226,7 +227,7 @@ func TestExecReaderGone(t *testing.T) {
 // other programs.
 func TestExecInterrupted(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for sig, want := range map[syscall.Signal]string{unix.SIGINT: "signal: interrupt", unix.SIGTERM: "exit status 1"} {
 		cmd := r.exec("sh", "-c", "echo $$; exec sleep 1000")
 		out, err := cmd.StdoutPipe()
@@ -252,7 +253,7 @@ func TestExecInterrupted(t *testing.T) {
 // TestExecTerminal: -t is a terminal there, and ours for as long.
 func TestExecTerminal(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := onScreen(t, r.command("exec", "-t", node1, "sh", "-c", `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo sized; read x; echo "got $x"; exit 3`))
 	s.sees(t, 0, "sized")
 	s.types(t, "héllo\r")
@@ -266,7 +267,7 @@ func TestExecTerminal(t *testing.T) {
 // TestExecDocument: another document gets the command, and what is said.
 func TestExecDocument(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	got := run(t, r.command("exec", "--document", "AWS-StartNonInteractiveCommand", node1, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
 	if got.status != 1 || string(got.stdout) != "out\nerr\n" || strings.Count(got.stderr, "\n") != 1 ||
 		!strings.Contains(got.stderr, node1+": the agent did not tell the command's exit status") {
@@ -285,7 +286,7 @@ func TestExecDocument(t *testing.T) {
 
 func TestExecRefused(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	r.Deny("AWS-StartNonInteractiveCommand")
 	got := run(t, r.exec("true"), nil)
 	if got.status != 1 || len(got.stdout) > 0 || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "AccessDeniedException") {
@@ -299,7 +300,7 @@ func TestExecRefused(t *testing.T) {
 // TestExecEnds: what ends a session is told.
 func TestExecEnds(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{IdleTimeout: 2e9})
+	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{IdleTimeout: 2e9}})
 	got := run(t, r.exec("sleep", "1000"), nil)
 	if got.status != 1 || !strings.Contains(got.stderr, "timed out due to inactivity; --keepalive 5m keeps") {
 		t.Errorf("%+v", got)

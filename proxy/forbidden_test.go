@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"testing"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestForwardToLoopbackThere(t *testing.T) {
 	newBastion := func(t *testing.T) *bastion {
 		b := newBastion(t, ssmtest.Config{Agent: ssmtest.Agent{Version: "3.3.4851.0"}})
-		b.AddNode(ssmtest.Node{ID: node1, Dial: b.dial, Hosts: map[string]string{"own-name": "127.0.1.1"}})
+		b.AddNode(awstest.Node{ID: node1, Node: ssmtest.Node{Dial: b.dial, Hosts: map[string]string{"own-name": "127.0.1.1"}}})
 		return b
 	}
 	for _, host := range []string{"127.0.0.1", "[::1]", "localhost", "LOCALHOST."} {

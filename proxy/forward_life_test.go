@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -33,13 +34,13 @@ func TestForwardEndsAtAnyMoment(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("to repeat the choices: -seed %d", seed)
-	srv := ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
+	srv := awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}})
 	defer srv.Close()
-	srv.AddNode(ssmtest.Node{ID: lifeNode, Dial: func(context.Context, string, string) (net.Conn, error) {
+	srv.AddNode(awstest.Node{ID: lifeNode, Node: ssmtest.Node{Dial: func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go servePipe(far)
 		return near, nil
-	}})
+	}}})
 	for _, setting := range srv.Env() {
 		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)
@@ -100,7 +101,7 @@ func servePipe(c net.Conn) {
 }
 
 // trouble makes the network and agents go away and come back.
-func trouble(ctx context.Context, srv *ssmtest.Server, rng *rand.Rand) {
+func trouble(ctx context.Context, srv *awstest.Server, rng *rand.Rand) {
 	pause := func(d time.Duration) {
 		select {
 		case <-time.After(d):
@@ -129,7 +130,7 @@ func trouble(ctx context.Context, srv *ssmtest.Server, rng *rand.Rand) {
 // life is one of a forward.
 type life struct {
 	slog.Handler // which this is
-	srv          *ssmtest.Server
+	srv          *awstest.Server
 	rng          *rand.Rand
 	pace         time.Duration // how much longer all takes
 	extra        atomic.Int64  // sessions for others than the program that does not read

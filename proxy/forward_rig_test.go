@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -43,14 +44,14 @@ func (n *inside) dial(ctx context.Context, network, address string) (net.Conn, e
 
 // bastion is a service with one node that has a network behind it.
 type bastion struct {
-	*ssmtest.Server
+	*awstest.Server
 	*inside
 	env []string
 }
 
 func newBastion(t testing.TB, cfg ssmtest.Config) *bastion {
 	t.Helper()
-	b := &bastion{inside: &inside{hosts: make(map[string]string)}, Server: ssmtest.NewServer(cfg)}
+	b := &bastion{inside: &inside{hosts: make(map[string]string)}, Server: awstest.NewServer(awstest.Config{Config: cfg})}
 	t.Cleanup(func() {
 		b.Server.Close()
 		for _, s := range b.Sessions() {
@@ -59,7 +60,7 @@ func newBastion(t testing.TB, cfg ssmtest.Config) *bastion {
 			}
 		}
 	})
-	b.AddNode(ssmtest.Node{ID: node1, Dial: b.dial})
+	b.AddNode(awstest.Node{ID: node1, Node: ssmtest.Node{Dial: b.dial}})
 	b.env = environ(t, b.Server)
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -14,7 +15,7 @@ func TestForwardStart(t *testing.T) {
 	t.Parallel()
 	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
-	b.AddNode(ssmtest.Node{ID: node1, State: "stopped", Dial: b.dial,
+	b.AddNode(awstest.Node{ID: node1, State: "stopped", Node: ssmtest.Node{Dial: b.dial},
 		BootTime: 500 * time.Millisecond, AgentTime: time.Second, SessionTime: 9 * time.Second})
 	f := b.forward(t, 1, "--start", "--connect-timeout", "5s", "-L", "0:localhost:7")
 	if !echoes(f.ready[0]) {

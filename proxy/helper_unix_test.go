@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -31,7 +32,7 @@ func withoutKeys(env []string) (rest []string) {
 // withHelper is env with a profile whose credential_process is a script. To the
 // credentials that srv takes, which $JSON is, it adds an expiration that is over
 // at once, so that it runs for each call.
-func withHelper(t testing.TB, srv *ssmtest.Server, env []string, script, more string) []string {
+func withHelper(t testing.TB, srv *awstest.Server, env []string, script, more string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	key := awsConfig(srv).Credentials
@@ -79,7 +80,7 @@ func TestHelperLeavesStdin(t *testing.T) {
 	need(t, "timeout")
 	t.Run("exec in a loop", func(t *testing.T) {
 		t.Parallel()
-		r := newShellRig(t, ssmtest.Config{})
+		r := newShellRig(t, awstest.Config{})
 		cmd := exec.Command("sh", "-c", `while read host; do "$0" exec "$host" echo "$host" </dev/stdin; done`, ssmpipe)
 		cmd.Env = withHelper(t, r.Server, r.env, greedy, "")
 		if got := succeed(t, cmd, strings.NewReader(strings.Repeat(node1+"\n", 3))); string(got) != strings.Repeat(node1+"\n", 3) {
@@ -89,7 +90,7 @@ func TestHelperLeavesStdin(t *testing.T) {
 	for _, args := range [][]string{{"ls"}, {"sessions"}, {"doctor", node1}} {
 		t.Run(args[0], func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, ssmtest.Config{})
+			r := newShellRig(t, awstest.Config{})
 			cmd := exec.Command("sh", "-c", `"$0" "$@" >/dev/null; cat`, ssmpipe)
 			cmd.Args = append(cmd.Args, args...)
 			cmd.Env = withHelper(t, r.Server, r.env, greedy, "")
@@ -186,7 +187,7 @@ func TestHelperEndsWithUs(t *testing.T) {
 // must be resumed, and a forward that starts another.
 func TestRenewedKeys(t *testing.T) {
 	t.Parallel()
-	withFile := func(t *testing.T, srv *ssmtest.Server, env []string) (_ []string, issue func(key string)) {
+	withFile := func(t *testing.T, srv *awstest.Server, env []string) (_ []string, issue func(key string)) {
 		file := filepath.Join(t.TempDir(), "credentials")
 		issue = func(key string) {
 			srv.SetCredentials(key, "secret-of-"+key, "token-of-"+key)

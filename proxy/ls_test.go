@@ -13,18 +13,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // account is an AWS account to list.
 type account struct {
-	*ssmtest.Server
+	*awstest.Server
 	env []string
 }
 
-func newAccount(t testing.TB, cfg ssmtest.Config, nodes ...ssmtest.Node) *account {
-	a := &account{Server: ssmtest.NewServer(cfg)}
+func newAccount(t testing.TB, cfg ssmtest.Config, nodes ...awstest.Node) *account {
+	a := &account{Server: awstest.NewServer(awstest.Config{Config: cfg})}
 	t.Cleanup(a.Close)
 	for _, n := range nodes {
 		a.AddNode(n)
@@ -69,19 +70,19 @@ func ids(lines []string) (list []string) {
 
 func long(d time.Duration) time.Time { return time.Now().Add(-d - d/100 - time.Second) }
 
-func fewNodes() []ssmtest.Node {
-	return []ssmtest.Node{
-		{ID: "i-0web1", Name: "web-1", PrivateIP: "10.0.3.7", Pinged: long(3 * time.Minute), Agent: &ssmtest.Agent{Version: "3.3.2299.0"}},
-		{ID: "i-0web10", Name: "Web-10", PrivateIP: "10.0.13.207", NotConnected: true, Pinged: long(3 * time.Hour), Agent: &ssmtest.Agent{Version: "3.1.1"}},
+func fewNodes() []awstest.Node {
+	return []awstest.Node{
+		{ID: "i-0web1", Name: "web-1", PrivateIP: "10.0.3.7", Pinged: long(3 * time.Minute), Node: ssmtest.Node{Agent: &ssmtest.Agent{Version: "3.3.2299.0"}}},
+		{ID: "i-0web10", Name: "Web-10", PrivateIP: "10.0.13.207", Node: ssmtest.Node{NotConnected: true, Agent: &ssmtest.Agent{Version: "3.1.1"}}, Pinged: long(3 * time.Hour)},
 		{ID: "i-0none", PrivateIP: "10.0.3.9", NeverCalled: true},
 		{ID: "i-0db", Name: "データベース", PrivateIP: "10.0.3.8", State: "stopped"},
-		{ID: "mi-0rack", Name: "rack 7", PrivateIP: "192.168.1.7", Pinged: long(5 * time.Minute), Agent: &ssmtest.Agent{Version: "3.3.2299.0"}, Platform: "Ubuntu", PlatformVersion: "24.04"},
+		{ID: "mi-0rack", Name: "rack 7", PrivateIP: "192.168.1.7", Pinged: long(5 * time.Minute), Node: ssmtest.Node{Agent: &ssmtest.Agent{Version: "3.3.2299.0"}}, Platform: "Ubuntu", PlatformVersion: "24.04"},
 	}
 }
 
-func manyNodes(n int) (nodes []ssmtest.Node) {
+func manyNodes(n int) (nodes []awstest.Node) {
 	for i := range n {
-		nodes = append(nodes, ssmtest.Node{ID: fmt.Sprintf("i-0%05d", i), Name: fmt.Sprintf("node-%d", i)})
+		nodes = append(nodes, awstest.Node{ID: fmt.Sprintf("i-0%05d", i), Name: fmt.Sprintf("node-%d", i)})
 	}
 	return nodes
 }
@@ -279,7 +280,7 @@ func TestLsThrottled(t *testing.T) {
 	a := newAccount(t, ssmtest.Config{}, manyNodes(600)...)
 	a.OnAPI(func(operation string) *ssmtest.APIError {
 		if a.Calls(operation)%3 == 1 {
-			return ssmtest.Throttling(operation)
+			return awstest.Throttling(operation)
 		}
 		return nil
 	})
@@ -305,8 +306,8 @@ func TestLsRegions(t *testing.T) {
 	t.Parallel()
 	cfg := ssmtest.Config{Regions: []string{"eu-central-1", "ap-southeast-2"}}
 	a := newAccount(t, cfg, fewNodes()...)
-	a.AddNode(ssmtest.Node{ID: "i-0de", Name: "de", Region: "eu-central-1", PrivateIP: "10.1.0.1", NeverCalled: true})
-	a.AddNode(ssmtest.Node{ID: "i-0au", Name: "au", Region: "ap-southeast-2", PrivateIP: "10.2.0.1", NeverCalled: true})
+	a.AddNode(awstest.Node{ID: "i-0de", Name: "de", Region: "eu-central-1", PrivateIP: "10.1.0.1", NeverCalled: true})
+	a.AddNode(awstest.Node{ID: "i-0au", Name: "au", Region: "ap-southeast-2", PrivateIP: "10.2.0.1", NeverCalled: true})
 
 	// None is answered before all have been asked.
 	var asked atomic.Int64

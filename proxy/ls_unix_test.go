@@ -11,6 +11,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/mattn/go-runewidth"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -60,7 +61,7 @@ func TestColourOnTerminalsOnly(t *testing.T) {
 // columns.
 func TestLsIsAsWideAsTheTerminal(t *testing.T) {
 	t.Parallel()
-	nodes := append(fewNodes(), ssmtest.Node{ID: "i-0long", Name: strings.Repeat("長い名前", 30)})
+	nodes := append(fewNodes(), awstest.Node{ID: "i-0long", Name: strings.Repeat("長い名前", 30)})
 	a := newAccount(t, ssmtest.Config{}, nodes...)
 	for columns, want := range map[uint16]int{0: 80, 60: 60, 100: 100, 150: 150} {
 		widest := 0
@@ -80,7 +81,7 @@ func TestLsIsAsWideAsTheTerminal(t *testing.T) {
 func TestHostileNamesOnTerminals(t *testing.T) {
 	t.Parallel()
 	const name = "\x1b]0;title\x07\x1b[2J\u009b31m\nroot# \u202egpj.exe\u2066\u200b"
-	a := newAccount(t, ssmtest.Config{}, ssmtest.Node{ID: "mi-0", Name: name, Platform: name, Tags: map[string]string{name: name}})
+	a := newAccount(t, ssmtest.Config{}, awstest.Node{ID: "mi-0", Name: name, Platform: name, Tags: map[string]string{name: name}})
 	for _, args := range [][]string{{"ls"}, {"ls", "--json"}} {
 		out := a.onTerminal(t, 120, "NO_COLOR=1", args...)
 		if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {

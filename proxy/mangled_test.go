@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -40,7 +41,7 @@ type mangler struct {
 // opKey is where the context of a call has its operation.
 type opKey struct{}
 
-func newMangler(t testing.TB, srv *ssmtest.Server) *mangler {
+func newMangler(t testing.TB, srv *awstest.Server) *mangler {
 	m := &mangler{}
 	to, err := url.Parse(srv.URL())
 	if err != nil {
@@ -195,7 +196,7 @@ func mangledXML(answer []byte) map[string]func([]byte) []byte {
 // panic, no hang and no line without an end, and leaves no session whose id has
 // been told.
 func TestMangledAnswers(t *testing.T) {
-	srv := ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}, Preferences: `{"inputs":{"kmsKeyId":"alias/ours"}}`})
+	srv := awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}, Preferences: `{"inputs":{"kmsKeyId":"alias/ours"}}`})
 	t.Cleanup(srv.Close)
 	port := serveTCP(t, func(c net.Conn) { // echoes until it is told to quit
 		b := make([]byte, 1)
@@ -209,11 +210,11 @@ func TestMangledAnswers(t *testing.T) {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, port)
 	}
-	srv.AddNode(ssmtest.Node{ID: node1, Name: "web-1", Dial: dial,
+	srv.AddNode(awstest.Node{ID: node1, Name: "web-1", Node: ssmtest.Node{Dial: dial},
 		Run: func(context.Context, string) (stdout, stderr string, exit int) { return "", "", 0 }})
-	srv.AddNode(ssmtest.Node{ID: "mi-0123456789abcdef0", Name: "shop", Dial: dial})
-	task := srv.AddTask(ssmtest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Service: "front", Started: time.Now(),
-		Containers: []ssmtest.Container{{Name: "app"}}})
+	srv.AddNode(awstest.Node{ID: "mi-0123456789abcdef0", Name: "shop", Node: ssmtest.Node{Dial: dial}})
+	task := srv.AddTask(awstest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Service: "front", Started: time.Now(),
+		Containers: []awstest.Container{{Name: "app"}}})
 	m := newMangler(t, srv)
 	for _, e := range srv.Env() {
 		name, value, _ := strings.Cut(e, "=")

@@ -21,17 +21,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // pluginRig is a service, and ssmpipe as the AWS CLI's plugin.
 type pluginRig struct {
-	*ssmtest.Server
+	*awstest.Server
 	env []string // in which the plugin is first on PATH, then aws with the service's address
 	dir string
 }
 
-func newPluginRig(t testing.TB, srv *ssmtest.Server) *pluginRig {
+func newPluginRig(t testing.TB, srv *awstest.Server) *pluginRig {
 	t.Helper()
 	r := &pluginRig{Server: srv, dir: t.TempDir()}
 	if err := os.Symlink(ssmpipe, filepath.Join(r.dir, "session-manager-plugin")); err != nil {
@@ -181,7 +181,7 @@ func (w *pluginProcess) interrupt() { syscall.Kill(-w.Process.Pid, syscall.SIGIN
 
 // wantEnd waits for the end with a status, a text on stderr ("": nothing there)
 // and no session left.
-func (w *pluginProcess) wantEnd(t testing.TB, srv *ssmtest.Server, status int, text string) {
+func (w *pluginProcess) wantEnd(t testing.TB, srv *awstest.Server, status int, text string) {
 	t.Helper()
 	select {
 	case <-w.ended:

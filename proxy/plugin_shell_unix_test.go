@@ -13,6 +13,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -157,9 +158,9 @@ func TestPluginOldShell(t *testing.T) {
 // AWS CLI that does not tell the target cannot have that.
 func TestPluginEncryption(t *testing.T) {
 	t.Parallel()
-	cfg := fast
+	cfg := awstest.Config{Config: fast}
 	cfg.Preferences = `{"inputs": {"kmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"}}`
-	r := newPluginRig(t, service(t, cfg, ""))
+	r := newPluginRig(t, serviceWith(t, cfg, ""))
 	p := onScreen(t, r.plugin(r.begin(t, shellDocument, nil)...))
 	p.sees(t, 0, "This session is encrypted using AWS KMS.")
 	p.types(t, "echo $((6*7)); exit\r")
@@ -200,7 +201,7 @@ func TestPluginCommand(t *testing.T) {
 func TestAWSExecuteCommand(t *testing.T) {
 	t.Parallel()
 	r := newPluginRig(t, service(t, fast, "")).withAWS(t)
-	r.AddTask(ssmtest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Containers: []ssmtest.Container{{Name: "app"}, {Name: "side"}}})
+	r.AddTask(awstest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Containers: []awstest.Container{{Name: "app"}, {Name: "side"}}})
 	p := onScreen(t, r.aws("ecs", "execute-command", "--cluster", "web", "--task", "0123456789abcdef0123456789abcdef",
 		"--container", "app", "--interactive", "--command", `sh -c 'read x; echo "$x-$((6*7))"; read y; echo "$y"-end'`))
 	p.sees(t, 0, "The Session Manager plugin was installed successfully.") // the AWS CLI looks for it

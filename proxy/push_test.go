@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -439,7 +440,7 @@ func TestMadeKey(t *testing.T) {
 func TestPushNotPossible(t *testing.T) {
 	t.Parallel()
 	r := newKeyRig(t)
-	r.AddNode(ssmtest.Node{ID: managed, Dial: r.dial})
+	r.AddNode(awstest.Node{ID: managed, Node: ssmtest.Node{Dial: r.dial}})
 	long := "/" + strings.Repeat("x", 200)
 	open := filepath.Join(r.dir, "open")
 	os.Mkdir(open, 0o700)
@@ -489,7 +490,7 @@ func TestRunCommandPush(t *testing.T) {
 	need(t, "sh")
 	r := newKeyRig(t)
 	r.configure(t, "--push-key=run-command --identity-agent "+r.dir+"/a/%r@%h.%p", "IdentityAgent "+r.dir+"/a/%r@%h.%p", "IdentityFile none")
-	r.AddNode(ssmtest.Node{ID: managed, Run: r.runScript, RunDelay: 100 * time.Millisecond, Dial: r.dial})
+	r.AddNode(awstest.Node{ID: managed, Run: r.runScript, RunDelay: 100 * time.Millisecond, Node: ssmtest.Node{Dial: r.dial}})
 	asked := 0
 	r.OnAPI(func(operation string) *ssmtest.APIError {
 		if operation == "GetCommandInvocation" {
@@ -543,11 +544,11 @@ func (r *keyRig) runScript(ctx context.Context, script string) (stdout, stderr s
 func TestPushFollowsTheName(t *testing.T) {
 	t.Parallel()
 	r := newKeyRig(t)
-	r.AddNode(ssmtest.Node{ID: node1, Name: "web", Dial: r.dial})
+	r.AddNode(awstest.Node{ID: node1, Name: "web", Node: ssmtest.Node{Dial: r.dial}})
 	writeFile(t, r.config, "Host web*\n    HostName web\n"+strings.ReplaceAll(string(readFile(t, r.config)), "Host i-* mi-*", "Host web*"))
 	succeed(t, r.command(t, "ssh", "web", "true"), nil)
-	r.AddNode(ssmtest.Node{ID: node1, Name: "web", State: "terminated"})
-	r.AddNode(ssmtest.Node{ID: node2, Name: "web", Dial: r.dial})
+	r.AddNode(awstest.Node{ID: node1, Name: "web", State: "terminated"})
+	r.AddNode(awstest.Node{ID: node2, Name: "web", Node: ssmtest.Node{Dial: r.dial}})
 	succeed(t, r.command(t, "ssh", "web", "true"), nil)
 	sent := r.pushes()
 	if len(sent) != 2 || sent[0].instance != node1 || sent[1].instance != node2 {

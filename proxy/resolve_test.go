@@ -14,19 +14,20 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // rigNames is an account with machines that have names. Port 22 of each says
 // its id and hangs up.
 type rigNames struct {
-	*ssmtest.Server
+	*awstest.Server
 	env []string
 }
 
-func newRigNames(t testing.TB, nodes ...ssmtest.Node) *rigNames {
+func newRigNames(t testing.TB, nodes ...awstest.Node) *rigNames {
 	t.Helper()
-	r := &rigNames{Server: ssmtest.NewServer(ssmtest.Config{Regions: []string{"eu-central-1"}})}
+	r := &rigNames{Server: awstest.NewServer(awstest.Config{Config: ssmtest.Config{Regions: []string{"eu-central-1"}}})}
 	t.Cleanup(func() {
 		r.Close()
 		if n := r.ActiveSessions(); n > 0 {
@@ -40,7 +41,7 @@ func newRigNames(t testing.TB, nodes ...ssmtest.Node) *rigNames {
 	return r
 }
 
-func (r *rigNames) add(n ssmtest.Node) {
+func (r *rigNames) add(n awstest.Node) {
 	n.Dial = says(n.ID)
 	r.AddNode(n)
 }
@@ -94,11 +95,11 @@ const (
 func TestNamesLeadToMachines(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t,
-		ssmtest.Node{ID: web1, Name: "web-1", ASG: "webs", PrivateIP: "10.0.3.7"},
-		ssmtest.Node{ID: web2, Name: "Web Two *", Tags: map[string]string{"role": "db?"}},
-		ssmtest.Node{ID: db1, Name: "db", Tags: map[string]string{"role": "dbx"}},
-		ssmtest.Node{ID: far1, Name: "attic"},
-		ssmtest.Node{ID: euro, Name: "web-1", Region: "eu-central-1"},
+		awstest.Node{ID: web1, Name: "web-1", ASG: "webs", PrivateIP: "10.0.3.7"},
+		awstest.Node{ID: web2, Name: "Web Two *", Tags: map[string]string{"role": "db?"}},
+		awstest.Node{ID: db1, Name: "db", Tags: map[string]string{"role": "dbx"}},
+		awstest.Node{ID: far1, Name: "attic"},
+		awstest.Node{ID: euro, Name: "web-1", Region: "eu-central-1"},
 	)
 	for _, tt := range []struct{ name, want string }{
 		{web1, web1},
@@ -125,7 +126,7 @@ func TestNamesLeadToMachines(t *testing.T) {
 
 func TestANameIsAskedForOnceInFiveMinutes(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web-1"}, ssmtest.Node{ID: web2, Name: "web-2"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web-1"}, awstest.Node{ID: web2, Name: "web-2"})
 	asked := func() [2]int {
 		return [2]int{r.Calls("DescribeInstances"), r.Calls("DescribeInstanceInformation")}
 	}
@@ -153,10 +154,10 @@ func TestANameIsAskedForOnceInFiveMinutes(t *testing.T) {
 
 func TestANameIsAskedForAgainWhenItsMachineHasGone(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web-1"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web-1"})
 	r.leads(t, web1, "web-1")
-	r.add(ssmtest.Node{ID: web1, Name: "web-1", State: "terminated"})
-	r.add(ssmtest.Node{ID: web2, Name: "web-1"})
+	r.add(awstest.Node{ID: web1, Name: "web-1", State: "terminated"})
+	r.add(awstest.Node{ID: web2, Name: "web-1"})
 	r.leads(t, web2, "web-1")
 	r.leads(t, web2, "web-1")
 	if n := r.Calls("StartSession"); n != 4 {
@@ -166,7 +167,7 @@ func TestANameIsAskedForAgainWhenItsMachineHasGone(t *testing.T) {
 
 func TestACacheThatIsBrokenIsNone(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web-1"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web-1"})
 	r.leads(t, web1, "web-1")
 	dir := ""
 	for _, v := range r.env {
@@ -194,7 +195,7 @@ func TestACacheThatIsBrokenIsNone(t *testing.T) {
 
 func TestManyResolveAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web-1"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web-1"})
 	var all sync.WaitGroup
 	for range 12 {
 		all.Go(func() { r.leads(t, web1, "web-1") })
@@ -206,10 +207,10 @@ func TestSeveralMachinesOfAName(t *testing.T) {
 	t.Parallel()
 	launched := time.Date(2026, 11, 1, 12, 0, 0, 0, time.Local)
 	r := newRigNames(t,
-		ssmtest.Node{ID: web2, Name: "web", Launched: launched.AddDate(0, 0, 2), PrivateIP: "10.0.0.2"},
-		ssmtest.Node{ID: web1, Name: "web", Launched: launched, PrivateIP: "10.0.0.1"},
-		ssmtest.Node{ID: db1, Name: "web", Launched: launched.AddDate(0, 0, 9), State: "stopped"},
-		ssmtest.Node{ID: euro, Name: "web", Launched: launched.AddDate(0, 0, 8), NotConnected: true, PrivateIP: "10.0.0.5"},
+		awstest.Node{ID: web2, Name: "web", Launched: launched.AddDate(0, 0, 2), PrivateIP: "10.0.0.2"},
+		awstest.Node{ID: web1, Name: "web", Launched: launched, PrivateIP: "10.0.0.1"},
+		awstest.Node{ID: db1, Name: "web", Launched: launched.AddDate(0, 0, 9), State: "stopped"},
+		awstest.Node{ID: euro, Name: "web", Launched: launched.AddDate(0, 0, 8), Node: ssmtest.Node{NotConnected: true}, PrivateIP: "10.0.0.5"},
 	)
 	r.fails(t, `^ssmpipe: web: 3 machines have this name; choose by id, or with --pick newest, oldest or any:
     `+web1+`  web  running  10.0.0.1  launched 2026-11-01 12:00
@@ -225,9 +226,9 @@ $`, "web")
 func TestTheOneOfANameThatRunsIsMeant(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t,
-		ssmtest.Node{ID: web1, Name: "web", State: "stopped"},
-		ssmtest.Node{ID: web2, Name: "web"},
-		ssmtest.Node{ID: db1, Name: "web", State: "terminated"},
+		awstest.Node{ID: web1, Name: "web", State: "stopped"},
+		awstest.Node{ID: web2, Name: "web"},
+		awstest.Node{ID: db1, Name: "web", State: "terminated"},
 	)
 	r.leads(t, web2, "web")
 }
@@ -235,10 +236,10 @@ func TestTheOneOfANameThatRunsIsMeant(t *testing.T) {
 func TestNamesThatAreNearAreSuggested(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t,
-		ssmtest.Node{ID: web1, Name: "web-1"},
-		ssmtest.Node{ID: web2, Name: "web-2"},
-		ssmtest.Node{ID: db1, Name: "billing-database"},
-		ssmtest.Node{ID: far1, Name: "evil\x1b[31m\nweb-4"},
+		awstest.Node{ID: web1, Name: "web-1"},
+		awstest.Node{ID: web2, Name: "web-2"},
+		awstest.Node{ID: db1, Name: "billing-database"},
+		awstest.Node{ID: far1, Name: "evil\x1b[31m\nweb-4"},
 	)
 	r.fails(t, `^ssmpipe: web-3: there is no such machine in us-east-1; did you mean web-1, web-2\?\n$`, "web-3")
 	r.fails(t, `did you mean billing-database\?`, "datab")
@@ -250,11 +251,11 @@ func TestNamesThatAreNearAreSuggested(t *testing.T) {
 func TestWhyAMachineCannotBeReached(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t,
-		ssmtest.Node{ID: web1, Name: "stopped", State: "stopped"},
-		ssmtest.Node{ID: web2, Name: "lost", NotConnected: true, Pinged: time.Now().Add(-3 * time.Hour)},
-		ssmtest.Node{ID: db1, Name: "bare", NeverCalled: true, Profile: ssmtest.None},
-		ssmtest.Node{ID: euro, Name: "new", NeverCalled: true},
-		ssmtest.Node{ID: far1, Name: "away", NotConnected: true, Pinged: time.Now().Add(-72 * time.Hour)},
+		awstest.Node{ID: web1, Name: "stopped", State: "stopped"},
+		awstest.Node{ID: web2, Name: "lost", Node: ssmtest.Node{NotConnected: true}, Pinged: time.Now().Add(-3 * time.Hour)},
+		awstest.Node{ID: db1, Name: "bare", NeverCalled: true, Profile: awstest.None},
+		awstest.Node{ID: euro, Name: "new", NeverCalled: true},
+		awstest.Node{ID: far1, Name: "away", Node: ssmtest.Node{NotConnected: true}, Pinged: time.Now().Add(-72 * time.Hour)},
 	)
 	r.fails(t, `^ssmpipe: stopped \(`+web1+`\): it is stopped; --start starts it\n$`, "stopped")
 	r.fails(t, `^ssmpipe: `+web1+`: TargetNotConnected: .* it is stopped; --start starts it\n$`, web1)
@@ -268,7 +269,7 @@ func TestWhyAMachineCannotBeReached(t *testing.T) {
 
 func TestAStoppedMachineIsStarted(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web", State: "stopped"}, ssmtest.Node{ID: web2, Name: "up"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web", State: "stopped"}, awstest.Node{ID: web2, Name: "up"})
 	id, said := r.reach(t, "--start", "--connect-timeout", "3s", "web")
 	if id != web1 || said.status != 0 || !regexp.MustCompile(`^ssmpipe: web: it is stopped; starting it\nssmpipe: web: it is up after \d+ s\n$`).MatchString(said.stderr) {
 		t.Errorf("leads to %q, status %d, stderr %q", id, said.status, said.stderr)
@@ -278,14 +279,14 @@ func TestAStoppedMachineIsStarted(t *testing.T) {
 	if n := r.Calls("StartInstances"); n != 1 {
 		t.Errorf("%d instances were started", n)
 	}
-	r.add(ssmtest.Node{ID: db1, Name: "db", State: "stopped"})
+	r.add(awstest.Node{ID: db1, Name: "db", State: "stopped"})
 	r.DenyActions("ec2:StartInstances")
 	r.fails(t, `db \(`+db1+`\): UnauthorizedOperation: .*ec2:StartInstances.*; ask for the IAM permission`, "--start", "db")
 }
 
 func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 	t.Parallel()
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web-1"}, ssmtest.Node{ID: far1, Name: "attic"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web-1"}, awstest.Node{ID: far1, Name: "attic"})
 	for _, tt := range []struct {
 		action string
 		names  map[string]string
@@ -310,12 +311,12 @@ func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 func TestAContainerIsFoundByItsTask(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t)
-	container := func(name string) ssmtest.Container {
-		return ssmtest.Container{Name: name, Node: ssmtest.Node{Dial: says(name)}}
+	container := func(name string) awstest.Container {
+		return awstest.Container{Name: name, Node: ssmtest.Node{Dial: says(name)}}
 	}
-	one := r.AddTask(ssmtest.Task{Cluster: "web", Containers: []ssmtest.Container{container("app")}})
-	two := r.AddTask(ssmtest.Task{Cluster: "web", Containers: []ssmtest.Container{container("app_1"), container("sidecar")}})
-	waiting := r.AddTask(ssmtest.Task{Cluster: "web", Status: "PENDING", Containers: []ssmtest.Container{{Name: "app", Status: "PENDING", RuntimeID: ssmtest.None}}})
+	one := r.AddTask(awstest.Task{Cluster: "web", Containers: []awstest.Container{container("app")}})
+	two := r.AddTask(awstest.Task{Cluster: "web", Containers: []awstest.Container{container("app_1"), container("sidecar")}})
+	waiting := r.AddTask(awstest.Task{Cluster: "web", Status: "PENDING", Containers: []awstest.Container{{Name: "app", Status: "PENDING", RuntimeID: awstest.None}}})
 	r.leads(t, "app", "ecs:web/"+one.ID)
 	r.leads(t, "app", "ecs:web/"+one.ID+"/app--us-east-1")
 	r.leads(t, "sidecar", "ecs:web/"+two.ID+"/sidecar")
@@ -331,7 +332,7 @@ func TestAContainerIsFoundByItsTask(t *testing.T) {
 }
 
 func TestFindTellsWhatIsKnown(t *testing.T) {
-	r := newRigNames(t, ssmtest.Node{ID: web1, Name: "web"}, ssmtest.Node{ID: web2, Name: "web", State: "stopped"})
+	r := newRigNames(t, awstest.Node{ID: web1, Name: "web"}, awstest.Node{ID: web2, Name: "web", State: "stopped"})
 	for _, v := range r.env {
 		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") || name == "SSMPIPE_CACHE" {
 			t.Setenv(name, value)

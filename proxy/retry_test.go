@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -25,9 +26,9 @@ func TestManyAtOnceWaitTheirTurn(t *testing.T) {
 	}
 	node := func(i int) string { return fmt.Sprintf("i-%017x", 0xabc00+i) }
 	for i := range many {
-		srv.AddNode(ssmtest.Node{ID: node(i), Dial: dial})
+		srv.AddNode(awstest.Node{ID: node(i), Node: ssmtest.Node{Dial: dial}})
 	}
-	srv.OnAPI(ssmtest.RateLimit(8, 3, "StartSession"))
+	srv.OnAPI(awstest.RateLimit(8, 3, "StartSession"))
 	d := newDialer(t, srv)
 	var all sync.WaitGroup
 	for i := range many {

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -84,8 +85,14 @@ const (
 )
 
 // service starts a Session Manager with two nodes whose port is at address.
-func service(t testing.TB, cfg ssmtest.Config, address string) *ssmtest.Server {
-	srv := ssmtest.NewServer(cfg)
+func service(t testing.TB, cfg ssmtest.Config, address string) *awstest.Server {
+	t.Helper()
+	return serviceWith(t, awstest.Config{Config: cfg}, address)
+}
+
+// serviceWith is service where the account matters.
+func serviceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Server {
+	srv := awstest.NewServer(cfg)
 	t.Cleanup(func() {
 		srv.Close()
 		for _, s := range srv.Sessions() {
@@ -95,15 +102,15 @@ func service(t testing.TB, cfg ssmtest.Config, address string) *ssmtest.Server {
 		}
 	})
 	for _, id := range []string{node1, node2} {
-		srv.AddNode(ssmtest.Node{ID: id, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		srv.AddNode(awstest.Node{ID: id, Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
-		}})
+		}}})
 	}
 	return srv
 }
 
 // environ is what processes get that use srv.
-func environ(t testing.TB, srv *ssmtest.Server) []string {
+func environ(t testing.TB, srv *awstest.Server) []string {
 	env := append(os.Environ(), srv.Env()...)
 	env = append(env, "SSMPIPE_CACHE="+filepath.Join(t.TempDir(), "cache"))
 	if pem := srv.CertPEM(); pem != nil {
@@ -118,7 +125,7 @@ func environ(t testing.TB, srv *ssmtest.Server) []string {
 
 // sshRig is a real sshd behind a service, and an ssh configuration for it.
 type sshRig struct {
-	*ssmtest.Server
+	*awstest.Server
 	dir    string // its home, and sshd's
 	config string
 	port   string // sshd's, on loopback

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // A pane is a terminal that tmux emulates, which knows what its screen shows.
@@ -78,7 +80,7 @@ func TestScreens(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			need(t, tt.name)
-			r := newShellRig(t, fast)
+			r := newShellRig(t, awstest.Config{Config: fast})
 			t.Cleanup(func() { // after the panes' end
 				waitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
 			})

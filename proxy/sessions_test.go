@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -21,7 +22,7 @@ const hostileReason = "ticket \u202e4711\u009b2J\n"
 // and somebody else's.
 func newSessions(t *testing.T) *account {
 	a := newAccount(t, ssmtest.Config{}, fewNodes()...)
-	for _, p := range []ssmtest.PlantedSession{
+	for _, p := range []awstest.PlantedSession{
 		{ID: "you-0ccc", Owner: you, Target: "i-0web1", Started: long(80 * time.Hour)},
 		{ID: "me-0aaa", Owner: me, Target: "i-0web1", Document: "AWS-StartSSHSession", Started: long(3 * time.Hour)},
 		{ID: "me-0bbb", Owner: me, Target: "mi-0rack", Document: "AWS-StartPortForwardingSession", Started: long(5 * time.Minute), Reason: hostileReason},
@@ -67,7 +68,7 @@ func TestManySessions(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, ssmtest.Config{})
 	for range 450 {
-		a.PlantSession(ssmtest.PlantedSession{Owner: me, Target: "i-0web1"})
+		a.PlantSession(awstest.PlantedSession{Owner: me, Target: "i-0web1"})
 	}
 	if lines := a.run(t, 0, "", "sessions"); len(lines) != 451 {
 		t.Errorf("%d lines", len(lines))

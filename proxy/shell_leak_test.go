@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // TestShellLeavesNothing: neither goroutines nor pipes, whatever ended it. (It
 // sets the environment and counts, so it is not parallel.)
 func TestShellLeavesNothing(t *testing.T) {
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for _, e := range r.env {
 		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "SSMPIPE_") {
 			t.Setenv(name, value)

@@ -14,12 +14,13 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func TestShell(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	s.does(t, "stty size", "30 100")
 	if err := pty.Setsize(s.File, &pty.Winsize{Cols: 111, Rows: 44}); err != nil {
@@ -42,7 +43,7 @@ func TestShell(t *testing.T) {
 // TestShellKeys: what a terminal makes signals of goes to the far side.
 func TestShellKeys(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	s.does(t, `sh -c 'trap "echo g""ot it" INT; echo re""ady; while :; do sleep .02; done'`, "ready")
 	s.types(t, "\x03")
@@ -63,7 +64,7 @@ func TestShellEndsBySignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, ssmtest.Config{})
+			r := newShellRig(t, awstest.Config{})
 			s := r.shell(t)
 			s.cmd.Process.Signal(sig)
 			s.wantEnd(t, r.Server, 1)
@@ -77,7 +78,7 @@ func TestShellEndsBySignal(t *testing.T) {
 // TestShellTerminalGone: a window that is closed ends the session.
 func TestShellTerminalGone(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	s.hangUp()
 	select {
@@ -98,7 +99,7 @@ func (r *shellRig) farReader(t *testing.T, s *screen, n int, file string) {
 
 func TestShellPaste(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	var want []byte
 	for i := 0; len(want) < 1<<20; i++ {
@@ -125,7 +126,7 @@ func TestShellPaste(t *testing.T) {
 // TestShellInterrupt: Ctrl-C does not wait for the output before it.
 func TestShellInterrupt(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	s.types(t, "yes | head -c 50M\r")
 	s.sees(t, 0, "y\r\ny\r\n")
@@ -140,7 +141,7 @@ func TestShellInterrupt(t *testing.T) {
 
 func TestShellEscapes(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	s.types(t, "~?")
 	s.sees(t, 0, "ends the session\r\n")
@@ -169,13 +170,13 @@ func TestShellEscapes(t *testing.T) {
 // cannot be sent.
 func TestShellFrozen(t *testing.T) {
 	t.Parallel()
-	for name, freeze := range map[string]func(*ssmtest.Server){
-		"agent":   func(srv *ssmtest.Server) { srv.StallAgent(true) },
-		"channel": (*ssmtest.Server).BlackHole,
+	for name, freeze := range map[string]func(*awstest.Server){
+		"agent":   func(srv *awstest.Server) { srv.StallAgent(true) },
+		"channel": (*awstest.Server).BlackHole,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, ssmtest.Config{})
+			r := newShellRig(t, awstest.Config{})
 			s := r.shell(t)
 			freeze(r.Server)
 			s.types(t, strings.Repeat("ls -l\r", 200_000)+"\x03\r~.")
@@ -188,7 +189,7 @@ func TestShellFrozen(t *testing.T) {
 func TestShellSuspend(t *testing.T) {
 	t.Parallel()
 	bash := need(t, "bash")
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	cmd := r.command()
 	cmd.Path, cmd.Args = bash, []string{"bash", "--norc", "-mc", `"$0" shell "$1"; echo sto""pped; stty -g; read go; fg; echo s=$?`, ssmpipe, node1}
 	s := onScreen(t, cmd)
@@ -208,7 +209,7 @@ func TestShellSuspend(t *testing.T) {
 // TestShellCuts: what the far side says comes through, over many connections.
 func TestShellCuts(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	r.CutEach(func(link int) (int64, ssmtest.Cut) { return 40_000, ssmtest.Cut(link % 3) })
 	s := r.shell(t)
 	from := len(s.seen())
@@ -236,7 +237,7 @@ func TestShellCuts(t *testing.T) {
 // TestShellOutage: one that lasts is told in one line, and its end in another.
 func TestShellOutage(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := r.shell(t)
 	r.Offline(true)
 	s.types(t, "echo $((6*7))\r")
@@ -253,7 +254,7 @@ func TestShellOutage(t *testing.T) {
 
 func TestShellTimesOut(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{IdleTimeout: 8 * time.Second}) // so many keep-alives may be late on a busy machine
+	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{IdleTimeout: 8 * time.Second}}) // so many keep-alives may be late on a busy machine
 	s := r.shell(t)
 	s.wantEnd(t, r.Server, 1)
 	if !strings.Contains(s.seen(), "$ \r\nssmpipe: "+node1+": the session was closed: Your session timed out due to inactivity; --keepalive 5m keeps a session alive in which nothing happens\r") {
@@ -277,7 +278,7 @@ func TestShellTimesOut(t *testing.T) {
 // TestShellOldAgent: one that knows no handshake has nothing but shells.
 func TestShellOldAgent(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoHandshake: true}})
+	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoHandshake: true}}})
 	s := r.shell(t)
 	s.does(t, "echo $((6*7))", "42")
 	s.types(t, "exit\r")
@@ -287,7 +288,7 @@ func TestShellOldAgent(t *testing.T) {
 // TestShellScript: what is no terminal is typed, up to its end.
 func TestShellScript(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for script, want := range map[string]string{
 		"":                               "",
 		"echo $((6*7))\nexit 3\n":        "42\r\n",
@@ -309,7 +310,7 @@ func TestShellScript(t *testing.T) {
 // TestShellReaderGone: nobody is there any more to see what comes.
 func TestShellReaderGone(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	cmd := r.command("shell", node1)
 	in, _ := cmd.StdinPipe()
 	out, _ := cmd.StdoutPipe()
@@ -328,7 +329,7 @@ func TestShellReaderGone(t *testing.T) {
 // TestShellDocument: another document than the account's own, and its parameters.
 func TestShellDocument(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	for _, parameters := range [][]string{
 		{"--parameters", "command=echo a=b"},
 		{"--parameters", `{"command": ["echo a=b"]}`},
@@ -349,7 +350,7 @@ func TestShellDocument(t *testing.T) {
 // as it was.
 func TestShellRefused(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, ssmtest.Config{})
+	r := newShellRig(t, awstest.Config{})
 	s := onScreen(t, r.command("shell", "--parameters", "x=y", node1))
 	s.wantEnd(t, r.Server, 1)
 	if !strings.Contains(s.seen(), "InvalidParameters") || !strings.Contains(s.seen(), "or --parameters") {

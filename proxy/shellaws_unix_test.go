@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -17,9 +18,9 @@ const dataKeyID = "arn:aws:kms:us-east-1:123456789012:key/00000000-1111-2222-333
 func TestShellEncrypted(t *testing.T) {
 	t.Parallel()
 	for _, old := range []bool{false, true} {
-		r := newShellRig(t, ssmtest.Config{
+		r := newShellRig(t, awstest.Config{
 			Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID),
-			Agent:       ssmtest.Agent{NoChallenge: old},
+			Config:      ssmtest.Config{Agent: ssmtest.Agent{NoChallenge: old}},
 		})
 		s := r.shell(t)
 		s.does(t, "stty size; echo $((6*7))-é", "42-é")
@@ -47,20 +48,20 @@ func TestShellEncrypted(t *testing.T) {
 
 // newContainers adds tasks to r: one with one container, one with two, and some
 // that lack something.
-func newContainers(t *testing.T, cfg ssmtest.Config) (r *shellRig, first ssmtest.Task) {
+func newContainers(t *testing.T, cfg awstest.Config) (r *shellRig, first awstest.Task) {
 	r = newShellRig(t, cfg)
 	node := ssmtest.Node{Command: r.far}
-	one := []ssmtest.Container{{Name: "app", Node: node}}
-	first = r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "aa11", Containers: one})
-	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "bb22", Containers: []ssmtest.Container{{Name: "proxy", Node: node}, {Name: "app", Node: node}}})
-	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "cc33", Containers: one, NoExecuteCommand: true})
-	r.AddTask(ssmtest.Task{Cluster: "web_x", ID: "dd44", Containers: []ssmtest.Container{{Name: "app", Node: ssmtest.Node{NotConnected: true}}}})
+	one := []awstest.Container{{Name: "app", Node: node}}
+	first = r.AddTask(awstest.Task{Cluster: "web_x", ID: "aa11", Containers: one})
+	r.AddTask(awstest.Task{Cluster: "web_x", ID: "bb22", Containers: []awstest.Container{{Name: "proxy", Node: node}, {Name: "app", Node: node}}})
+	r.AddTask(awstest.Task{Cluster: "web_x", ID: "cc33", Containers: one, NoExecuteCommand: true})
+	r.AddTask(awstest.Task{Cluster: "web_x", ID: "dd44", Containers: []awstest.Container{{Name: "app", Node: ssmtest.Node{NotConnected: true}}}})
 	return r, first
 }
 
 func TestContainer(t *testing.T) {
 	t.Parallel()
-	r, _ := newContainers(t, ssmtest.Config{Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID)})
+	r, _ := newContainers(t, awstest.Config{Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID)})
 	s := onScreen(t, r.command("shell", "ecs:web_x/aa11"))
 	s.sees(t, 0, "$ ")
 	s.does(t, `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo si"ze"d`, "sized")
@@ -91,7 +92,7 @@ func TestContainer(t *testing.T) {
 // TestContainerRefused: what ECS Exec lacks is told, with what to do.
 func TestContainerRefused(t *testing.T) {
 	t.Parallel()
-	r, task := newContainers(t, ssmtest.Config{})
+	r, task := newContainers(t, awstest.Config{})
 	for _, tt := range []struct {
 		args []string
 		want string

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -25,16 +26,16 @@ import (
 // shellRig is a service with nodes on which shells and commands run as on any
 // machine, but at home in a directory of the test's.
 type shellRig struct {
-	*ssmtest.Server
+	*awstest.Server
 	env  []string // of ssmpipe
 	home string
 }
 
-func newShellRig(t testing.TB, cfg ssmtest.Config) *shellRig {
+func newShellRig(t testing.TB, cfg awstest.Config) *shellRig {
 	t.Helper()
-	r := &shellRig{Server: service(t, cfg, ""), home: t.TempDir()}
+	r := &shellRig{Server: serviceWith(t, cfg, ""), home: t.TempDir()}
 	for _, id := range []string{node1, node2} {
-		r.AddNode(ssmtest.Node{ID: id, Name: "web-" + id[2:4], Command: r.far})
+		r.AddNode(awstest.Node{ID: id, Name: "web-" + id[2:4], Node: ssmtest.Node{Command: r.far}})
 	}
 	r.env = environ(t, r.Server)
 	return r
@@ -177,7 +178,7 @@ func (s *screen) does(t testing.TB, command, last string) {
 }
 
 // wantEnd waits for the program's end, with a status and the terminal as it was.
-func (s *screen) wantEnd(t testing.TB, srv *ssmtest.Server, status int) {
+func (s *screen) wantEnd(t testing.TB, srv *awstest.Server, status int) {
 	t.Helper()
 	select {
 	case <-s.ended:

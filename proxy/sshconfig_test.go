@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -31,11 +32,11 @@ func newHomeRig(t *testing.T) *homeRig {
 	if out, err := h.command(t, "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespaces here: %v %s", err, out)
 	}
-	h.AddNode(ssmtest.Node{ID: "i-0web1", Name: "web-1", Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	h.AddNode(awstest.Node{ID: "i-0web1", Name: "web-1", Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.port)
-	}})
-	h.AddNode(ssmtest.Node{ID: "i-0web2", Name: "Web 2", State: "stopped"})
-	h.AddNode(ssmtest.Node{ID: "i-0bad", Name: "\"x'\nHost *\n    ProxyCommand touch ~/pwned\n$(touch ~/pwned)`touch ~/pwned`"})
+	}}})
+	h.AddNode(awstest.Node{ID: "i-0web2", Name: "Web 2", State: "stopped"})
+	h.AddNode(awstest.Node{ID: "i-0bad", Name: "\"x'\nHost *\n    ProxyCommand touch ~/pwned\n$(touch ~/pwned)`touch ~/pwned`"})
 	return h
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -105,9 +106,9 @@ func TestEachSSHHasItsOwnKey(t *testing.T) {
 		dirs[i] = t.TempDir()
 		ports[i] = startSSHD(t, dirs[i], "AuthorizedKeysFile "+dirs[i]+"/keys", "MaxAuthTries 2")
 		id := "i-0own" + string(rune('a'+i))
-		h.AddNode(ssmtest.Node{ID: id, Name: "own-" + string(rune('a'+i)), Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		h.AddNode(awstest.Node{ID: id, Name: "own-" + string(rune('a'+i)), Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+ports[i])
-		}})
+		}}})
 	}
 	h.OnPublicKeys(func(instance, user string, _ []string) {
 		for i := range ports {
@@ -193,11 +194,11 @@ func TestNobodysHomeIsMade(t *testing.T) {
 func TestASuffixFindsNamesInAnyCase(t *testing.T) {
 	t.Parallel()
 	h := newHomeRig(t)
-	h.AddNode(ssmtest.Node{ID: "i-0case1", Name: "Worker"})
-	h.AddNode(ssmtest.Node{ID: "i-0case2", Name: "worker"})
-	h.AddNode(ssmtest.Node{ID: "i-0case3", Name: "WEB-9", Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	h.AddNode(awstest.Node{ID: "i-0case1", Name: "Worker"})
+	h.AddNode(awstest.Node{ID: "i-0case2", Name: "worker"})
+	h.AddNode(awstest.Node{ID: "i-0case3", Name: "WEB-9", Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.port)
-	}})
+	}}})
 	h.sshConfig(t, "--install", "--suffix", ".Prod", "--user", userName())
 	for _, host := range []string{"WEB-9.Prod", "Web-9.Prod"} {
 		if got := run(t, h.command(t, "ssh", host, "echo here"), nil); string(got.stdout) != "here\n" {
@@ -258,8 +259,8 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 	works("i-0web1")
 
 	// Its successor has the name and another key.
-	h.AddNode(ssmtest.Node{ID: "i-0web1", Name: "web-1", State: "terminated"})
-	h.AddNode(ssmtest.Node{ID: "i-0next", Name: "web-1", Dial: to(other)})
+	h.AddNode(awstest.Node{ID: "i-0web1", Name: "web-1", State: "terminated"})
+	h.AddNode(awstest.Node{ID: "i-0next", Name: "web-1", Node: ssmtest.Node{Dial: to(other)}})
 	works("web-1.prod")
 	works("web-1.prod")
 	if text := keys("@i-0next"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 || strings.Contains(keys("@i-0web1"), text) {
@@ -267,7 +268,7 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 	}
 
 	// The same machine with another key is refused, until what ssh says is done.
-	h.AddNode(ssmtest.Node{ID: "i-0next", Name: "web-1", Dial: to(h.port)})
+	h.AddNode(awstest.Node{ID: "i-0next", Name: "web-1", Node: ssmtest.Node{Dial: to(h.port)}})
 	got := connect("web-1.prod")
 	if got.status != 255 || !strings.Contains(got.stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.stderr, `ssh-keygen -f "/root/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
 		t.Errorf("%+v", got)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -18,10 +19,10 @@ func TestStartedLately(t *testing.T) {
 	t.Parallel()
 	b := newBare(t, ssmtest.Config{})
 	address := b.listener.Addr().String()
-	b.AddNode(ssmtest.Node{ID: node1, State: "stopped", BootTime: time.Second, AgentTime: 5 * time.Second, SessionTime: 6 * time.Second,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	b.AddNode(awstest.Node{ID: node1, State: "stopped", BootTime: time.Second, AgentTime: 5 * time.Second, SessionTime: 6 * time.Second,
+		Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
-		}})
+		}}})
 	first := b.start(t, "--start", "--connect-timeout", "5s", node1)
 	for b.Calls("StartInstances") == 0 {
 		time.Sleep(10 * time.Millisecond)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -199,7 +200,7 @@ func TestStuckTerminalIsRestored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, ssmtest.Config{})
+			r := newShellRig(t, awstest.Config{})
 			errs := newStuckPipe(t)
 			cmd := r.command("shell", "-vv", node1)
 			script := exec.Command("sh", "-c", `exec "$0" "$@" 2>"$ERRS"`)

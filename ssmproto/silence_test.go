@@ -107,7 +107,12 @@ func TestSilenceMayNotAsk(t *testing.T) {
 	cfg, told := silences()
 	near := r.dial(t, cfg)
 	far := r.far(t)
-	r.DenyActions("ssm:ResumeSession")
+	r.OnAPI(func(operation string) *ssmtest.APIError {
+		if operation != "ResumeSession" {
+			return nil
+		}
+		return &ssmtest.APIError{Status: 400, Code: "AccessDeniedException", Message: "not authorized to perform: ssm:ResumeSession"}
+	})
 	r.StallAgent(true)
 	check(t, send("up", near, []byte("anybody there?")))
 	nextSilence(t, told, false)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 type demo struct {
 	dir     *dir
 	sshds   []*sshd
-	service *ssmtest.Server
+	service *awstest.Server
 
 	commanded bool // a command was run, which has ended
 
@@ -126,7 +127,7 @@ func start(o Options) (_ *demo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.service = ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: o.NoSleep}})
+	d.service = awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: o.NoSleep}}})
 
 	network := make(hosts)
 	homes := make(map[string]string)
@@ -150,7 +151,7 @@ func start(o Options) (_ *demo, err error) {
 	}
 	// The network is complete: from here on it is only read.
 	for _, id := range nodes {
-		d.service.AddNode(ssmtest.Node{ID: id, Name: names[id], Dial: network.dialFrom(id), Command: commandIn(homes[id], names[id])})
+		d.service.AddNode(awstest.Node{ID: id, Name: names[id], Node: ssmtest.Node{Dial: network.dialFrom(id), Command: commandIn(homes[id], names[id])}})
 	}
 	if err := d.dir.write(o.Executable, d.service.Env(), client, hostKeys); err != nil {
 		return nil, err

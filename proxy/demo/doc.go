@@ -1,5 +1,5 @@
 // Package demo is ssmpipe without an AWS account: a Session Manager service on
-// loopback (package ssmtest), two instances behind it, i-0demo and i-0demo2,
+// loopback (package awstest), two instances behind it, i-0demo and i-0demo2,
 // each with an SSH server of its own, and an ssh config that leads to them.
 //
 // The instances are this machine: commands run as the user who runs the demo,

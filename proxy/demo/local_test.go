@@ -9,14 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 )
 
 // TestOtherUsersAreKeptOut: the demo runs commands as its user, and listens where
 // every user of the machine can connect to.
 func TestOtherUsersAreKeptOut(t *testing.T) {
 	d, _ := startDemo(t, plainTemp(t))
-	other := ssmtest.NewServer(ssmtest.Config{})
+	other := awstest.NewServer(awstest.Config{})
 	other.Close()
 	env := make(map[string]string)
 	for _, v := range d.service.Env() {

@@ -12,13 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // account is a service with machines, and what has been told of failures.
 type account struct {
-	*ssmtest.Server
+	*awstest.Server
 	cfg aws.Config
 
 	mu   sync.Mutex
@@ -26,7 +27,7 @@ type account struct {
 }
 
 func newAccount(t testing.TB) *account {
-	a := &account{Server: ssmtest.NewServer(ssmtest.Config{})}
+	a := &account{Server: awstest.NewServer(awstest.Config{})}
 	t.Cleanup(a.Close)
 	for _, v := range a.Env() {
 		name, value, _ := strings.Cut(v, "=")
@@ -52,16 +53,16 @@ func (a *account) service() *inventory.Service {
 // the one before, and five are no instances of EC2's.
 func (a *account) fill() {
 	for n := range 1995 {
-		node := ssmtest.Node{ID: fmt.Sprintf("i-%017x", n+1), Name: fmt.Sprintf("web-%d", n-n%7/6)}
+		node := awstest.Node{ID: fmt.Sprintf("i-%017x", n+1), Name: fmt.Sprintf("web-%d", n-n%7/6)}
 		if n%10 == 0 {
 			node.State = "stopped"
 		}
 		a.AddNode(node)
 	}
 	for n := range 5 {
-		a.AddNode(ssmtest.Node{ID: fmt.Sprintf("mi-%017x", n+1), Name: "attic"})
+		a.AddNode(awstest.Node{ID: fmt.Sprintf("mi-%017x", n+1), Name: "attic"})
 	}
-	a.AddNode(ssmtest.Node{ID: "i-0000000000000dead", Name: "gone", State: "terminated"})
+	a.AddNode(awstest.Node{ID: "i-0000000000000dead", Name: "gone", State: "terminated"})
 }
 
 // list lists all, checks that each is there once, and returns them.
@@ -172,7 +173,7 @@ func TestListIsThrottledAndGoesOn(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if calls++; calls%5 == 0 {
-			return ssmtest.Throttling(operation)
+			return awstest.Throttling(operation)
 		}
 		return nil
 	})

@@ -13,9 +13,12 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
+// AgentVersion is the version of agents that do not say otherwise.
+const AgentVersion = "3.3.0.0"
+
 // Agent is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
 type Agent struct {
-	// Version is what the handshake says; "" is "3.3.0.0".
+	// Version is what the handshake says; "" is AgentVersion.
 	Version string
 
 	// NoSleep leaves out the sleep of 1 ms after each message with data, and
@@ -57,7 +60,7 @@ func (a Agent) withDefaults() Agent {
 		}
 	}
 	if a.Version == "" {
-		a.Version = "3.3.0.0"
+		a.Version = AgentVersion
 	}
 	orElse(&a.ReorderLimit, 100_000)
 	orElse(&a.MessageSize, 1024)

@@ -1,20 +1,12 @@
 package ssmtest
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-)
-
-// The account that everything is in, and who calls.
-const (
-	accountID = "123456789012"
-	callerARN = "arn:aws:iam::" + accountID + ":user/example"
 )
 
 // APIError is an operation's refusal, answered in the form of its service.
@@ -34,32 +26,31 @@ func badRequest(code, format string, args ...any) *APIError {
 // maxAPIBody is the largest request that is read, in bytes.
 const maxAPIBody = 1 << 20
 
-// awsService is one of AWS's. One that names its operations in X-Amz-Target speaks
-// AWS JSON 1.1; one that has a version takes forms and answers XML.
-type awsService struct {
-	name       string // what its requests are signed for; IAM's actions begin so
-	target     string // the prefix of X-Amz-Target
-	version    string
-	operations map[string]operation
+// Operation is what a request calls. The Server checks the signature, counts
+// the call and asks what OnAPI has set; the rest is the operation's.
+type Operation struct {
+	Service string // what requests are signed for
+	Name    string // for [Server.OnAPI] and [Server.Calls]
+
+	// Answer does what the request asks for. The region is the one that the
+	// request is signed for.
+	Answer func(region string) (any, *APIError)
+
+	// Refuse, if not nil, puts a refusal of the signature into the service's words.
+	Refuse func(*APIError) *APIError
+
+	// Write, if not nil, writes what Answer returned; nil is AWS JSON 1.1. The
+	// header has X-Amzn-Requestid already.
+	Write func(w http.ResponseWriter, result any, refusal *APIError)
 }
 
-// operation answers a call. What it returns is encoded as the service does.
-type operation func(*Server, *apiCall) (any, *APIError)
-
-// services are all that a Server is. No two operations have the same name.
-var services = []*awsService{ssmService, ec2Service, connectService, ecsService, kmsService, stsService}
-
-// apiCall is a call of an operation.
-type apiCall struct {
-	service   *awsService
-	operation string
-	region    string
-	body      []byte
-	form      url.Values // the body of a service with forms
+// SetAPI lets another package answer more of AWS's API at the Server's address. find
+// returns the operation that a request calls, or nil if there is none such. own
+// is the Server's, or nil: find may return it, or another one in its place. It
+// is called concurrently, before the signature is checked.
+func (s *Server) SetAPI(find func(r *http.Request, body []byte, own *Operation) *Operation) {
+	s.api.Store(&find)
 }
-
-// action is what IAM calls the operation.
-func (c *apiCall) action() string { return c.service.name + ":" + c.operation }
 
 // signedRegion is the region that r is signed for, if the server has it, and
 // else the one that it should be signed for.
@@ -71,123 +62,92 @@ func (s *Server) signedRegion(r *http.Request) string {
 	return s.cfg.Region
 }
 
-// parseCall finds out whose operation r calls.
-func (s *Server) parseCall(r *http.Request, body []byte) *apiCall {
-	c := &apiCall{body: body, region: s.signedRegion(r)}
-	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		for _, v := range services {
-			if name, ok := strings.CutPrefix(target, v.target+"."); ok && v.target != "" {
-				c.service, c.operation = v, name
-				return c
-			}
-		}
-		return c
+// operation finds what r calls, or nil.
+func (s *Server) operation(r *http.Request, body []byte) *Operation {
+	own := s.ownOperation(r.Header.Get("X-Amz-Target"), body)
+	if find := s.api.Load(); find != nil {
+		return (*find)(r, body, own)
 	}
-	if form, err := url.ParseQuery(string(body)); err == nil {
-		for _, v := range services {
-			if v.version != "" && v.version == form.Get("Version") {
-				c.service, c.operation, c.form = v, form.Get("Action"), form
-				return c
-			}
-		}
-	}
-	return c
+	return own
 }
 
-// serveAPI answers POST /, which all services' calls are.
+// ownOperation finds one of those that the data channel needs, or nil.
+func (s *Server) ownOperation(target string, body []byte) *Operation {
+	var do func(region string, r *sessionRequest) (any, *APIError)
+	switch target {
+	case "AmazonSSM.StartSession":
+		do = s.startSession
+	case "AmazonSSM.ResumeSession":
+		do = s.resumeSession
+	case "AmazonSSM.TerminateSession":
+		do = s.terminateSession
+	default:
+		return nil
+	}
+	return &Operation{Service: "ssm", Name: strings.TrimPrefix(target, "AmazonSSM."), Answer: func(region string) (any, *APIError) {
+		var request sessionRequest
+		if err := json.Unmarshal(body, &request); err != nil {
+			return nil, badRequest("SerializationException", "%v", err)
+		}
+		return do(region, &request)
+	}}
+}
+
+// serveAPI answers POST /, which all calls of operations are.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
 	if err != nil {
 		return
 	}
-	c := s.parseCall(r, body)
-	result, refusal := s.answer(r, c)
-	if refusal != nil {
-		s.logf("%s: %v", c.operation, refusal)
+	o := s.operation(r, body)
+	if o == nil {
+		o = &Operation{}
 	}
-	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
+	result, refusal := s.answer(r, body, o)
+	if refusal != nil {
+		s.logf("%s: %v", o.Name, refusal)
+	}
+	w.Header().Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-Amzn-Requestid", newID().String())
-	if c.form != nil {
-		c.service.writeXML(w, c.operation, result, refusal)
+	if o.Write != nil {
+		o.Write(w, result, refusal)
 	} else {
 		writeJSON(w, result, refusal)
 	}
 }
 
 // answer does what r calls for: in the order of the real services, who calls,
-// whether it is too often, whether it is understood, and whether it is allowed.
-func (s *Server) answer(r *http.Request, c *apiCall) (any, *APIError) {
-	if c.service == nil {
+// whether it is too often, and whether it is understood.
+func (s *Server) answer(r *http.Request, body []byte, o *Operation) (any, *APIError) {
+	if o.Answer == nil {
 		return nil, badRequest("UnknownOperationException", "")
 	}
 	s.mu.Lock()
-	s.calls[c.operation]++
+	s.calls[o.Name]++
 	creds := s.creds
 	s.mu.Unlock()
-	if err := creds.verify(r, c.body, c.region, c.service.name, s.now()); err != nil {
-		return nil, c.service.unauthenticated(err)
-	}
-	operate, ok := c.service.operations[c.operation]
-	if !ok {
-		return nil, c.service.unknown(c.operation)
+	region := s.signedRegion(r)
+	if err := creds.verify(r, body, region, o.Service, s.Now()); err != nil {
+		if o.Refuse != nil {
+			err = o.Refuse(err)
+		}
+		return nil, err
 	}
 	if f := s.faults.onAPI.Load(); f != nil && *f != nil {
-		if err := (*f)(c.operation); err != nil {
+		if err := (*f)(o.Name); err != nil {
 			return nil, err
 		}
 	}
-	return operate(s, c)
+	return o.Answer(region)
 }
 
-// allowed returns the refusal of what [Server.DenyActions] forbids. The
-// resource is what the call is about, of any form.
-func (s *Server) allowed(c *apiCall, resource string) *APIError {
-	denied := s.faults.actions.Load()
-	if denied == nil || !slices.Contains(*denied, c.action()) {
-		return nil
+// writeJSON answers as AWS JSON 1.1 does.
+func writeJSON(w http.ResponseWriter, result any, refusal *APIError) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if refusal != nil {
+		w.Header().Set("X-Amzn-Errortype", refusal.Code)
+		w.WriteHeader(refusal.Status)
+		result = map[string]string{"__type": refusal.Code, "message": refusal.Message}
 	}
-	return c.service.unauthorized(c.action(), resource)
-}
-
-// jsonOperation is an operation that reads its request from JSON. What it is
-// about, for who may not, is found in the request.
-func jsonOperation[T any](f func(*Server, *apiCall, *T) (any, *APIError)) operation {
-	return func(s *Server, c *apiCall) (any, *APIError) {
-		var request T
-		if err := json.Unmarshal(c.body, &request); err != nil {
-			return nil, badRequest("SerializationException", "%v", err)
-		}
-		if err := s.allowed(c, c.resource()); err != nil {
-			return nil, err
-		}
-		return f(s, c, &request)
-	}
-}
-
-// resource is the ARN of what a call in JSON is about.
-func (c *apiCall) resource() string {
-	var r struct{ Target, InstanceId, Name, SessionId, DocumentName, KeyId, Cluster, Task string }
-	json.Unmarshal(c.body, &r)
-	id := r.Target + r.InstanceId
-	ssm := fmt.Sprintf("arn:aws:ssm:%s:%s:", c.region, accountID)
-	switch {
-	case managed(id):
-		return ssm + "managed-instance/" + id
-	case strings.HasPrefix(id, "i-"):
-		return fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", c.region, accountID, id)
-	case r.Task != "" && !strings.HasPrefix(r.Task, "arn:"):
-		return (&Task{Region: c.region, Cluster: cmp.Or(r.Cluster, "default"), ID: r.Task}).ARN()
-	case r.Task != "":
-		return r.Task
-	case r.KeyId != "":
-		return keyARN(c.region, r.KeyId)
-	case r.SessionId != "":
-		return ssm + "session/" + r.SessionId
-	case r.Name != "":
-		return ssm + "document/" + r.Name
-	case r.DocumentName != "":
-		return fmt.Sprintf("arn:aws:ssm:%s::document/%s", c.region, r.DocumentName)
-	default:
-		return fmt.Sprintf("arn:aws:%s:%s:%s:*", c.service.name, c.region, accountID)
-	}
+	json.NewEncoder(w).Encode(result)
 }

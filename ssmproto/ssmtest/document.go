@@ -24,6 +24,9 @@ type document struct {
 	fixed map[string]string
 }
 
+// preferences is the document of a shell: an account's preferences.
+const preferences = "SSM-SessionManagerRunShell"
+
 // localPortForwarding is the type of the sessions that forward a port.
 const localPortForwarding = "LocalPortForwarding"
 

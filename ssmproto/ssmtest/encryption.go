@@ -68,14 +68,14 @@ type (
 )
 
 // encrypts says whether the agent asks for encryption: for a shell or a command,
-// if the account's preferences do.
+// if there is a key.
 func (a *agent) encrypts() bool { return a.keyID() != "" && !a.cfg.NoHandshake }
 
 func (a *agent) keyID() string {
 	if a.sessionType == portSession {
 		return ""
 	}
-	return a.session.srv.kmsKeyID()
+	return a.session.srv.cfg.KeyID
 }
 
 // requestKey is the action that asks for a data key.
@@ -90,7 +90,7 @@ func (a *agent) requestKey() clientAction {
 	return clientAction{"KMSEncryption", p}
 }
 
-// takeKey takes the client's data key, and has KMS decrypt it.
+// takeKey takes the client's data key, and has it decrypted.
 func (a *agent) takeKey(result json.RawMessage) error {
 	var r kmsResult
 	if err := json.Unmarshal(result, &r); err != nil {
@@ -100,7 +100,7 @@ func (a *agent) takeKey(result json.RawMessage) error {
 	if r.ChallengeAcknowledgement {
 		encryptionContext["aws:ssm:RandomChallenge"] = a.randomChallenge
 	}
-	plain, err := a.session.srv.decrypt(r.KMSCipherTextKey, a.keyID(), encryptionContext)
+	plain, err := a.session.srv.cfg.Decrypt(r.KMSCipherTextKey, a.keyID(), encryptionContext)
 	if err != nil {
 		return agentError(fmt.Sprintf("Fetching data key failed: Unable to retrieve data key, Error when decrypting data key %v", err))
 	}

@@ -26,9 +26,7 @@ type faults struct {
 	offline   atomic.Bool
 	cutEach   atomic.Pointer[func(link int) (int64, Cut)]
 	onAPI     atomic.Pointer[func(operation string) *APIError]
-	denied    atomic.Pointer[[]string] // documents
-	actions   atomic.Pointer[[]string] // denied, too
-	skew      atomic.Int64             // ns
+	skew      atomic.Int64 // ns
 	onUpgrade atomic.Pointer[func(link int) int]
 	stall     gate
 	still     gate
@@ -103,9 +101,8 @@ func (s *Server) SetAgentPath(up, down Path) {
 }
 
 // OnAPI has f asked before each call of an operation that is signed well; what
-// it returns, unless nil, is the answer: see [Throttling] for one that clients
-// retry. Operations of all services are named as in the API (StartSession,
-// DescribeInstances, …). f is called concurrently; nil is off.
+// it returns, unless nil, is the answer. Operations are named as in the API
+// (StartSession, …). f is called concurrently; nil is off.
 func (s *Server) OnAPI(f func(operation string) *APIError) {
 	s.faults.onAPI.Store(&f)
 }
@@ -132,28 +129,12 @@ func (s *Server) StallAgent(on bool) {
 	s.faults.stall.set(on)
 }
 
-// Deny has StartSession refuse these documents, and no others, as when IAM does
-// not allow them: AccessDeniedException.
-func (s *Server) Deny(documents ...string) {
-	documents = slices.Clone(documents)
-	s.faults.denied.Store(&documents)
-}
-
-// DenyActions refuses these actions, and no others, as when IAM does not allow
-// them, each in its service's own words. They are written as in policies:
-// "ec2:DescribeInstances", "ssm:StartSession". (sts:GetCallerIdentity cannot be
-// denied.) What Deny says holds besides.
-func (s *Server) DenyActions(actions ...string) {
-	actions = slices.Clone(actions)
-	s.faults.actions.Store(&actions)
-}
-
 // SetClock puts the service's clock that much ahead of the machine's, or, below
 // zero, behind it. Requests signed at more than 5 min from it are refused.
 func (s *Server) SetClock(ahead time.Duration) { s.faults.skew.Store(int64(ahead)) }
 
-// now is the service's time.
-func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.faults.skew.Load())) }
+// Now is the service's time.
+func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.faults.skew.Load())) }
 
 // KillAgents makes the agents of all sessions vanish without a word, as when
 // the instances are stopped. Data channels stay open and ResumeSession answers;
@@ -196,6 +177,13 @@ func (s *Server) RebootUnnoticed(nodeID string) (back func()) {
 		}
 	}
 	return func() { s.setAway(nodeID, false) }
+}
+
+// Rebooting tells whether a node is on its way between Reboot and back.
+func (s *Server) Rebooting(nodeID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away[nodeID]
 }
 
 func (s *Server) setAway(nodeID string, away bool) {

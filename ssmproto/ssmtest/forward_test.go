@@ -228,17 +228,3 @@ func TestReboot(t *testing.T) {
 	connect(t, s, far)
 	c.ws.Close()
 }
-
-func TestDeniedDocuments(t *testing.T) {
-	s, far := newServer(t, Config{})
-	s.Deny("AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost")
-	_, err := call(s, "StartSession", map[string]any{"Target": nodeID, "DocumentName": "AWS-StartPortForwardingSession"})
-	var refused *APIError
-	if !errors.As(err, &refused) || refused.Code != "AccessDeniedException" ||
-		!strings.Contains(refused.Message, "ssm:StartSession on resource: arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSession ") {
-		t.Errorf("got %v", err)
-	}
-	connect(t, s, far)
-	s.Deny()
-	startDocument(t, s, "AWS-StartPortForwardingSession", nil)
-}

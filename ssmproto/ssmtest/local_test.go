@@ -19,15 +19,15 @@ func TestCredentialsAreOnesOwn(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		seen[c.accessKeyID], seen[c.secret] = true, true
-		if _, err := call(s, "GetDocument", map[string]string{"Name": "x"}); err == nil || strings.Contains(err.Error(), "Unrecognized") {
+		if _, err := call(s, "ResumeSession", map[string]string{"SessionId": "x"}); err == nil || strings.Contains(err.Error(), "Unrecognized") {
 			t.Errorf("with its own credentials: %v", err)
 		}
 		s.mu.Lock()
 		s.creds = credentials{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
 		s.mu.Unlock()
 		r, _ := http.NewRequest("POST", s.URL()+"/", strings.NewReader("{}"))
-		r.Header.Set("X-Amz-Target", "AmazonSSM.DescribeSessions")
-		signFor(s, r, "", "ssm", s.now())
+		r.Header.Set("X-Amz-Target", "AmazonSSM.ResumeSession")
+		signFor(s, r, "", "ssm", s.Now())
 		s.SetCredentials(c.accessKeyID, c.secret, "")
 		if _, err := do(s, r); err == nil || !strings.Contains(err.Error(), "UnrecognizedClientException") {
 			t.Errorf("with AWS's example: %v", err)
@@ -67,7 +67,7 @@ func TestBrowsersAreRefused(t *testing.T) {
 		} {
 			r, _ := http.NewRequest("POST", s.URL()+"/", strings.NewReader("{}"))
 			r.Host = tt.host
-			r.Header.Set("X-Amz-Target", "AmazonSSM.DescribeSessions")
+			r.Header.Set("X-Amz-Target", "AmazonSSM.ResumeSession")
 			if tt.origin != "" {
 				r.Header.Set("Origin", tt.origin)
 			}
@@ -86,7 +86,7 @@ func TestBrowsersAreRefused(t *testing.T) {
 			}
 			r, _ = http.NewRequest("GET", strings.Replace(started["StreamUrl"], "ws", "http", 1), nil)
 			r.Host = tt.host
-			signFor(s, r, emptyHash, "ssmmessages", s.now())
+			signFor(s, r, emptyHash, "ssmmessages", s.Now())
 			r.Header.Set("Host", tt.host)
 			if tt.origin != "" {
 				r.Header.Set("Origin", tt.origin)

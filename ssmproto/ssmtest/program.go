@@ -251,7 +251,7 @@ func (p *program) closeFiles() {
 func (p *program) pump() {
 	switch {
 	case p.tty != nil:
-		if profile := p.a.session.srv.shellProfile(); profile != "" && p.a.sessionType == shellSession {
+		if profile := p.a.session.srv.cfg.ShellProfile; profile != "" && p.a.sessionType == shellSession {
 			io.WriteString(p.tty, profile+"\n")
 		}
 		p.a.sleep(shellWait)

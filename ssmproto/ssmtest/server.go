@@ -1,6 +1,7 @@
 package ssmtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -49,14 +50,14 @@ type Config struct {
 	// pings are none) the service ends a session; 0 is never.
 	IdleTimeout time.Duration
 
-	// Preferences is the account's document SSM-SessionManagerRunShell, in JSON; ""
-	// is none. Of its inputs, sessions here follow kmsKeyId, with which those for a
-	// shell or a command are encrypted, and shellProfile's linux, which a shell
-	// begins with. The rest is only shown.
-	Preferences string
+	// ShellProfile is what is typed into a shell when it begins.
+	ShellProfile string
 
-	// KeyLife is how long a key that SendSSHPublicKey brings is good; 0 is 60 s.
-	KeyLife time.Duration
+	// KeyID, if not "", is the key that sessions for a shell or a command are
+	// encrypted with. Decrypt opens the data key that a client has sent, as KMS
+	// does for an agent.
+	KeyID   string
+	Decrypt func(sealed []byte, keyID string, encryptionContext map[string]string) (plain []byte, err error)
 
 	// Logf, if not nil, is told of what happens, a line each. It is called
 	// concurrently.
@@ -64,7 +65,9 @@ type Config struct {
 }
 
 // Server is a service with its nodes. All methods may be called at any time
-// and concurrently.
+// and concurrently. Since programs on its nodes run as the user who started it,
+// it listens on loopback, its credentials are random unless Config names some,
+// and it answers no browser.
 type Server struct {
 	cfg     Config
 	regions []string // all
@@ -77,25 +80,20 @@ type Server struct {
 	faults faults
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
-	onKeys atomic.Pointer[func(instanceID, user string, keys []string)]
+	api    atomic.Pointer[func(r *http.Request, body []byte, own *Operation) *Operation]
 
-	mu          sync.Mutex
-	creds       credentials
-	closed      bool
-	nodes       map[string]*Node     // what they point to never changes
-	ids         []string             // theirs, in the order of AddNode
-	away        map[string]bool      // nodes that are being rebooted
-	sessions    []*Session           // oldest first
-	conns       map[*conn]struct{}   // every open network connection
-	sockets     map[*socket]struct{} // those that are data channels
-	links       int                  // upgrades asked for so far
-	calls       map[string]int       // by operation
-	keys        []pushedKey          // oldest first
-	tasks       []*Task              // of all clusters
-	invocations []*invocation        // of commands
-	dataKeys    []dataKey            // of KMS's
-	paths       paths                // between clients and here
-	agentPaths  paths                // between here and the agents
+	mu         sync.Mutex
+	creds      credentials
+	closed     bool
+	nodes      map[string]*Node     // what they point to never changes
+	away       map[string]bool      // nodes that are being rebooted
+	sessions   []*Session           // oldest first
+	conns      map[*conn]struct{}   // every open network connection
+	sockets    map[*socket]struct{} // those that are data channels
+	links      int                  // upgrades asked for so far
+	calls      map[string]int       // by operation
+	paths      paths                // between clients and here
+	agentPaths paths                // between here and the agents
 }
 
 // paths are the two ways between two ends.
@@ -209,10 +207,7 @@ func (s *Server) SetCredentials(accessKeyID, secretAccessKey, sessionToken strin
 func (s *Server) AddNode(n Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n.fill(s.cfg.Region, time.Now())
-	if s.nodes[n.ID] == nil {
-		s.ids = append(s.ids, n.ID)
-	}
+	n.Region = cmp.Or(n.Region, s.cfg.Region)
 	s.nodes[n.ID] = &n
 }
 

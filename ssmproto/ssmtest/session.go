@@ -21,6 +21,14 @@ const idleReason = "Your session timed out due to inactivity."
 
 // Session is one session of a Server's, from StartSession on. All methods may
 // be called at any time and concurrently.
+//
+// Its bytes take this way, and each stage is one file:
+//
+//	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port, program
+//	       └─ socket ── pipe (down) ─ session ── pipe (down) ─┘
+//
+// The pipes on the left are the socket's and end with it, as SetPath makes
+// them; those on the right are the session's, as SetAgentPath makes them.
 type Session struct {
 	srv      *Server
 	id       string
@@ -28,7 +36,6 @@ type Session struct {
 	document string
 	params   map[string][]string
 	reason   string
-	owner    string // an ARN
 	started  time.Time
 	agent    *agent
 	up       *pipe // from the service to the agent
@@ -60,8 +67,7 @@ func newSession(srv *Server, node Node, r *sessionRequest, d document, propertie
 		document: r.DocumentName,
 		params:   r.Parameters,
 		reason:   r.Reason,
-		owner:    callerARN,
-		started:  srv.now(),
+		started:  srv.Now(),
 		done:     make(chan struct{}),
 		tokens:   make(map[string]bool),
 	}
@@ -90,6 +96,20 @@ func (s *Session) Parameters() map[string][]string { return maps.Clone(s.params)
 
 // Reason is the one given to StartSession.
 func (s *Session) Reason() string { return s.reason }
+
+// Region is the one that the session is in.
+func (s *Session) Region() string { return s.node.Region }
+
+// Started is when the session began, by the service's clock.
+func (s *Session) Started() time.Time { return s.started }
+
+// EndedAt is when the session ended, likewise; zero if it has not.
+func (s *Session) EndedAt() time.Time {
+	if end := s.endedAt.Load(); end != 0 {
+		return time.Unix(0, end)
+	}
+	return time.Time{}
+}
 
 // State is "Connected" until the session ends and "Terminated" then.
 func (s *Session) State() string {
@@ -170,7 +190,7 @@ func (s *Session) vanish() bool {
 		return false
 	}
 	s.ended = true
-	s.endedAt.Store(s.srv.now().UnixNano())
+	s.endedAt.Store(s.srv.Now().UnixNano())
 	s.tokens = nil
 	close(s.done)
 	s.mu.Unlock()
@@ -221,6 +241,13 @@ func (s *Session) grant() *sessionResponse {
 			"?role=publish_subscribe&cell-number=AAEBAexample%2Bcell%2F0%3D",
 		TokenValue: &token,
 	}
+}
+
+// Grant returns where a client connects to the session, and a token for one
+// connection: "" if the session has ended.
+func (s *Session) Grant() (streamURL, token string) {
+	g := s.grant()
+	return g.StreamUrl, *g.TokenValue
 }
 
 // openMessage is the first message on a data channel, the only one in text.

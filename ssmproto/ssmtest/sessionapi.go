@@ -1,7 +1,8 @@
 package ssmtest
 
 import (
-	"slices"
+	"cmp"
+	"net/http"
 	"time"
 )
 
@@ -20,17 +21,14 @@ type sessionResponse struct {
 	TokenValue *string `json:"TokenValue,omitempty"`
 }
 
-func (s *Server) startSession(c *apiCall, r *sessionRequest) (any, *APIError) {
+// errClosing refuses what comes while the server closes.
+var errClosing = &APIError{http.StatusServiceUnavailable, "InternalServerError", "the server is closing"}
+
+func (s *Server) startSession(region string, r *sessionRequest) (any, *APIError) {
 	if r.DocumentName == "" {
 		r.DocumentName = preferences
 	}
-	if denied := s.faults.denied.Load(); denied != nil && slices.Contains(*denied, r.DocumentName) {
-		return nil, c.service.unauthorized(c.action(), "arn:aws:ssm:"+c.region+"::document/"+r.DocumentName)
-	}
-	node := s.connectedNode(r.Target, c.region)
-	if node != nil && time.Since(node.started) < node.BootTime+node.AgentTime+node.SessionTime {
-		node = nil
-	}
+	node := s.connectedNode(r.Target, region)
 	if node == nil {
 		return nil, badRequest("TargetNotConnected", "%s is not connected.", r.Target)
 	}
@@ -64,18 +62,18 @@ func (s *Server) startNew(session *Session) bool {
 	return !closed
 }
 
-func (s *Server) resumeSession(c *apiCall, r *sessionRequest) (any, *APIError) {
+func (s *Server) resumeSession(region string, r *sessionRequest) (any, *APIError) {
 	session := s.session(r.SessionId)
-	if session == nil || session.node.Region != c.region {
+	if session == nil || session.node.Region != region {
 		return nil, noSuchSession(r.SessionId)
 	}
 	session.resumes.Add(1)
 	return session.grant(), nil
 }
 
-func (s *Server) terminateSession(c *apiCall, r *sessionRequest) (any, *APIError) {
+func (s *Server) terminateSession(region string, r *sessionRequest) (any, *APIError) {
 	session := s.session(r.SessionId)
-	if session == nil || session.node.Region != c.region {
+	if session == nil || session.node.Region != region {
 		return nil, noSuchSession(r.SessionId)
 	}
 	session.End("")
@@ -93,4 +91,41 @@ func (s *Server) addSession(session *Session) {
 	session.up.number, session.down.number = n<<1, n<<1|1
 	session.up.setPath(s.agentPaths.up)
 	session.down.setPath(s.agentPaths.down)
+}
+
+// PlantedSession is a session that StartSession has not started.
+type PlantedSession struct {
+	ID       string // "": made up
+	Target   string // a node's ID; there need not be such a node
+	Document string // "" is SSM-SessionManagerRunShell
+	Reason   string
+	Started  time.Time // zero: now
+
+	// Command is what the agent runs in a terminal once a client connects. ""
+	// is a shell.
+	Command string
+}
+
+// PlantSession adds a session. It is Connected until TerminateSession, or End,
+// or Config.IdleTimeout ends it.
+func (s *Server) PlantSession(p PlantedSession) *Session {
+	s.mu.Lock()
+	node := Node{ID: p.Target, Region: s.cfg.Region}
+	if n := s.nodes[p.Target]; n != nil {
+		node = *n
+	}
+	s.mu.Unlock()
+	r := &sessionRequest{DocumentName: cmp.Or(p.Document, preferences), Reason: p.Reason}
+	sessionType, properties := shellSession, map[string]string(nil)
+	if p.Command != "" {
+		r.Parameters = map[string][]string{"command": {p.Command}}
+		sessionType, properties = interactiveSession, map[string]string{"command": p.Command}
+	}
+	session := newSession(s, node, r, document{sessionType: sessionType}, properties)
+	session.id = cmp.Or(p.ID, session.id)
+	if !p.Started.IsZero() {
+		session.started = p.Started
+	}
+	s.startNew(session)
+	return session
 }

@@ -173,7 +173,7 @@ func TestAPausedAgentGivesUpACommandsPipes(t *testing.T) {
 
 func TestAShellOfAnOldAgentBeginsAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newShellServer(t, Config{Preferences: encrypting, Agent: Agent{NoHandshake: true, NoSleep: true}})
+	s := newShellServer(t, encrypting(Agent{NoHandshake: true, NoSleep: true}))
 	c := startDocument(t, s, preferences, nil)
 	if m := c.recv(); m.PayloadType != ssmproto.Output || m.Sequence != 0 || m.Flags != ssmproto.SYN {
 		t.Errorf("got %+v", m)

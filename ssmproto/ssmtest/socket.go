@@ -81,7 +81,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 	creds := s.creds
 	s.mu.Unlock()
 	if !s.cfg.NoSignatureCheck {
-		if err := creds.verify(r, nil, s.signedRegion(r), "ssmmessages", s.now()); err != nil {
+		if err := creds.verify(r, nil, s.signedRegion(r), "ssmmessages", s.Now()); err != nil {
 			s.logf("link %d: %v", link, err)
 			http.Error(w, "Forbidden", http.StatusForbidden)
 			return

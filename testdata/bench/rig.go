@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -19,7 +20,7 @@ type rig struct {
 	far  net.Conn
 	sink *sink
 	wire atomic.Int64 // bytes of frames that the client has sent
-	srv  *ssmtest.Server
+	srv  *awstest.Server
 	wg   sync.WaitGroup
 
 	mu  sync.Mutex   // for writing to near
@@ -29,7 +30,7 @@ type rig struct {
 // newRig connects by a Conn without TLS, so that what is counted on the wire
 // is frames.
 func (b *bench) newRig(up, down ssmtest.Path) (r *rig, err error) {
-	r = &rig{sink: newSink(), srv: ssmtest.NewServer(ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})}
+	r = &rig{sink: newSink(), srv: awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}})}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -40,7 +41,7 @@ func (b *bench) newRig(up, down ssmtest.Path) (r *rig, err error) {
 		return r, err
 	}
 	defer far.Close()
-	r.srv.AddNode(ssmtest.Node{ID: node, Dial: dialAlways(far.addr)})
+	r.srv.AddNode(awstest.Node{ID: node, Node: ssmtest.Node{Dial: dialAlways(far.addr)}})
 	r.srv.SetPath(up, down)
 	transport := r.srv.Transport()
 	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -57,19 +58,16 @@ type serviceConfig struct {
 }
 
 // newService starts a service over TLS with one node.
-func newService(cfg serviceConfig) *ssmtest.Server {
+func newService(cfg serviceConfig) *awstest.Server {
 	preferences := ""
 	if cfg.KMS {
 		preferences = `{"inputs":{"kmsKeyId":"alias/bench"}}`
 	}
-	srv := ssmtest.NewServer(ssmtest.Config{
-		TLS:              true,
-		Address:          cfg.Address,
-		NoSignatureCheck: cfg.Unsigned,
-		Preferences:      preferences,
-		Agent:            ssmtest.Agent{NoSleep: !cfg.Sleep},
+	srv := awstest.NewServer(awstest.Config{
+		Config:      ssmtest.Config{TLS: true, Address: cfg.Address, NoSignatureCheck: cfg.Unsigned, Agent: ssmtest.Agent{NoSleep: !cfg.Sleep}},
+		Preferences: preferences,
 	})
-	srv.AddNode(ssmtest.Node{ID: node, Dial: dialAlways(cfg.Target)})
+	srv.AddNode(awstest.Node{ID: node, Node: ssmtest.Node{Dial: dialAlways(cfg.Target)}})
 	srv.SetPath(cfg.Up, cfg.Down)
 	return srv
 }

@@ -1,6 +1,10 @@
-package ssmtest
+package awstest
 
-import "time"
+import (
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
 
 type stateChanges struct {
 	Changes []stateChange `xml:"instancesSet>item"`
@@ -14,7 +18,7 @@ type stateChange struct {
 
 // startInstances starts what is stopped: it is pending for its BootTime, and
 // its agent calls in AgentTime after that. What runs already is left as it is.
-func (s *Server) startInstances(c *apiCall) (any, *APIError) {
+func (s *Server) startInstances(c *apiCall) (any, *ssmtest.APIError) {
 	ids := c.list("InstanceId")
 	if len(ids) == 0 {
 		return nil, badRequest("MissingParameter", "The request must contain the parameter instancesSet")
@@ -43,17 +47,4 @@ func (s *Server) startInstances(c *apiCall) (any, *APIError) {
 		r.Changes = append(r.Changes, stateChange{id, instanceState{stateCodes[n.State], n.State}, instanceState{stateCodes[was], was}})
 	}
 	return r, nil
-}
-
-// current returns a node, or nil, in the state that it has come to. s.mu is
-// held.
-func (s *Server) current(id string) *Node {
-	n := s.nodes[id]
-	if n != nil && n.State == "pending" && !n.started.IsZero() && time.Since(n.started) >= n.BootTime {
-		running := *n
-		running.State = "running"
-		n = &running
-		s.nodes[id] = n
-	}
-	return n
 }

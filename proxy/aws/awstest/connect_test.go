@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"crypto/ecdsa"
@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // authorized is a public key as in authorized_keys.
@@ -91,7 +93,7 @@ func TestPushedKeysAreOneUsersOnOneInstance(t *testing.T) {
 }
 
 func TestSendSSHPublicKeyRefuses(t *testing.T) {
-	s := nodeServer(t, Config{Regions: []string{"eu-west-1"}}, Node{ID: id(1)}, Node{ID: id(2), State: "stopped"}, Node{ID: id(3), State: "pending"},
+	s := nodeServer(t, Config{Config: ssmtest.Config{Regions: []string{"eu-west-1"}}}, Node{ID: id(1)}, Node{ID: id(2), State: "stopped"}, Node{ID: id(3), State: "pending"},
 		Node{ID: "mi-0123456789abcdef0"}, Node{ID: id(4), Region: "eu-west-1"})
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

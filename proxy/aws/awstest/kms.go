@@ -1,12 +1,13 @@
-package ssmtest
+package awstest
 
 import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // kmsService is the Key Management Service. It has every key that it is asked
@@ -45,7 +46,7 @@ func keyARN(region, id string) string {
 	return fmt.Sprintf("arn:aws:kms:%s:%s:%s", region, accountID, id)
 }
 
-func (s *Server) generateDataKey(c *apiCall, r *dataKeyRequest) (any, *APIError) {
+func (s *Server) generateDataKey(c *apiCall, r *dataKeyRequest) (any, *ssmtest.APIError) {
 	n := r.NumberOfBytes
 	switch {
 	case r.KeySpec == "AES_128" && n == 0:
@@ -73,7 +74,7 @@ func (s *Server) generateDataKey(c *apiCall, r *dataKeyRequest) (any, *APIError)
 // decrypt is KMS's Decrypt, which an agent calls by its own leave:
 // [Server.DenyActions] takes that, too, with kms:Decrypt.
 func (s *Server) decrypt(sealed []byte, keyID string, encryptionContext map[string]string) ([]byte, error) {
-	if denied := s.faults.actions.Load(); denied != nil && slices.Contains(*denied, "kms:Decrypt") {
+	if s.denies("kms:Decrypt") {
 		return nil, badRequest("AccessDeniedException",
 			"User: arn:aws:sts::%s:assumed-role/ssmtest is not authorized to perform: kms:Decrypt because no identity-based policy allows the kms:Decrypt action", accountID)
 	}

@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"fmt"
@@ -9,10 +9,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func TestDescribeSessions(t *testing.T) {
-	s := nodeServer(t, Config{Preferences: `{"inputs":{"maxSessionDuration":"60"}}`, Regions: []string{"eu-west-1"}}, Node{ID: "i-1"}, Node{ID: "i-2"})
+	s := nodeServer(t, Config{Config: ssmtest.Config{Regions: []string{"eu-west-1"}}, Preferences: `{"inputs":{"maxSessionDuration":"60"}}`}, Node{ID: "i-1"}, Node{ID: "i-2"})
 	client := ssm.NewFromConfig(sdk(s, "us-east-1"))
 	began := time.Now()
 	for _, target := range []string{"i-1", "i-2"} {

@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"context"
@@ -13,10 +13,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func TestTasksAreListed(t *testing.T) {
-	s := nodeServer(t, Config{Regions: []string{"eu-west-1"}})
+	s := nodeServer(t, Config{Config: ssmtest.Config{Regions: []string{"eu-west-1"}}})
 	one := s.AddTask(Task{ID: "one", Cluster: "web", Service: "api"})
 	two := s.AddTask(Task{ID: "two", Cluster: "web", Family: "job"})
 	old := s.AddTask(Task{ID: "old", Cluster: "web", Service: "api", Status: "STOPPED"})
@@ -88,7 +91,7 @@ func TestTasksComeInPages(t *testing.T) {
 
 func TestTasksAreDescribed(t *testing.T) {
 	s := nodeServer(t, Config{})
-	web := s.AddTask(Task{Cluster: "web", Service: "api", Containers: []Container{{Name: "app"}, {Name: "log", Node: Node{NotConnected: true}}}})
+	web := s.AddTask(Task{Cluster: "web", Service: "api", Containers: []Container{{Name: "app"}, {Name: "log", Node: ssmtest.Node{NotConnected: true}}}})
 	shut := s.AddTask(Task{Cluster: "web", ID: "shut", NoExecuteCommand: true, Containers: []Container{{Name: "app", RuntimeID: "abc"}}})
 	s.AddTask(Task{Cluster: "web", ID: "new", Status: "PENDING", Containers: []Container{{Name: "app"}}})
 	client := ecs.NewFromConfig(sdk(s, "us-east-1"))
@@ -130,11 +133,11 @@ func TestSessionsGoToContainers(t *testing.T) {
 	s := nodeServer(t, Config{})
 	dialed := make(chan string, 1)
 	task := s.AddTask(Task{Cluster: "web", Containers: []Container{
-		{Name: "app", Node: Node{Agent: &Agent{NoHandshake: true}, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+		{Name: "app", Node: ssmtest.Node{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
 			dialed <- address
 			return nil, errors.New("refused")
 		}}},
-		{Name: "log", Node: Node{NotConnected: true}},
+		{Name: "log", Node: ssmtest.Node{NotConnected: true}},
 		{Name: "done", Status: "STOPPED"},
 	}})
 	shut := s.AddTask(Task{Cluster: "web", NoExecuteCommand: true, Containers: []Container{{Name: "app"}}})
@@ -142,14 +145,11 @@ func TestSessionsGoToContainers(t *testing.T) {
 	if want := "ecs:web_" + task.ID + "_" + task.Containers[0].RuntimeID; target != want || !strings.HasPrefix(task.Containers[0].RuntimeID, task.ID+"-") {
 		t.Errorf("target %q, want %q", target, want)
 	}
-	client := s.NewClient(target, "22")
-	grant, err := client.Open(t.Context())
+	conn, err := ssmproto.Dial(t.Context(), s.NewClient(target, "22"), &ssmproto.Config{Transport: s.Transport()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := s.Sessions()[0]
-	c := &raw{t: t, s: s, id: session.ID(), clientID: newID().String()}
-	c.open(map[string]string{"StreamUrl": grant.URL, "TokenValue": grant.Token})
+	defer conn.Close()
 	if got := <-dialed; got != "localhost:22" {
 		t.Errorf("dialled %q", got)
 	}

@@ -1,9 +1,10 @@
-package ssmtest
+package awstest
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"slices"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // executeDocument is what a session of ECS Exec shows as its document.
@@ -28,19 +29,19 @@ type executeResponse struct {
 }
 
 type executeSession struct {
-	SessionID  string  `json:"sessionId"`
-	StreamURL  string  `json:"streamUrl"`
-	TokenValue *string `json:"tokenValue"`
+	SessionID  string `json:"sessionId"`
+	StreamURL  string `json:"streamUrl"`
+	TokenValue string `json:"tokenValue"`
 }
 
 // executeCommand starts a session in which one of a task's containers runs a
 // command.
-func (s *Server) executeCommand(c *apiCall, r *executeRequest) (any, *APIError) {
+func (s *Server) executeCommand(c *apiCall, r *executeRequest) (any, *ssmtest.APIError) {
 	tasks, refusal := s.clusterTasks(c, &tasksRequest{Cluster: r.Cluster})
 	if refusal != nil {
 		return nil, refusal
 	}
-	invalid := func(message string) (any, *APIError) {
+	invalid := func(message string) (any, *ssmtest.APIError) {
 		return nil, badRequest("InvalidParameterException", "%s", message)
 	}
 	if r.Command == "" {
@@ -65,23 +66,17 @@ func (s *Server) executeCommand(c *apiCall, r *executeRequest) (any, *APIError) 
 		return invalid(notEnabled)
 	}
 	container := &t.Containers[j]
-	node := s.connectedNode(t.Target(container), c.region)
-	if node == nil { // the agent runs, as far as ECS knows, and does not call in
+	if s.Rebooting(t.Target(container)) { // the agent runs, as far as ECS knows, and does not call in
 		return nil, badRequest("TargetNotConnectedException",
 			"The execute command failed due to an internal error. Try again later.")
 	}
-	session := newSession(s, *node, &sessionRequest{
-		DocumentName: executeDocument,
-		Parameters:   map[string][]string{"command": {r.Command}},
-	}, document{sessionType: interactiveSession}, map[string]string{"command": r.Command})
-	session.id = executeID()
-	if !s.startNew(session) {
-		return nil, errClosing
-	}
-	grant := session.grant()
+	session := s.Server.PlantSession(ssmtest.PlantedSession{
+		ID: executeID(), Target: t.Target(container), Document: executeDocument, Command: r.Command,
+	})
+	streamURL, token := session.Grant()
 	return executeResponse{
 		Cluster: t.clusterARN(), Task: t.ARN(), Container: t.containerARN(container), ContainerName: container.Name, Interactive: true,
-		Session: executeSession{grant.SessionId, grant.StreamUrl, grant.TokenValue},
+		Session: executeSession{session.ID(), streamURL, token},
 	}, nil
 }
 
@@ -94,6 +89,3 @@ func executeID() string {
 	}
 	return string(id)
 }
-
-// errClosing refuses what comes while the server closes.
-var errClosing = &APIError{http.StatusServiceUnavailable, "InternalServerError", "the server is closing"}

@@ -1,4 +1,8 @@
-package ssmtest
+package awstest
+
+import (
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
 
 // stsService is the Security Token Service.
 var stsService = &awsService{name: "sts", version: "2011-06-15", operations: map[string]operation{
@@ -10,7 +14,7 @@ type callerIdentity struct {
 }
 
 // getCallerIdentity is allowed to everybody, whatever policies say.
-func (s *Server) getCallerIdentity(*apiCall) (any, *APIError) {
+func (s *Server) getCallerIdentity(*apiCall) (any, *ssmtest.APIError) {
 	var r callerIdentity
 	r.Result.Arn, r.Result.UserId, r.Result.Account = callerARN, "AIDACKCEVSFODNN7EXAMPLE", accountID
 	return r, nil

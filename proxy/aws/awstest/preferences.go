@@ -1,8 +1,10 @@
-package ssmtest
+package awstest
 
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // preferences is the name of the document with an account's preferences.
@@ -16,7 +18,7 @@ type documentResponse struct {
 }
 
 // getDocument returns the account's preferences, if it has any.
-func (s *Server) getDocument(_ *apiCall, r *documentRequest) (any, *APIError) {
+func (s *Server) getDocument(_ *apiCall, r *documentRequest) (any, *ssmtest.APIError) {
 	if r.Name != preferences || s.cfg.Preferences == "" {
 		return nil, badRequest("InvalidDocument", "Document with name %s does not exist.", r.Name)
 	}
@@ -26,7 +28,9 @@ func (s *Server) getDocument(_ *apiCall, r *documentRequest) (any, *APIError) {
 	}, nil
 }
 
-// inputs are those of the account's preferences that matter here.
+// inputs are those of the account's preferences that matter here: how many
+// minutes a session may last, the key that shells and commands are encrypted
+// with, and what a shell begins with.
 type inputs struct {
 	MaxSessionDuration string `json:"maxSessionDuration"`
 	KMSKeyID           string `json:"kmsKeyId"`
@@ -42,13 +46,3 @@ func (s *Server) inputs() inputs {
 	json.Unmarshal([]byte(s.cfg.Preferences), &p)
 	return p.Inputs
 }
-
-// maxSessionDuration is how many minutes a session may last, by the account's
-// preferences, or "".
-func (s *Server) maxSessionDuration() string { return s.inputs().MaxSessionDuration }
-
-// kmsKeyID is the key that shells and commands are encrypted with, or "".
-func (s *Server) kmsKeyID() string { return s.inputs().KMSKeyID }
-
-// shellProfile is what a shell begins with, or "".
-func (s *Server) shellProfile() string { return s.inputs().ShellProfile.Linux }

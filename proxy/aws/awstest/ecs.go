@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // ecsService is ECS.
@@ -45,7 +47,7 @@ type Container struct {
 
 	// Node is the agent in it, for StartSession to connect to Target and for
 	// ExecuteCommand. Its ID and Region are the Task's matter.
-	Node Node
+	Node ssmtest.Node
 }
 
 // Target is what StartSession calls one of the task's containers.
@@ -88,7 +90,7 @@ func (s *Server) AddTask(t Task) Task {
 	defer s.mu.Unlock()
 	set(&t.Region, s.cfg.Region)
 	set(&t.Cluster, "default")
-	set(&t.ID, strings.ReplaceAll(newID().String(), "-", ""))
+	set(&t.ID, strings.ReplaceAll(newID(), "-", ""))
 	set(&t.Family, t.Service)
 	set(&t.Family, "task")
 	set(&t.Status, "RUNNING")
@@ -105,8 +107,7 @@ func (s *Server) AddTask(t Task) Task {
 		n := c.Node
 		n.ID, n.Region = t.Target(c), t.Region
 		n.NotConnected = n.NotConnected || t.NoExecuteCommand || c.Status != "RUNNING"
-		n.fill(t.Region, time.Now())
-		s.nodes[n.ID] = &n // and not among s.ids: no other service knows it
+		s.Server.AddNode(n) // and not among s.nodes: no other service knows it
 	}
 	kept := t
 	kept.Containers = slices.Clone(t.Containers)
@@ -129,7 +130,7 @@ type tasksRequest struct {
 }
 
 // clusterTasks returns the tasks of the cluster that r names.
-func (s *Server) clusterTasks(c *apiCall, r *tasksRequest) ([]*Task, *APIError) {
+func (s *Server) clusterTasks(c *apiCall, r *tasksRequest) ([]*Task, *ssmtest.APIError) {
 	name := r.Cluster
 	if name == "" {
 		name = "default"
@@ -149,7 +150,7 @@ func (s *Server) clusterTasks(c *apiCall, r *tasksRequest) ([]*Task, *APIError) 
 }
 
 // ecsPage is page with ECS's limits.
-func ecsPage(all []string, r *tasksRequest, parameters ...any) ([]string, string, *APIError) {
+func ecsPage(all []string, r *tasksRequest, parameters ...any) ([]string, string, *ssmtest.APIError) {
 	size := 100
 	if r.MaxResults != nil {
 		size = *r.MaxResults
@@ -167,7 +168,7 @@ func ecsPage(all []string, r *tasksRequest, parameters ...any) ([]string, string
 	return part, next, nil
 }
 
-func (s *Server) listClusters(c *apiCall, r *tasksRequest) (any, *APIError) {
+func (s *Server) listClusters(c *apiCall, r *tasksRequest) (any, *ssmtest.APIError) {
 	var arns []string
 	s.mu.Lock()
 	for _, t := range s.tasks {
@@ -186,7 +187,7 @@ func (s *Server) listClusters(c *apiCall, r *tasksRequest) (any, *APIError) {
 	}{part, next}, nil
 }
 
-func (s *Server) listTasks(c *apiCall, r *tasksRequest) (any, *APIError) {
+func (s *Server) listTasks(c *apiCall, r *tasksRequest) (any, *ssmtest.APIError) {
 	tasks, err := s.clusterTasks(c, r)
 	if err != nil {
 		return nil, err
@@ -215,7 +216,7 @@ func (s *Server) listTasks(c *apiCall, r *tasksRequest) (any, *APIError) {
 
 // describeTasks tells of tasks by ids or ARNs. One that is missing is no
 // refusal, but a failure among the rest.
-func (s *Server) describeTasks(c *apiCall, r *tasksRequest) (any, *APIError) {
+func (s *Server) describeTasks(c *apiCall, r *tasksRequest) (any, *ssmtest.APIError) {
 	tasks, err := s.clusterTasks(c, r)
 	if err != nil {
 		return nil, err

@@ -1,24 +1,47 @@
 //go:build unix
 
-package ssmtest
+package awstest
 
 import (
+	"context"
+	"io"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
+
+// bareShell is a Node's Command that runs the same as on any machine.
+func bareShell(name string, arg ...string) *exec.Cmd {
+	cmd := exec.Command(name, arg...)
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "PS1=$ ", "ENV="}
+	return cmd
+}
+
+// granted is a session that has been opened already, and is not resumed.
+type granted ssmproto.Grant
+
+func (g granted) Open(context.Context) (ssmproto.Grant, error) { return ssmproto.Grant(g), nil }
+
+func (granted) Resume(context.Context) (ssmproto.Grant, error) {
+	return ssmproto.Grant{}, ssmproto.ErrSessionEnded
+}
+
+func (granted) Terminate(context.Context) error { return nil }
 
 func TestExecuteCommandRunsInAContainer(t *testing.T) {
 	t.Parallel()
-	s := nodeServer(t, Config{Agent: Agent{NoSleep: true}})
+	s := nodeServer(t, Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}, NoSignatureCheck: true}})
 	task := s.AddTask(Task{Cluster: "web", Containers: []Container{
-		{Name: "app", Node: Node{Command: bareShell}},
-		{Name: "log", Node: Node{NotConnected: true}},
-		{Name: "lost", Node: Node{NeverCalled: true}},
+		{Name: "app", Node: ssmtest.Node{Command: bareShell}},
+		{Name: "log", Node: ssmtest.Node{NotConnected: true}},
+		{Name: "lost"},
 		{Name: "done", Status: "STOPPED"},
 	}})
 	shut := s.AddTask(Task{Cluster: "web", NoExecuteCommand: true, Containers: []Container{{Name: "app"}}})
@@ -42,14 +65,17 @@ func TestExecuteCommandRunsInAContainer(t *testing.T) {
 		session.Target() != task.Target(&task.Containers[0]) || session.Document() != "AmazonECS-ExecuteInteractiveCommand" {
 		t.Errorf("session %s of %s on %s", session.ID(), session.Document(), session.Target())
 	}
-	c := &raw{t: t, s: s, id: session.ID(), clientID: newID().String()}
-	if err := c.open(map[string]string{"StreamUrl": *answer.Session.StreamUrl, "TokenValue": *answer.Session.TokenValue}); err != nil {
+	conn, err := ssmproto.Dial(t.Context(), granted{URL: *answer.Session.StreamUrl, Token: *answer.Session.TokenValue}, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.handshake()
-	if got, _ := c.collect(""); got[ssmproto.Output] != "a b\r\n" || len(got) != 1 {
-		t.Errorf("got %v", got)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(wait))
+	got, err := io.ReadAll(conn)
+	if _, ok := conn.ExitStatus(); string(got) != "a b\r\n" || ok || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
+	s.Reboot(task.Target(&task.Containers[2]))
 	for _, test := range []struct{ what, task, container, code, message string }{
 		{"no container named", task.ID, "", "InvalidParameterException", "more than one container"},
 		{"no such container", task.ID, "x", "InvalidParameterException", "container"},

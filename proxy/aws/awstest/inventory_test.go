@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func inventoried(t *testing.T, cfg aws.Config, in *ssm.DescribeInstanceInformationInput) (list []types.InstanceInformation) {
@@ -30,10 +32,10 @@ func stringFilter(key string, values ...string) types.InstanceInformationStringF
 func TestDescribeInstanceInformationFilters(t *testing.T) {
 	s := nodeServer(t, Config{},
 		Node{ID: "i-1", Name: "web"},
-		Node{ID: "i-2", Name: "web", NotConnected: true, Tags: map[string]string{"Stage": "a"}},
+		Node{ID: "i-2", Name: "web", Node: ssmtest.Node{NotConnected: true}, Tags: map[string]string{"Stage": "a"}},
 		Node{ID: "i-3", Name: "web", NeverCalled: true},
 		Node{ID: "i-4", Name: "web", State: "stopped"},
-		Node{ID: "i-5", PlatformType: "Windows", Agent: &Agent{Version: "2.3.50.0"}},
+		Node{ID: "i-5", PlatformType: "Windows", Node: ssmtest.Node{Agent: &ssmtest.Agent{Version: "2.3.50.0"}}},
 		Node{ID: "i-6", State: "terminated"},
 		Node{ID: "mi-7", Name: "web"},
 		Node{ID: "i-8", State: "pending"},
@@ -95,10 +97,10 @@ func TestDescribeInstanceInformationRefuses(t *testing.T) {
 
 func TestWhatSystemsManagerSays(t *testing.T) {
 	pinged := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	s := nodeServer(t, Config{Agent: Agent{Version: "3.1.0.0"}},
+	s := nodeServer(t, Config{Config: ssmtest.Config{Agent: ssmtest.Agent{Version: "3.1.0.0"}}},
 		Node{ID: "i-1", Name: "web", PrivateIP: "10.0.0.9"},
-		Node{ID: "mi-2", Name: "\x1b[2J", Computer: "host", Platform: "Ubuntu", PlatformVersion: "24.04", NotConnected: true, Pinged: pinged},
-		Node{ID: "i-3", NotConnected: true},
+		Node{ID: "mi-2", Name: "\x1b[2J", Computer: "host", Platform: "Ubuntu", PlatformVersion: "24.04", Node: ssmtest.Node{NotConnected: true}, Pinged: pinged},
+		Node{ID: "i-3", Node: ssmtest.Node{NotConnected: true}},
 	)
 	byID := make(map[string]types.InstanceInformation)
 	describe := func() {

@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // runShellScript is the document that SendCommand knows here.
@@ -54,7 +56,7 @@ type invocation struct {
 type invocationRequest struct{ CommandId, InstanceId, PluginName string }
 
 // sendCommand has each node Run a script.
-func (s *Server) sendCommand(c *apiCall, r *commandRequest) (any, *APIError) {
+func (s *Server) sendCommand(c *apiCall, r *commandRequest) (any, *ssmtest.APIError) {
 	switch {
 	case r.DocumentName != runShellScript:
 		return nil, badRequest("InvalidDocument", "Document with name %s does not exist.", r.DocumentName)
@@ -88,9 +90,9 @@ func (s *Server) sendCommand(c *apiCall, r *commandRequest) (any, *APIError) {
 		}
 		nodes = append(nodes, n)
 	}
-	now := s.now()
+	now := s.Now()
 	info := commandInfo{
-		CommandId: newID().String(), DocumentName: r.DocumentName, InstanceIds: r.InstanceIds, Parameters: r.Parameters, Comment: r.Comment,
+		CommandId: newID(), DocumentName: r.DocumentName, InstanceIds: r.InstanceIds, Parameters: r.Parameters, Comment: r.Comment,
 		Status: "Pending", StatusDetails: "Pending", RequestedDateTime: epoch(now), ExpiresAfter: epoch(now.Add(2 * time.Hour)), TargetCount: len(nodes),
 	}
 	for _, n := range nodes {
@@ -118,14 +120,14 @@ func (s *Server) invoke(n *Node, i *invocation, script string, timeout time.Dura
 	defer cancel()
 	s.mu.Lock()
 	i.Status, i.StatusDetails = "InProgress", "InProgress"
-	i.ExecutionStartDateTime = s.now().UTC().Format(time.RFC3339)
+	i.ExecutionStartDateTime = s.Now().UTC().Format(time.RFC3339)
 	s.mu.Unlock()
 	stdout, stderr, exit := n.Run(ctx, script)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i.ResponseCode = exit
 	i.StandardOutputContent, i.StandardErrorContent = truncated(stdout, stdoutLimit), truncated(stderr, stderrLimit)
-	i.ExecutionEndDateTime = s.now().UTC().Format(time.RFC3339)
+	i.ExecutionEndDateTime = s.Now().UTC().Format(time.RFC3339)
 	switch {
 	case exit == 0:
 		i.Status, i.StatusDetails = "Success", "Success"
@@ -145,7 +147,7 @@ func truncated(s string, limit int) string {
 }
 
 // getCommandInvocation tells how far a command is on one node.
-func (s *Server) getCommandInvocation(_ *apiCall, r *invocationRequest) (any, *APIError) {
+func (s *Server) getCommandInvocation(_ *apiCall, r *invocationRequest) (any, *ssmtest.APIError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := slices.IndexFunc(s.invocations, func(i *invocation) bool { return i.CommandId == r.CommandId && i.InstanceId == r.InstanceId })

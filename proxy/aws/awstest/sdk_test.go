@@ -1,84 +1,24 @@
-package ssmtest
+package awstest
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	static "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// sdk is how the SDK is set up to call s, once a call: it does not try again.
-func sdk(s *Server, region string) aws.Config {
-	c := s.credentials()
-	return aws.Config{
-		Region:           region,
-		BaseEndpoint:     aws.String(s.URL()),
-		Credentials:      static.NewStaticCredentialsProvider(c.accessKeyID, c.secret, c.token),
-		HTTPClient:       &http.Client{Transport: whole{s.Transport()}},
-		RetryMaxAttempts: 1,
-	}
-}
-
-// whole sends requests in one piece. As the SDK hands them over, net/http looks
-// for more of the body after it has sent all; smithy-go 1.28 closes the body
-// when the answer begins, and if that is sooner, as it may be within one
-// machine, the connection is dropped before the answer has been read.
-type whole struct{ http.RoundTripper }
-
-func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return w.RoundTripper.RoundTrip(r)
-}
-
-// refused checks that err is the API's, with a code and, unless 0, a status.
-func refused(t *testing.T, what string, err error, code string, status int) string {
-	t.Helper()
-	api := smithy.APIError(nil)
-	if !errors.As(err, &api) || api.ErrorCode() != code {
-		t.Errorf("%s: got %v, want %s", what, err, code)
-		return ""
-	}
-	response := (*awshttp.ResponseError)(nil)
-	if status != 0 && (!errors.As(err, &response) || response.HTTPStatusCode() != status) {
-		t.Errorf("%s: %v, want HTTP status %d", what, err, status)
-	}
-	return api.ErrorMessage()
-}
-
-// nodeServer starts a server with some nodes.
-func nodeServer(t *testing.T, cfg Config, nodes ...Node) *Server {
-	t.Helper()
-	s := NewServer(cfg)
-	t.Cleanup(s.Close)
-	for _, n := range nodes {
-		s.AddNode(n)
-	}
-	return s
-}
-
-// id is the i-th instance's.
-func id(i int) string { return fmt.Sprintf("i-%017x", i) }
-
 func TestEveryServiceChecksWhatItIsSignedFor(t *testing.T) {
-	s := nodeServer(t, Config{SessionToken: "token"}, Node{ID: id(1)})
+	s := nodeServer(t, Config{Config: ssmtest.Config{SessionToken: "token"}}, Node{ID: id(1)})
+	creds := credentials(s)
 	for service, one := range map[string]struct {
 		call                            func(aws.Config) error
 		unsigned, otherKey, otherSecret string
@@ -109,16 +49,16 @@ func TestEveryServiceChecksWhatItIsSignedFor(t *testing.T) {
 			unsigned := good.Copy()
 			unsigned.Credentials = aws.AnonymousCredentials{}
 			refused(t, "unsigned", one.call(unsigned), one.unsigned, 0)
-			refused(t, "another key", one.call(with("AKIDOTHER", s.cfg.SecretAccessKey, "token")), one.otherKey, 0)
-			refused(t, "another secret", one.call(with(s.cfg.AccessKeyID, "other", "token")), one.otherSecret, 0)
-			refused(t, "another token", one.call(with(s.cfg.AccessKeyID, s.cfg.SecretAccessKey, "other")), one.otherKey, 0)
+			refused(t, "another key", one.call(with("AKIDOTHER", creds.SecretAccessKey, "token")), one.otherKey, 0)
+			refused(t, "another secret", one.call(with(creds.AccessKeyID, "other", "token")), one.otherSecret, 0)
+			refused(t, "another token", one.call(with(creds.AccessKeyID, creds.SecretAccessKey, "other")), one.otherKey, 0)
 			refused(t, "another region", one.call(sdk(s, "eu-west-1")), one.otherSecret, 0)
 		})
 	}
 }
 
 func TestEachRegionHasItsNodes(t *testing.T) {
-	s := nodeServer(t, Config{Region: "eu-central-1", Regions: []string{"us-east-1", "eu-west-1"}},
+	s := nodeServer(t, Config{Config: ssmtest.Config{Region: "eu-central-1", Regions: []string{"us-east-1", "eu-west-1"}}},
 		Node{ID: id(1)}, Node{ID: id(2), Region: "us-east-1"}, Node{ID: "mi-1", Region: "us-east-1"})
 	for region, want := range map[string][]string{
 		"eu-central-1": {id(1)}, "us-east-1": {id(2), "mi-1"}, "eu-west-1": nil,
@@ -224,7 +164,7 @@ func TestThrottlingIsEachServicesOwn(t *testing.T) {
 	refused(t, "STS", err, "Throttling", 400)
 
 	cfg.RetryMaxAttempts = 5
-	s.OnAPI(func(operation string) *APIError {
+	s.OnAPI(func(operation string) *ssmtest.APIError {
 		if s.Calls(operation) < 4 {
 			return Throttling(operation)
 		}

@@ -1,24 +1,14 @@
-package ssmtest
+package awstest
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"net/http"
 	"strings"
-)
 
-// writeJSON answers as AWS JSON 1.1 does.
-func writeJSON(w http.ResponseWriter, result any, refusal *APIError) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	if refusal != nil {
-		w.Header().Set("X-Amzn-Errortype", refusal.Code)
-		w.WriteHeader(refusal.Status)
-		result = map[string]string{"__type": refusal.Code, "message": refusal.Message}
-	}
-	json.NewEncoder(w).Encode(result)
-}
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+)
 
 // xmlError is what is refused, in both of the forms that hold it.
 type xmlError struct {
@@ -29,7 +19,7 @@ type xmlError struct {
 
 // writeXML answers as services with forms do: EC2 in its way, the others in
 // another.
-func (v *awsService) writeXML(w http.ResponseWriter, operation string, result any, refusal *APIError) {
+func (v *awsService) writeXML(w http.ResponseWriter, operation string, result any, refusal *ssmtest.APIError) {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	id := w.Header().Get("X-Amzn-Requestid")
 	start := xml.StartElement{
@@ -74,18 +64,18 @@ func (v *awsService) namespace() string {
 
 // unauthenticated is what verify says, in the service's own words: it speaks as
 // the services with JSON do.
-func (v *awsService) unauthenticated(err *APIError) *APIError {
+func (v *awsService) unauthenticated(err *ssmtest.APIError) *ssmtest.APIError {
 	if v.name == "ec2" && strings.HasPrefix(err.Message, "Signature expired") {
 		return badRequest("RequestExpired", "Request has expired.")
 	}
-	other := map[string]*APIError{
-		"ec2 MissingAuthenticationTokenException": {http.StatusUnauthorized, "AuthFailure", "Not authenticated"},
-		"ec2 UnrecognizedClientException":         {http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"},
-		"ec2 InvalidSignatureException":           {http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"},
-		"sts MissingAuthenticationTokenException": {http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"},
-		"sts IncompleteSignatureException":        {http.StatusBadRequest, "IncompleteSignature", err.Message},
-		"sts UnrecognizedClientException":         {http.StatusForbidden, "InvalidClientTokenId", err.Message},
-		"sts InvalidSignatureException":           {http.StatusForbidden, "SignatureDoesNotMatch", err.Message},
+	other := map[string]*ssmtest.APIError{
+		"ec2 MissingAuthenticationTokenException": refusal(http.StatusUnauthorized, "AuthFailure", "Not authenticated"),
+		"ec2 UnrecognizedClientException":         refusal(http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"),
+		"ec2 InvalidSignatureException":           refusal(http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"),
+		"sts MissingAuthenticationTokenException": refusal(http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"),
+		"sts IncompleteSignatureException":        refusal(http.StatusBadRequest, "IncompleteSignature", err.Message),
+		"sts UnrecognizedClientException":         refusal(http.StatusForbidden, "InvalidClientTokenId", err.Message),
+		"sts InvalidSignatureException":           refusal(http.StatusForbidden, "SignatureDoesNotMatch", err.Message),
 	}[v.name+" "+err.Code]
 	if other == nil {
 		return err
@@ -94,7 +84,7 @@ func (v *awsService) unauthenticated(err *APIError) *APIError {
 }
 
 // unknown refuses an operation that there is not.
-func (v *awsService) unknown(name string) *APIError {
+func (v *awsService) unknown(name string) *ssmtest.APIError {
 	if v.version != "" {
 		return badRequest("InvalidAction", "The action %s is not valid for this web service.", name)
 	}
@@ -102,7 +92,7 @@ func (v *awsService) unknown(name string) *APIError {
 }
 
 // unauthorized refuses an action that no policy allows.
-func (v *awsService) unauthorized(action, resource string) *APIError {
+func (v *awsService) unauthorized(action, resource string) *ssmtest.APIError {
 	if v.name == "ec2" {
 		message := fmt.Sprintf("You are not authorized to perform this operation. User: %s is not authorized to perform: %s", callerARN, action)
 		if resource != "" {
@@ -112,7 +102,7 @@ func (v *awsService) unauthorized(action, resource string) *APIError {
 		if resource != "" { // what only reads says less
 			message += ". Encoded authorization failure message: " + encodedMessage
 		}
-		return &APIError{http.StatusForbidden, "UnauthorizedOperation", message}
+		return refusal(http.StatusForbidden, "UnauthorizedOperation", message)
 	}
 	return badRequest("AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
 		callerARN, action, resource, action)
@@ -123,20 +113,14 @@ func (v *awsService) unauthorized(action, resource string) *APIError {
 const encodedMessage = "4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdefghijklmnopqrstuvwxyz-0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // Throttling is how the service of an operation refuses a call that is one too
-// many, for [Server.OnAPI]. It panics if there is no such operation.
-func Throttling(operation string) *APIError {
-	for _, v := range services {
-		if v.operations[operation] == nil {
-			continue
-		}
-		switch v.name {
-		case "ec2":
-			return &APIError{http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded."}
-		case "sts":
-			return badRequest("Throttling", "Rate exceeded")
-		default:
-			return badRequest("ThrottlingException", "Rate exceeded")
-		}
+// many, for [ssmtest.Server.OnAPI].
+func Throttling(operation string) *ssmtest.APIError {
+	switch {
+	case ec2Service.operations[operation] != nil:
+		return refusal(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
+	case stsService.operations[operation] != nil:
+		return badRequest("Throttling", "Rate exceeded")
+	default:
+		return badRequest("ThrottlingException", "Rate exceeded")
 	}
-	panic("ssmtest: no operation " + operation)
 }

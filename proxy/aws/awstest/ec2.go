@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // ec2Service is EC2.
@@ -21,7 +23,7 @@ var ec2Service = &awsService{name: "ec2", version: "2016-11-15", operations: map
 // nothing if that is all that its caller wants to know. One that changes
 // something is about an instance.
 func ec2Operation(f operation, changes bool) operation {
-	return func(s *Server, c *apiCall) (any, *APIError) {
+	return func(s *Server, c *apiCall) (any, *ssmtest.APIError) {
 		resource := ""
 		if changes {
 			resource = fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", c.region, accountID, c.form.Get("InstanceId.1"))
@@ -35,7 +37,7 @@ func ec2Operation(f operation, changes bool) operation {
 			}
 		}
 		if c.form.Get("DryRun") == "true" {
-			return nil, &APIError{http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."}
+			return nil, refusal(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 		}
 		return f(s, c)
 	}
@@ -106,7 +108,7 @@ var stateCodes = map[string]int{
 const reservationSize = 3
 
 // describeInstances lists instances. Without MaxResults it lists all at once.
-func (s *Server) describeInstances(c *apiCall) (any, *APIError) {
+func (s *Server) describeInstances(c *apiCall) (any, *ssmtest.APIError) {
 	ids := c.list("InstanceId")
 	nodes, err := s.instances(c, ids)
 	if err != nil {
@@ -152,7 +154,7 @@ func (s *Server) describeInstances(c *apiCall) (any, *APIError) {
 
 // instances are the region's that EC2 knows. It is refused to ask for others by
 // ids.
-func (s *Server) instances(c *apiCall, ids []string) ([]*Node, *APIError) {
+func (s *Server) instances(c *apiCall, ids []string) ([]*Node, *ssmtest.APIError) {
 	all := slices.DeleteFunc(s.regionNodes(c.region), func(n *Node) bool { return managed(n.ID) })
 	known := make(map[string]bool, len(all))
 	for _, n := range all {
@@ -226,7 +228,7 @@ type regionItem struct {
 }
 
 // describeRegions lists the server's.
-func (s *Server) describeRegions(c *apiCall) (any, *APIError) {
+func (s *Server) describeRegions(c *apiCall) (any, *ssmtest.APIError) {
 	names := c.list("RegionName")
 	for _, name := range names {
 		if !slices.Contains(s.regions, name) {

@@ -1,9 +1,11 @@
-package ssmtest
+package awstest
 
 import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // filter is one of DescribeInstances: what has any of the values passes.
@@ -30,7 +32,7 @@ var instanceFields = map[string]func(*Node) string{
 }
 
 // instanceFilters reads Filter.N.Name and Filter.N.Value.M.
-func instanceFilters(c *apiCall) (filters, *APIError) {
+func instanceFilters(c *apiCall) (filters, *ssmtest.APIError) {
 	var fs filters
 	count := 0
 	for i := 1; ; i++ {

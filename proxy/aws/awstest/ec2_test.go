@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // listed returns the ids of all pages.
@@ -193,7 +195,7 @@ func fleet(s *Server) (all []Node) {
 }
 
 func TestDescribeInstancesPages(t *testing.T) {
-	s := nodeServer(t, Config{Regions: []string{"eu-west-1"}})
+	s := nodeServer(t, Config{Config: ssmtest.Config{Regions: []string{"eu-west-1"}}})
 	all := fleet(s)
 	cfg := sdk(s, "us-east-1")
 	var every, running []string

@@ -1,8 +1,11 @@
-package ssmtest
+package awstest
 
 import (
+	"cmp"
 	"slices"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 type sessionsRequest struct {
@@ -35,7 +38,7 @@ var sessionFields = map[string]func(*sessionInfo) string{
 }
 
 // describeSessions lists the region's sessions, newest first.
-func (s *Server) describeSessions(c *apiCall, r *sessionsRequest) (any, *APIError) {
+func (s *Server) describeSessions(c *apiCall, r *sessionsRequest) (any, *ssmtest.APIError) {
 	size := 50
 	if r.MaxResults != nil {
 		size = *r.MaxResults
@@ -56,8 +59,8 @@ func (s *Server) describeSessions(c *apiCall, r *sessionsRequest) (any, *APIErro
 	}
 	list := []sessionInfo{}
 	for _, session := range slices.Backward(s.Sessions()) {
-		info := session.info()
-		if session.node.Region != c.region || session.Ended() != (r.State == "History") {
+		info := s.sessionInfo(session)
+		if session.Region() != c.region || session.Ended() != (r.State == "History") {
 			continue
 		}
 		if !slices.ContainsFunc(r.Filters, func(f struct{ Key, Value string }) bool { return sessionFields[f.Key](&info) != f.Value }) {
@@ -71,13 +74,16 @@ func (s *Server) describeSessions(c *apiCall, r *sessionsRequest) (any, *APIErro
 	return sessionsResponse{part, next}, nil
 }
 
-func (s *Session) info() sessionInfo {
+func (s *Server) sessionInfo(session *ssmtest.Session) sessionInfo {
+	s.mu.Lock()
+	owner := cmp.Or(s.owners[session.ID()], callerARN)
+	s.mu.Unlock()
 	i := sessionInfo{
-		SessionId: s.id, Target: s.Target(), Status: s.State(), DocumentName: s.document, Owner: s.owner, StartDate: epoch(s.started),
-		Reason: s.reason, MaxSessionDuration: s.srv.maxSessionDuration(), AccessType: "Standard",
+		SessionId: session.ID(), Target: session.Target(), Status: session.State(), DocumentName: session.Document(), Owner: owner,
+		StartDate: epoch(session.Started()), Reason: session.Reason(), MaxSessionDuration: s.inputs().MaxSessionDuration, AccessType: "Standard",
 	}
-	if end := s.endedAt.Load(); end != 0 {
-		i.EndDate = epoch(time.Unix(0, end))
+	if end := session.EndedAt(); !end.IsZero() {
+		i.EndDate = epoch(end)
 	}
 	return i
 }
@@ -93,31 +99,13 @@ type PlantedSession struct {
 	Started  time.Time // zero: now
 }
 
-// PlantSession adds a session. It is Connected until TerminateSession, or End,
-// ends it.
-func (s *Server) PlantSession(p PlantedSession) *Session {
-	set := func(text *string, v string) {
-		if *text == "" {
-			*text = v
-		}
-	}
-	set(&p.Owner, "arn:aws:iam::"+accountID+":user/somebody-else")
-	set(&p.Document, preferences)
-	s.mu.Lock()
-	node := Node{ID: p.Target, Region: s.cfg.Region}
-	if n := s.nodes[p.Target]; n != nil {
-		node = *n
-	}
-	s.mu.Unlock()
-	session := newSession(s, node, &sessionRequest{DocumentName: p.Document, Reason: p.Reason}, document{sessionType: "Standard_Stream"}, nil)
-	session.owner = p.Owner
-	set(&p.ID, session.id)
-	session.id = p.ID
-	if !p.Started.IsZero() {
-		session.started = p.Started
-	}
-	s.mu.Lock()
-	s.addSession(session)
-	s.mu.Unlock()
+// PlantSession adds a session, as [ssmtest.Server.PlantSession] does.
+func (s *Server) PlantSession(p PlantedSession) *ssmtest.Session {
+	s.mu.Lock() // nobody asks whose it is before that is known
+	defer s.mu.Unlock()
+	session := s.Server.PlantSession(ssmtest.PlantedSession{
+		ID: p.ID, Target: p.Target, Document: p.Document, Reason: p.Reason, Started: p.Started,
+	})
+	s.owners[session.ID()] = cmp.Or(p.Owner, "arn:aws:iam::"+accountID+":user/somebody-else")
 	return session
 }

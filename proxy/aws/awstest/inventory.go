@@ -1,9 +1,12 @@
-package ssmtest
+package awstest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 type inventoryRequest struct {
@@ -52,17 +55,15 @@ func (s *Server) information(n *Node) nodeInformation {
 		agent = *n.Agent
 	}
 	i := nodeInformation{
-		InstanceId: n.ID, PingStatus: "ConnectionLost", AgentVersion: agent.withDefaults().Version, IsLatestVersion: true,
+		InstanceId: n.ID, PingStatus: "ConnectionLost", AgentVersion: cmp.Or(agent.Version, ssmtest.AgentVersion), IsLatestVersion: true,
 		PlatformType: n.PlatformType, PlatformName: n.Platform, PlatformVersion: n.PlatformVersion,
 		ResourceType: "EC2Instance", SourceType: "AWS::EC2::Instance", SourceId: n.ID,
 		IPAddress: n.PrivateIP, ComputerName: n.Computer,
 	}
 	pinged := n.added.Add(-time.Hour)
-	s.mu.Lock()
 	if s.connected(n) {
-		i.PingStatus, pinged = "Online", s.now().Add(-time.Minute)
+		i.PingStatus, pinged = "Online", s.Now().Add(-time.Minute)
 	}
-	s.mu.Unlock()
 	if !n.Pinged.IsZero() {
 		pinged = n.Pinged
 	}
@@ -94,7 +95,7 @@ var inventoryWords = map[string][]string{
 func isTagFilter(key string) bool { return key == "tag-key" || strings.HasPrefix(key, "tag:") }
 
 // check refuses what the service does.
-func (r *inventoryRequest) check() *APIError {
+func (r *inventoryRequest) check() *ssmtest.APIError {
 	if r.MaxResults != nil && *r.MaxResults < 5 {
 		return outOfRange(*r.MaxResults, "greater", 5)
 	}
@@ -134,14 +135,14 @@ func (r *inventoryRequest) check() *APIError {
 	return nil
 }
 
-func outOfRange(n int, than string, limit int) *APIError {
+func outOfRange(n int, than string, limit int) *ssmtest.APIError {
 	return badRequest("ValidationException", "1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: "+
 		"Member must have value %s than or equal to %d", n, than, limit)
 }
 
 // describeInstanceInformation lists the nodes whose agents have ever called in,
 // but for those that are stopped or terminated, in another order than EC2's.
-func (s *Server) describeInstanceInformation(c *apiCall, r *inventoryRequest) (any, *APIError) {
+func (s *Server) describeInstanceInformation(c *apiCall, r *inventoryRequest) (any, *ssmtest.APIError) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}

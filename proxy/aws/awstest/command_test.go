@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func send(t *testing.T, s *Server, id string, parameters map[string][]string) (string, error) {
@@ -81,7 +83,7 @@ func TestCommandsRunOnNodes(t *testing.T) {
 
 func TestSendCommandRefuses(t *testing.T) {
 	run := func(context.Context, string) (string, string, int) { t.Error("it runs"); return "", "", 0 }
-	s := nodeServer(t, Config{Regions: []string{"eu-west-1"}}, Node{ID: "i-1"}, Node{ID: "i-2", Run: run, NotConnected: true}, Node{ID: "i-3", Run: run},
+	s := nodeServer(t, Config{Config: ssmtest.Config{Regions: []string{"eu-west-1"}}}, Node{ID: "i-1"}, Node{ID: "i-2", Run: run, Node: ssmtest.Node{NotConnected: true}}, Node{ID: "i-3", Run: run},
 		Node{ID: "i-4", Run: run, Region: "eu-west-1"}, Node{ID: "i-5", Run: run, PlatformType: "Windows"})
 	good := map[string][]string{"commands": {"true"}}
 	for _, test := range []struct {

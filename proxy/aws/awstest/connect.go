@@ -1,4 +1,4 @@
-package ssmtest
+package awstest
 
 import (
 	"regexp"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // connectService is EC2 Instance Connect.
@@ -38,14 +40,14 @@ var (
 	connectUser = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?$`)
 )
 
-func (s *Server) sendSSHPublicKey(c *apiCall, r *publicKeyRequest) (any, *APIError) {
+func (s *Server) sendSSHPublicKey(c *apiCall, r *publicKeyRequest) (any, *ssmtest.APIError) {
 	s.mu.Lock()
 	node := s.current(r.InstanceId)
 	s.mu.Unlock()
 	if node != nil && node.Region != c.region {
 		node = nil
 	}
-	invalid := func(value, member, constraint string) *APIError {
+	invalid := func(value, member, constraint string) *ssmtest.APIError {
 		return badRequest("InvalidArgsException", "1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: %s", value, member, constraint)
 	}
 	switch {
@@ -67,14 +69,14 @@ func (s *Server) sendSSHPublicKey(c *apiCall, r *publicKeyRequest) (any, *APIErr
 	case r.AvailabilityZone != "" && r.AvailabilityZone != node.Zone:
 		return nil, badRequest("EC2InstanceNotFoundException", "No EC2 instance %s found in availability zone %s", r.InstanceId, r.AvailabilityZone)
 	case node.State == "pending":
-		return nil, &APIError{500, "EC2InstanceUnavailableException", "The instance is currently unavailable. Wait a few minutes and try again."}
+		return nil, refusal(500, "EC2InstanceUnavailableException", "The instance is currently unavailable. Wait a few minutes and try again.")
 	case node.State != "running":
 		return nil, badRequest("EC2InstanceStateInvalidException",
 			"Unable to connect because the instance is not in a valid state. Connecting to a stopped or terminated instance is not supported. "+
 				"If the instance is stopped, start your instance, and try to connect again.")
 	}
 	s.push(pushedKey{instance: node.ID, user: r.InstanceOSUser, key: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))})
-	return publicKeyResponse{RequestId: newID().String(), Success: true}, nil
+	return publicKeyResponse{RequestId: newID(), Success: true}, nil
 }
 
 // push keeps a key for its time.
