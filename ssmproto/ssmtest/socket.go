@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 const (
@@ -65,94 +62,6 @@ type socket struct {
 	room    sync.Cond // the queue has been taken, or is no longer
 	out     []byte    // whole frames
 	aborted bool      // over, and what is queued is not written
-}
-
-var upgrader = websocket.Upgrader{
-	ReadBufferSize: bufferSize,
-	CheckOrigin:    func(*http.Request) bool { return true }, // see foreign
-}
-
-// serveDataChannel answers the WebSocket upgrade and reads the data channel to
-// its end.
-func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	link := s.links
-	s.links++
-	creds := s.creds
-	s.mu.Unlock()
-	if !s.cfg.NoSignatureCheck {
-		if err := creds.verify(r, nil, s.signedRegion(r), "ssmmessages", s.Now()); err != nil {
-			s.logf("link %d: %v", link, err)
-			http.Error(w, "Forbidden", http.StatusForbidden)
-			return
-		}
-	}
-	if f := s.faults.onUpgrade.Load(); f != nil && *f != nil {
-		if status := (*f)(link); status != 0 {
-			http.Error(w, http.StatusText(status), status)
-			return
-		}
-	}
-	session := s.session(r.PathValue("session"))
-	if session == nil || r.URL.Query().Get("role") != "publish_subscribe" {
-		http.NotFound(w, r)
-		return
-	}
-	ws, err := upgrader.Upgrade(w, r, nil)
-	if err != nil {
-		return // the client has been told
-	}
-	k := &socket{
-		srv: s, link: link, ws: ws, session: session,
-		conn:     ws.NetConn().(*conn),
-		cutAfter: -1,
-		message:  make([]byte, 0, bufferSize),
-		written:  make(chan struct{}),
-	}
-	k.more.L, k.room.L = &k.mu, &k.mu
-	k.up = newPipe(s, k.fromClient, uint64(link)<<1)
-	k.down = newPipe(s, k.toNetwork, uint64(link)<<1|1)
-	if f := s.faults.cutEach.Load(); f != nil && *f != nil {
-		k.cutAfter, k.cutHow = (*f)(link)
-	}
-	ws.SetPingHandler(func(data string) error {
-		k.flushUp()
-		k.up.push(parcel{kind: ping, data: []byte(data)})
-		return nil
-	})
-	ws.SetCloseHandler(func(code int, _ string) error {
-		if code == websocket.CloseNoStatusReceived {
-			code = websocket.CloseNormalClosure
-		}
-		k.write(appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
-		return nil
-	})
-	ws.SetReadLimit(ssmproto.MaxFrame * 64) // larger ones than a client should send are the agent's matter
-
-	s.mu.Lock()
-	s.sockets[k] = struct{}{}
-	k.up.setPath(s.paths.up)
-	k.down.setPath(s.paths.down)
-	closing := s.closed
-	s.mu.Unlock()
-	k.conn.socket.Store(k)
-	s.wg.Go(k.writeLoop)
-	if closing || s.faults.offline.Load() {
-		k.cut(CutReset)
-	} else if k.cutAfter == 0 {
-		k.cut(k.cutHow)
-	}
-	k.readLoop()
-
-	s.mu.Lock()
-	delete(s.sockets, k)
-	s.mu.Unlock()
-	session.detach(k)
-	k.end(false)
-	k.conn.SetWriteDeadline(time.Now().Add(lingerTime))
-	<-k.written
-	k.conn.Close()
-	s.logf("%s: link %d closed", session.id, link)
 }
 
 // readLoop reads until the client or a fault ends the connection.

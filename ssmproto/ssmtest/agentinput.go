@@ -1,0 +1,132 @@
+package ssmtest
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto"
+)
+
+// handle takes a message from the client.
+func (a *agent) handle(data []byte) {
+	m, err := ssmproto.Parse(data)
+	switch {
+	case err != nil:
+		a.session.srv.logf("%s: from the client: %v", a.session.id, err)
+	case a.deaf:
+	case m.Type == ssmproto.Acknowledge:
+		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
+			a.outbox.acknowledged(n)
+		}
+	case m.Type == ssmproto.InputStreamData:
+		a.receive(&m)
+	}
+}
+
+// receive puts a message in its place: done with, early, or next.
+func (a *agent) receive(m *ssmproto.Message) {
+	switch {
+	case m.Sequence < a.expected:
+		a.acknowledge(m) // the last acknowledgement was lost
+	case a.phase == dialing && a.sessionType != nonInteractiveSession:
+	case m.Sequence > a.expected:
+		if _, ok := a.early[m.Sequence]; !ok {
+			if len(a.early) >= a.cfg.ReorderLimit {
+				return
+			}
+			a.early[m.Sequence] = early{m.PayloadType, slices.Clone(m.Payload)}
+		}
+		a.acknowledge(m)
+	default:
+		a.accept(m.PayloadType, m.Payload)
+		a.acknowledge(m)
+		for a.expected++; ; a.expected++ {
+			e, ok := a.early[a.expected]
+			if !ok {
+				break
+			}
+			delete(a.early, a.expected)
+			a.accept(e.payloadType, e.payload)
+		}
+	}
+}
+
+// accept takes the next message of the stream.
+func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
+	switch t {
+	case ssmproto.Output:
+		if a.cipher != nil {
+			var err error
+			if payload, err = a.cipher.open(payload); err != nil {
+				a.session.srv.logf("%s: input: %v", a.session.id, err)
+				return
+			}
+		}
+		if a.phase == connected {
+			a.toPort = append(a.toPort, payload...)
+		}
+	case ssmproto.Size:
+		a.resize(payload)
+	case ssmproto.EncChallengeResponse:
+		a.challengeAnswered(payload)
+	case ssmproto.HandshakeResponse:
+		a.handshakeAnswered(payload)
+	case ssmproto.FlagPayload:
+		if len(payload) != 4 {
+			return
+		}
+		a.flag(ssmproto.Flag(binary.BigEndian.Uint32(payload)))
+	}
+}
+
+func (a *agent) flag(f ssmproto.Flag) {
+	switch {
+	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && a.sessionType == portSession && !a.forwarding():
+		a.flush()
+		a.end()
+	case f == ssmproto.DisconnectToPort && a.redials() && a.port != nil:
+		a.flush()
+		a.port.Close()
+	}
+}
+
+// resize takes the size of the client's terminal.
+func (a *agent) resize(payload []byte) {
+	var size struct{ Cols, Rows uint16 }
+	p, ok := a.port.(*program)
+	if !ok || p.tty == nil || json.Unmarshal(payload, &size) != nil {
+		return
+	}
+	a.flush() // what was typed before
+	a.session.size.Store(uint32(size.Cols)<<16 | uint32(size.Rows))
+	if err := p.resize(int(size.Cols), int(size.Rows)); err != nil {
+		a.session.srv.logf("%s: size: %v", a.session.id, err)
+	}
+}
+
+// acknowledge makes the acknowledgement of m, to be sent once the data before it
+// has been written.
+func (a *agent) acknowledge(m *ssmproto.Message) {
+	a.ackBody = ssmproto.AppendAck(a.ackBody[:0], m)
+	a.acks = appendFrame(a.acks, &ssmproto.Message{
+		Type:          ssmproto.Acknowledge,
+		SchemaVersion: 1,
+		Created:       uint64(time.Now().UnixMilli()),
+		Flags:         ssmproto.SYN | ssmproto.FIN,
+		ID:            newID(),
+		Payload:       a.ackBody,
+	})
+}
+
+// flush writes what is in order to the port and then sends acknowledgements.
+func (a *agent) flush() {
+	if len(a.toPort) > 0 {
+		a.writePort()
+	}
+	if len(a.acks) > 0 {
+		a.session.toClient(a.acks, ackLimit)
+		a.acks = emptied(a.acks)
+	}
+}
