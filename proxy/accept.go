@@ -86,6 +86,3 @@ func (a *acceptor) stop() {
 		a.calm.Stop()
 	}
 }
-
-// tell tells the user something about the target.
-func (o *Options) tell(text string) { o.Notice(printable(o.Target + ": " + text)) }

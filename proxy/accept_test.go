@@ -105,7 +105,7 @@ func TestListenTellsOfTheOtherFamily(t *testing.T) {
 	}
 	defer taken.Close()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
-	sockets, err := listen(Spec{Network: "tcp", Listen: "localhost:" + port})
+	sockets, err := listen("tcp", "localhost:"+port)
 	if err == nil || !strings.Contains(err.Error(), "[::1]:"+port) || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("%v", err)
 	}
@@ -120,7 +120,7 @@ func TestListenTellsOfTheOtherFamily(t *testing.T) {
 	}
 	// A port that may be chosen is one that is free for both.
 	for range 20 {
-		sockets, err := listen(Spec{Network: "tcp", Listen: "localhost:0"})
+		sockets, err := listen("tcp", "localhost:0")
 		if err != nil || len(sockets) != 2 {
 			t.Errorf("%d sockets, %v", len(sockets), err)
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // askers are all who read answers from the network, by what they need of the
@@ -167,7 +168,7 @@ func TestEndlessAnswers(t *testing.T) {
 					srv.Start()
 					defer srv.Close()
 					err := askIn(t, asker, srv.URL)
-					if err == nil || len(cause(err)) > 3*maxSaid {
+					if err == nil || len(cause(err)) > 3*safetext.MaxSaid {
 						t.Errorf("got %.1000v", err)
 					}
 					if name == "head" && askers[asker].env == nil && !strings.Contains(fmt.Sprint(err), "65536 bytes") {
@@ -276,16 +277,16 @@ func TestTextsAreCut(t *testing.T) {
 		{&awayError{&inventory.Instance{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")}, "is not connected: it is stopped; do that"},
 	} {
 		text := (&Error{Target: "web-1", Err: tt.err, Next: "do that"}).Error()
-		if n := len([]rune(text)); n > maxSaid+50 || !strings.Contains(text, tt.want) {
+		if n := len([]rune(text)); n > safetext.MaxSaid+50 || !strings.Contains(text, tt.want) {
 			t.Errorf("%d characters: %.900q", n, text)
 		}
 	}
-	if text := printable(long); len([]rune(text)) > maxLine+1 {
+	if text := safetext.Printable(long); len([]rune(text)) > safetext.MaxLine+1 {
 		t.Errorf("%d characters", len([]rune(text)))
 	}
 	var b strings.Builder
-	NewLogger(&b, "\n", -8).Debug("closed", "output", long)
-	if n := len([]rune(b.String())); n > maxSaid+100 {
+	safetext.NewLogger(&b, "\n", -8).Debug("closed", "output", long)
+	if n := len([]rune(b.String())); n > safetext.MaxSaid+100 {
 		t.Errorf("%d characters in the log", n)
 	}
 }

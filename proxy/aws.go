@@ -93,7 +93,7 @@ func readFiles(life, ctx context.Context, o *Options) (cfg aws.Config, err error
 		return cfg, profileError(err)
 	}
 	shared := sharedConfig(cfg)
-	secrets.addConfig(shared)
+	hideConfig(shared)
 	if err := checkProfile(shared); err != nil {
 		return cfg, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // maxAWSFile is more than any file of the AWS configuration takes, in bytes.
@@ -27,7 +28,7 @@ func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) 
 		}
 		switch err := regular.Check(name, maxAWSFile); {
 		case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
-			return aws.Config{}, fmt.Errorf("%s: it is read as the AWS configuration; set %s", printable(err.Error()), variable)
+			return aws.Config{}, fmt.Errorf("%s: it is read as the AWS configuration; set %s", safetext.Printable(err.Error()), variable)
 		}
 	}
 	type loaded struct {

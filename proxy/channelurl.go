@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -88,9 +89,9 @@ func (s *session) checkChannel(u *url.URL) error {
 	api := s.namedEndpoint()
 	switch {
 	case u.Scheme == "ws" && (api == nil || api.Scheme != "http"):
-		return &channelError{fmt.Sprintf("%s is to be reached without TLS", said(u.Host))}
+		return &channelError{fmt.Sprintf("%s is to be reached without TLS", safetext.Said(u.Host))}
 	case !known(u.Hostname()) && (api == nil || known(api.Hostname())):
-		return &channelError{fmt.Sprintf("%s is not of AWS's in %s", said(u.Host), s.cfg.Region)}
+		return &channelError{fmt.Sprintf("%s is not of AWS's in %s", safetext.Said(u.Host), s.cfg.Region)}
 	}
 	return nil
 }

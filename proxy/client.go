@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -197,7 +198,7 @@ func (c *client) newSession(id, document string, parameters map[string][]string)
 func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, error) {
 	s.log = o.Log
 	s.lingers = func(err error) {
-		o.Notice(printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
+		o.Notice(safetext.Printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
 	}
 	resumeTimeout := o.ResumeTimeout
 	if resumeTimeout == 0 {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/ssmpipe/ssmpipe/proxy/private"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // makeControlDir makes the directory in which ssh's ControlPath lies. ssh binds
@@ -30,5 +31,5 @@ func (o *Options) makeControlDir() {
 	if o.Key != nil && o.Key.Socket != "" && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
 		keys = "no key brought, ssh goes on with the keys in your files; "
 	}
-	o.Notice(printable(fmt.Sprintf("%s: %v: %sit ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err, keys)))
+	o.Notice(safetext.Printable(fmt.Sprintf("%s: %v: %sit ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err, keys)))
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // credentialsError says that there are no credentials to call AWS with.
@@ -116,7 +118,7 @@ func (r *renewable) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if err != nil {
 		return creds, err
 	}
-	secrets.addCredentials(creds)
+	hideCredentials(creds)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !sameKeys(creds, r.last) {
@@ -163,7 +165,7 @@ func (r *renewable) read(before aws.Credentials) {
 	if err == nil {
 		creds, err = from.Retrieve(ctx)
 	}
-	secrets.addCredentials(creds)
+	hideCredentials(creds)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -222,4 +224,14 @@ func badCredentials(err error) bool {
 		return !strings.Contains(api.ErrorMessage(), "Signature expired") && !strings.Contains(api.ErrorMessage(), "Signature not yet current")
 	}
 	return false
+}
+
+// hideCredentials keeps c from people and logs.
+func hideCredentials(c aws.Credentials) { safetext.AddSecrets(c.SecretAccessKey, c.SessionToken) }
+
+// hideConfig hides what the configuration's files hold for a profile.
+func hideConfig(shared *config.SharedConfig) {
+	for p := shared; p != nil; p = p.Source {
+		hideCredentials(p.Credentials)
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -225,7 +226,7 @@ func (d *Dialer) tunnel(to dialled) *tunnel {
 }
 
 func (d *Dialer) log() *slog.Logger {
-	return safeLog(cmp.Or(d.Log, slog.New(slog.DiscardHandler)))
+	return safetext.SafeLog(cmp.Or(d.Log, slog.New(slog.DiscardHandler)))
 }
 
 // port is one that a Dialer connects to.
@@ -363,7 +364,7 @@ func (e dialError) Error() string {
 	if errors.As(e.error, &at) {
 		text = at.id + ": " + text
 	}
-	return printable(text)
+	return safetext.Printable(text)
 }
 
 // Timeout makes a net.OpError say so.

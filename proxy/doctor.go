@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // Status is how a check ended.
@@ -185,7 +186,7 @@ func (d *doctor) run(ctx context.Context, c check) Finding {
 	if f.Status == StatusFailed {
 		d.block(c.name)
 	}
-	f.Check, f.Detail, f.Remedy = printable(f.Check), printable(f.Detail), printable(f.Remedy)
+	f.Check, f.Detail, f.Remedy = safetext.Printable(f.Check), safetext.Printable(f.Detail), safetext.Printable(f.Remedy)
 	return f
 }
 

@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // probeLimit bounds the way to one endpoint.
@@ -254,7 +256,7 @@ func (p *probe) cause() string {
 	return p.err.Error()
 }
 
-const proxyForm = "http://" + userInfoForm + "@HOST:PORT, special characters as %XX"
+const proxyForm = "http://" + safetext.UserInfoForm + "@HOST:PORT, special characters as %XX"
 
 // remedy knows what helps at each step.
 func (p *probe) remedy() string {

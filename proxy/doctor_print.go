@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // FindingStyle is how findings are shown to people.
@@ -52,7 +54,7 @@ func FindingPrinter(w io.Writer, style FindingStyle) func(Finding) {
 		}
 		if f.Allow != nil {
 			statement, _ := json.Marshal(f.Allow) // of strings: cannot fail
-			fmt.Fprintf(w, "    %s\n", printable(string(statement)))
+			fmt.Fprintf(w, "    %s\n", safetext.Printable(string(statement)))
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -55,7 +56,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	var interrupted sync.Once
 	o.resumed = func() {
 		if !o.TTY && !contained {
-			interrupted.Do(func() { o.Notice(printable(o.Target + agentGivesUp)) })
+			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
 		}
 	}
 	conn, err := o.dialWith(ctx, func(c *client, id string) (*session, error) {
@@ -92,7 +93,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	case failed.is():
 		return 1, nil // as the agent has said
 	}
-	o.Notice(printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
+	o.Notice(safetext.Printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
 	return 1, nil
 }
 
@@ -116,7 +117,7 @@ func (o *ExecOptions) document(command string) (name string, parameters map[stri
 // collect writes what the command says to out and to errs, until its end.
 func (o *Options) collect(ctx context.Context, conn *ssmproto.Conn, out *os.File, errs io.Writer) error {
 	if text := conn.Message(); text != "" { // stderr is the command's
-		o.Log.Info("the agent says", "text", printable(text))
+		o.Log.Info("the agent says", "text", safetext.Printable(text))
 	}
 	if o.KeepAlive > 0 {
 		go sendKeepAlive(conn, o.KeepAlive)

@@ -9,14 +9,13 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -38,7 +37,7 @@ func (e *Error) Error() string {
 	if e.Next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + e.Next
 	}
-	text = printable(text)
+	text = safetext.Printable(text)
 	var several *severalError
 	if errors.As(e.Err, &several) {
 		text += ":\n    " + strings.Join(several.lines(), "\n    ")
@@ -116,37 +115,15 @@ func cause(err error) string {
 	case errors.As(err, &via):
 		return via.Error()
 	case errors.As(err, &api) && api.ErrorMessage() != "":
-		return said(api.ErrorCode() + ": " + api.ErrorMessage())
+		return safetext.Said(api.ErrorCode() + ": " + api.ErrorMessage())
 	case errors.As(err, &api):
-		return said(api.ErrorCode())
+		return safetext.Said(api.ErrorCode())
 	case errors.As(err, &send):
-		return said(send.Err.Error())
+		return safetext.Said(send.Err.Error())
 	case errors.As(err, &op):
-		return said(op.Operation() + ": " + op.Err.Error())
+		return safetext.Said(op.Operation() + ": " + op.Err.Error())
 	}
-	return said(err.Error())
-}
-
-// maxSaid is how many characters of a text from outside are shown. The longest
-// that AWS says and people need, a missing permission, has some 350.
-const maxSaid = 400
-
-// said is a text from outside as it can stand in a line of ours.
-func said(text string) string {
-	return strings.TrimRight(cut(text, maxSaid), ". \n")
-}
-
-// cut hides secrets in a text and shortens it to n characters, in this order: a
-// part of a secret would not be known for one.
-func cut(text string, n int) string {
-	text = hide(text)
-	if len(text) <= n {
-		return text
-	}
-	if runes := []rune(text[:min(len(text), utf8.UTFMax*(n+1))]); len(runes) > n {
-		return strings.TrimSpace(string(runes[:n])) + "…"
-	}
-	return text
+	return safetext.Said(err.Error())
 }
 
 // explain adds the target and the next step to err.
@@ -295,20 +272,4 @@ func nextForCode(code string) string {
 		return "check the credentials, and this machine's clock"
 	}
 	return ""
-}
-
-// maxLine is how many characters a line has at most: several texts from outside
-// may be in it, and lists of ours.
-const maxLine = 4000
-
-// printable makes text fit for people and logs: what a service or an agent says
-// does not break out of its line or command the terminal, the line has an end,
-// and secrets are hidden.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, cut(s, maxLine))
 }

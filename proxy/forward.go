@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -121,10 +122,16 @@ func (f *forwarder) run() error {
 	return context.Cause(f.ctx)
 }
 
+// listener is the sockets of one Spec.
+type listener struct {
+	spec    Spec
+	sockets []net.Listener // at least one
+}
+
 // listen listens on all Specs, or on those that it can.
 func (f *forwarder) listen() (list []listener, err error) {
 	for _, s := range f.o.Specs {
-		sockets, failed := listen(s)
+		sockets, failed := listen(s.Network, s.Listen)
 		if failed != nil {
 			err = errors.Join(err, fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(failed)))
 		}
@@ -135,7 +142,7 @@ func (f *forwarder) listen() (list []listener, err error) {
 		list = append(list, listener{s, sockets})
 	}
 	if err != nil && len(list) > 0 && !f.o.ExitOnFailure {
-		f.o.Notice(printable(err.Error()))
+		f.o.Notice(safetext.Printable(err.Error()))
 		err = nil
 	}
 	return list, err
@@ -219,7 +226,7 @@ func (f *forwarder) lost(d destination, err error) {
 	line := ""
 	switch {
 	case errors.Is(err, ssmproto.ErrNotConnected):
-		line = printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
+		line = safetext.Printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
 	case errors.Is(err, errManySessions):
 		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.budget.most)
 	case errors.As(err, &api), errors.Is(err, errConnectTimeout):
@@ -275,10 +282,10 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 			f.cancel(&endedError{fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), err})
 		case s == tunnelDown:
 			told = "ended"
-			f.o.Notice(printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
+			f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
 		case told != cause(err):
 			told = cause(err)
-			f.o.Notice(printable(f.o.explain(&destinationError{d, err}).Error() + "; trying again"))
+			f.o.Notice(safetext.Printable(f.o.explain(&destinationError{d, err}).Error() + "; trying again"))
 		}
 	}
 }

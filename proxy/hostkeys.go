@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/proxy/private"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // A host whose name ends in a suffix is whatever machine has the name now. Its
@@ -37,7 +38,7 @@ func (o *Options) linkHostKeys(id string) {
 	}
 	o.Log.Info("no known_hosts of the machine's own", "err", err)
 	if to, _ := os.Readlink(link); to != "" && to != "@"+id {
-		o.Notice(printable(fmt.Sprintf("%s (%s): ssh looks for its host key in that of another machine of the name: %v", o.Target, id, err)))
+		o.Notice(safetext.Printable(fmt.Sprintf("%s (%s): ssh looks for its host key in that of another machine of the name: %v", o.Target, id, err)))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // List asks AWS for all machines of o's profile and region and hands them out
@@ -82,7 +83,7 @@ func (o *Options) service(cfg aws.Config) *inventory.Service {
 			text = fmt.Sprintf("%s is not allowed", action)
 			o.Log.Info("not allowed", "action", action, "err", err)
 		}
-		o.Notice(printable(strings.TrimPrefix(o.Target+": ", ": ") + text + "; going on without"))
+		o.Notice(safetext.Printable(strings.TrimPrefix(o.Target+": ", ": ") + text + "; going on without"))
 	})
 }
 
@@ -91,7 +92,7 @@ func (o *Options) fill() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	o.Log = safeLog(o.Log)
+	o.Log = safetext.SafeLog(o.Log)
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}

@@ -9,29 +9,23 @@ import (
 	"syscall"
 )
 
-// listener is the sockets of one Spec.
-type listener struct {
-	spec    Spec
-	sockets []net.Listener // at least one
-}
-
-// listen opens the sockets of a Spec: for localhost those of both families, if
-// there are both. With an error there may be a socket all the same: the other
-// one, which somebody else has.
-func listen(s Spec) ([]net.Listener, error) {
-	if s.Network == "unix" {
-		l, err := listenUnix(s.Listen)
+// listen opens the sockets of an address, or of a path if network is unix: for
+// localhost those of both families, if there are both. With an error there may
+// be a socket all the same: the other one, which somebody else has.
+func listen(network, address string) ([]net.Listener, error) {
+	if network == "unix" {
+		l, err := listenUnix(address)
 		if err != nil {
 			return nil, err
 		}
 		return []net.Listener{l}, nil
 	}
-	host, port, err := net.SplitHostPort(s.Listen)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
 	for tries := 1; ; tries++ {
-		l, err := net.Listen(s.Network, s.Listen)
+		l, err := net.Listen(network, address)
 		if err != nil {
 			return nil, err
 		}

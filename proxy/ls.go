@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // LsOptions say what to list.
@@ -171,7 +172,7 @@ func (l *lister) end(regions []string) error {
 	}
 	for i, p := range l.patterns {
 		if !l.matched[i] {
-			l.tell(printable(fmt.Sprintf("nothing in %s matches %q", place, p.text)))
+			l.tell(safetext.Printable(fmt.Sprintf("nothing in %s matches %q", place, p.text)))
 		}
 	}
 	switch {
@@ -182,7 +183,7 @@ func (l *lister) end(regions []string) error {
 		if l.o.ECS {
 			what = "ECS tasks"
 		}
-		l.o.Notice(printable(fmt.Sprintf("there are no %s in %s", what, place)))
+		l.o.Notice(safetext.Printable(fmt.Sprintf("there are no %s in %s", what, place)))
 	}
 	return nil
 }

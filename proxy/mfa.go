@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ssmpipe/ssmpipe/proxy/lastly"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // ErrNoTerminal says that a person would have to be asked, and there is none.
@@ -35,7 +36,7 @@ func askCode(life context.Context, device string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
 	}
-	fmt.Fprintf(out, "MFA code for %s: ", printable(device))
+	fmt.Fprintf(out, "MFA code for %s: ", safetext.Printable(device))
 	defer lastly.Add(func(context.Context) { term.Restore(int(in.Fd()), before) })()
 	type answer struct {
 		code []byte

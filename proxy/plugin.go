@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -73,7 +74,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	if o.Alone {
 		releaseStart()
 	}
-	o.Host, o.Port = said(conn.Property("host")), said(conn.Property("portNumber"))
+	o.Host, o.Port = safetext.Said(conn.Property("host")), safetext.Said(conn.Property("portNumber"))
 	o.use = useOf(conn)
 	p := &pluginSession{o: &o, conn: conn, given: given, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
@@ -216,7 +217,7 @@ func (p *pluginSession) run(ctx context.Context) error {
 	switch kind {
 	case ssmproto.PortSession:
 		if text := p.conn.Message(); text != "" {
-			p.say("%s\n", printable(text))
+			p.say("%s\n", safetext.Printable(text))
 		}
 		err = p.forward(ctx)
 	case ssmproto.NonInteractiveSession:
@@ -230,7 +231,7 @@ func (p *pluginSession) run(ctx context.Context) error {
 	}
 	var closed *ssmproto.ClosedError
 	if errors.As(err, &closed) {
-		p.say("\n\nSessionId: %s : %s\n\n", p.id, printable(closed.Reason))
+		p.say("\n\nSessionId: %s : %s\n\n", p.id, safetext.Printable(closed.Reason))
 	} else {
 		p.say("\n\nExiting session with sessionId: %s.\n\n", p.id)
 	}

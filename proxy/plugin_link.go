@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -99,7 +100,7 @@ func (o *Options) linkPlugin(path, exe string, force bool) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case ours && leadsTo(path, exe):
-		o.Notice(printable(path + " is installed already"))
+		o.Notice(safetext.Printable(path + " is installed already"))
 		return nil
 	case there && !ours && !force:
 		return fmt.Errorf("%s: %w; --force replaces it, another DIR that is before it on PATH leaves it", path, ErrPluginThere)
@@ -114,9 +115,9 @@ func (o *Options) linkPlugin(path, exe string, force bool) error {
 		return err
 	}
 	if there && !ours {
-		o.Notice(printable("replaced " + path + ", which was another plugin"))
+		o.Notice(safetext.Printable("replaced " + path + ", which was another plugin"))
 	}
-	o.Notice(printable(fmt.Sprintf("%s leads to %s now", path, exe)))
+	o.Notice(safetext.Printable(fmt.Sprintf("%s leads to %s now", path, exe)))
 	return nil
 }
 
@@ -134,14 +135,14 @@ func (o *Options) tellOthers(path string) {
 			continue
 		}
 		if before {
-			o.Notice(printable(fmt.Sprintf("%s is found before it: put %s first on PATH, or remove that", other, filepath.Dir(path))))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s is found before it: put %s first on PATH, or remove that", other, filepath.Dir(path))))
 		} else {
-			o.Notice(printable(fmt.Sprintf("%s stays, but is found after it", other)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s stays, but is found after it", other)))
 		}
 		return
 	}
 	if before {
-		o.Notice(printable(fmt.Sprintf("%s is not on PATH, so the AWS CLI does not find it yet", filepath.Dir(path))))
+		o.Notice(safetext.Printable(fmt.Sprintf("%s is not on PATH, so the AWS CLI does not find it yet", filepath.Dir(path))))
 	}
 }
 
@@ -170,7 +171,7 @@ func UninstallPlugin(o Options, dir string) error {
 			if err := os.Remove(path); err != nil {
 				return err
 			}
-			o.Notice(printable("removed " + path))
+			o.Notice(safetext.Printable("removed " + path))
 			removed = true
 		case dir != "":
 			return fmt.Errorf("%s: %w; it stays", path, ErrPluginThere)

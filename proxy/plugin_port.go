@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -84,7 +85,7 @@ func (f *pluginForward) open(ctx context.Context) (*ssmproto.Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if why != "" && why != f.told {
-		f.o.Notice(printable(fmt.Sprintf("%s: the session does not answer, and another could not be started (%s); if new connections do not work soon, start the command again", f.o.Target, why)))
+		f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session does not answer, and another could not be started (%s); if new connections do not work soon, start the command again", f.o.Target, why)))
 	}
 	f.told = why
 	return conn, err
@@ -96,7 +97,7 @@ func (f *pluginForward) run() error {
 		return err
 	}
 	if err != nil {
-		f.o.Notice(printable(err.Error()))
+		f.o.Notice(safetext.Printable(err.Error()))
 	}
 	accepting := acceptor{tell: f.o.tell}
 	defer accepting.stop()
@@ -135,7 +136,7 @@ func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.L
 	if err != nil {
 		return nil, "", err
 	}
-	sockets, err := listen(s)
+	sockets, err := listen(s.Network, s.Listen)
 	if err != nil {
 		err = fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(err))
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // pluginRequest is what StartSession was asked for, as the AWS CLI passes it to
@@ -52,7 +54,7 @@ func (r *pluginRequest) local(property func(name string) string) (Spec, error) {
 	case r.DocumentName == sshDocument:
 		return Spec{}, fmt.Errorf("%w: one, where %s has none", errAgentDecides, sshDocument)
 	case property("localConnectionType") == "unix" && (unix == "" || property("localUnixSocket") != unix):
-		return Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, said(property("localUnixSocket")))
+		return Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, safetext.Said(property("localUnixSocket")))
 	case property("localConnectionType") == "unix":
 		return Spec{Network: "unix", Listen: unix}, nil
 	case r.value("localConnectionType") == "unix":
@@ -80,5 +82,5 @@ func (r *pluginRequest) localPort(named string) (int, error) {
 	case err == nil && r.Parameters["localPortNumber"] == nil && !strings.HasPrefix(r.DocumentName, "AWS-") && other >= 1024:
 		return int(other), nil
 	}
-	return 0, fmt.Errorf("%w: port %s, not %s", errAgentDecides, said(named), asked)
+	return 0, fmt.Errorf("%w: port %s, not %s", errAgentDecides, safetext.Said(named), asked)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -164,7 +165,7 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 			if o.ResumeTimeout > 0 {
 				limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
 			}
-			o.Notice(printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
+			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
 				o.Target, cause(out.Err), limit)))
 			told = true
 		}
@@ -179,3 +180,6 @@ func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 			o.Target, r.Messages, r.Takes.Round(time.Second)))
 	}
 }
+
+// tell tells the user something about the target.
+func (o *Options) tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"github.com/aws/smithy-go"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // PushKey says that a key is made known to the machine, for a minute, while the
@@ -101,7 +103,7 @@ func (o *Options) newPushing() (*pushing, error) {
 			if o.noSockets && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
 				return nil, nil // that has been told
 			}
-			o.Notice(printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
 			return nil, nil
 		}
 	}
@@ -161,7 +163,7 @@ func (p *pushing) tell(id string, err error) {
 	if next := p.next(err); next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + next
 	}
-	p.o.Notice(printable(text))
+	p.o.Notice(safetext.Printable(text))
 }
 
 // ready says that the session is open to the machine id.

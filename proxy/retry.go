@@ -17,6 +17,8 @@ import (
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // What AWS refuses because it is asked too often, or cannot answer at the
@@ -167,7 +169,7 @@ func (c *watchedCall) refused(ctx context.Context, err error, throttled bool) er
 	if throttled {
 		what = "AWS limits"
 	}
-	c.notice(printable(fmt.Sprintf("%s %s calls (%s); trying again", what, awsmw.GetOperationName(ctx), busyText(err))))
+	c.notice(safetext.Printable(fmt.Sprintf("%s %s calls (%s); trying again", what, awsmw.GetOperationName(ctx), busyText(err))))
 	return nil
 }
 

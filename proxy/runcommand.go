@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 var (
@@ -102,5 +104,5 @@ func (e *commandError) Error() string {
 	if lines := strings.Fields(e.stderr); len(lines) > 0 {
 		text += ": " + strings.Join(lines, " ")
 	}
-	return cut(text, 300)
+	return safetext.Cut(text, 300)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -201,7 +202,7 @@ func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, 
 }
 
 func (s *session) grant(ctx context.Context, b begun) (ssmproto.Grant, error) {
-	secrets.add(b.token)
+	safetext.AddSecrets(b.token)
 	s.skew = b.skew
 	if b.url != "" {
 		var err error

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // SessionsOptions say which sessions.
@@ -304,7 +306,7 @@ func (s *activeSession) row() row {
 
 func (l *sessionLister) tell(text string) {
 	l.failed, l.told = true, true
-	l.o.Notice(printable(text))
+	l.o.Notice(safetext.Printable(text))
 }
 
 func (l *sessionLister) end() error {
@@ -313,7 +315,7 @@ func (l *sessionLister) end() error {
 		whose = "there are"
 	}
 	if l.shown == 0 && !l.told {
-		l.o.Notice(printable(fmt.Sprintf("%s no active sessions in %s", whose, l.cfg.Region)))
+		l.o.Notice(safetext.Printable(fmt.Sprintf("%s no active sessions in %s", whose, l.cfg.Region)))
 	}
 	if l.failed {
 		return ErrTold

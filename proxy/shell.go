@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -98,7 +99,7 @@ func (o *Options) noDocument(parameters map[string][]string) error {
 // close.
 func (o *Options) interact(ctx context.Context, conn *ssmproto.Conn, t Terminal) error {
 	if text := conn.Message(); text != "" {
-		o.Notice(printable(text))
+		o.Notice(safetext.Printable(text))
 	}
 	if o.KeepAlive > 0 {
 		go sendKeepAlive(conn, o.KeepAlive)

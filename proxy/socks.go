@@ -8,6 +8,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // SOCKS version 5 (RFC 1928), as much of it as leads to a TCP connection: no
@@ -112,7 +114,7 @@ func readSOCKSHost(c net.Conn, kind byte, buf []byte) (string, error) {
 		if _, err := io.ReadFull(c, name); err != nil {
 			return "", err
 		}
-		if len(name) == 0 || printable(string(name)) != string(name) {
+		if len(name) == 0 || safetext.Printable(string(name)) != string(name) {
 			return "", fmt.Errorf("%w: host name %q", errSOCKS, name)
 		}
 		return string(name), nil

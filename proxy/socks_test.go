@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // scripted is a client that says what it has to say and keeps the answers.
@@ -61,7 +63,7 @@ func FuzzSOCKS(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		c := &scripted{in: bytes.NewReader(said)}
 		d, err := acceptSOCKS(c)
-		if err == nil && (d.port == "" || d.port == "0" || printable(d.host) != d.host) {
+		if err == nil && (d.port == "" || d.port == "0" || safetext.Printable(d.host) != d.host) {
 			t.Errorf("%q: %+v", said, d)
 		}
 		if len(c.out.Bytes()) > 2+socksReplyLength {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/private"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -71,7 +72,7 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 	if o.Install && !s.Windows {
 		if err := private.Dir(sshconfig.SocketDir(home)); err != nil {
 			s.NoSockets = true
-			o.Notice(printable(fmt.Sprintf("%v: ssh will share no connections, and find ssmpipe's key in a file", err)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%v: ssh will share no connections, and find ssmpipe's key in a file", err)))
 		}
 	}
 	var text bytes.Buffer

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -42,7 +43,7 @@ func (c *client) start(ctx context.Context, limit *timeLimit, m *inventory.Insta
 		what = "waiting for its agent"
 		began = m.Launched
 	}
-	c.o.Notice(printable(fmt.Sprintf("%s: it is %s; %s", c.o.Target, m.State, what)))
+	c.o.Notice(safetext.Printable(fmt.Sprintf("%s: it is %s; %s", c.o.Target, m.State, what)))
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
 	for {

@@ -9,6 +9,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/mattn/go-runewidth"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // table shows rows as they come. What the columns are is decided by the first
@@ -93,7 +95,7 @@ func (t *table) layOut(b *bytes.Buffer, rows []row) {
 	for _, r := range rows {
 		for i := range t.columns {
 			c := &r.cells[i]
-			if c.text = printable(c.text); strings.TrimSpace(c.text) == "" {
+			if c.text = safetext.Printable(c.text); strings.TrimSpace(c.text) == "" {
 				c.text = absent
 			}
 			t.wanted[i] = max(t.wanted[i], runewidth.StringWidth(c.text))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // noMachineError is ErrNoMachine with what could have been meant.
@@ -44,7 +45,7 @@ func (e *severalError) lines() (lines []string) {
 		}
 		words := []string{m.ID, m.Name, firstOf(m.State, m.Ping), firstOf(m.PrivateIP, m.PublicIP), launched}
 		for j, w := range words {
-			words[j] = printable(w)
+			words[j] = safetext.Printable(w)
 		}
 		lines = append(lines, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), "  "))
 	}

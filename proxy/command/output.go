@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // stdout is where all commands print that do not pipe a stream there.
@@ -59,7 +60,7 @@ func logger(verbose int) *slog.Logger {
 	case 0:
 		return nil
 	case 1:
-		return proxy.NewLogger(os.Stderr, lineEnd(), slog.LevelInfo)
+		return safetext.NewLogger(os.Stderr, lineEnd(), slog.LevelInfo)
 	}
-	return proxy.NewLogger(os.Stderr, lineEnd(), slog.LevelDebug)
+	return safetext.NewLogger(os.Stderr, lineEnd(), slog.LevelDebug)
 }

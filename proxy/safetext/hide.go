@@ -1,4 +1,4 @@
-package proxy
+package safetext
 
 import (
 	"context"
@@ -8,19 +8,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 )
 
 // Secrets are kept from people and logs in two steps. Where one enters, nothing
 // that may hold it is put into an error: a credential_process's output and
 // command line (helper.go), a URL that cannot be read (endpoint.go). And all
-// text for a person or a log goes through printable, which hides the secrets
+// text for a person or a log goes through [Printable], which hides the secrets
 // that are known and what stands at a secret's place in a URL, because the
 // SDK, net/http and the services quote what they were given.
 
-// secrets are those that are known: of the process, whoever has brought them.
+// secrets are those of this process that are known, whoever has brought them.
 var secrets hidden
 
 type hidden struct {
@@ -36,6 +33,10 @@ const (
 // inPlace is what is shown where a secret was.
 const inPlace = "***"
 
+// AddSecrets has values hidden from now on, except those that are too short to
+// be told from other text. It may be called concurrently.
+func AddSecrets(values ...string) { secrets.add(values...) }
+
 func (h *hidden) add(values ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,20 +51,11 @@ func (h *hidden) add(values ...string) {
 	}
 }
 
-func (h *hidden) addCredentials(c aws.Credentials) { h.add(c.SecretAccessKey, c.SessionToken) }
-
-// addConfig adds what the configuration's files hold for a profile.
-func (h *hidden) addConfig(shared *config.SharedConfig) {
-	for p := shared; p != nil; p = p.Source {
-		h.addCredentials(p.Credentials)
-	}
-}
-
 // secretVariables hold a secret each.
 var secretVariables = []string{"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"}
 
-// userInfoForm is how we tell people where a name and a password go.
-const userInfoForm = "NAME:PASSWORD"
+// UserInfoForm is how we tell people where a name and a password go.
+const UserInfoForm = "NAME:PASSWORD"
 
 var (
 	// userInfo is a URL's, with what stands before it. A password may hold an @.
@@ -87,7 +79,7 @@ func hide(text string) string {
 	secrets.mu.Unlock()
 	if strings.Contains(text, "://") {
 		text = userInfo.ReplaceAllStringFunc(text, func(found string) string {
-			if found == "://"+userInfoForm+"@" {
+			if found == "://"+UserInfoForm+"@" {
 				return found
 			}
 			return "://" + inPlace + "@"
@@ -97,9 +89,9 @@ func hide(text string) string {
 	return text
 }
 
-// safeLog returns log without secrets: a program that uses this package has a
+// SafeLog returns log without secrets: a program that uses this package has a
 // log of its own.
-func safeLog(log *slog.Logger) *slog.Logger {
+func SafeLog(log *slog.Logger) *slog.Logger {
 	switch log.Handler().(type) {
 	case *timeline, safeHandler:
 		return log

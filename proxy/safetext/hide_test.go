@@ -1,4 +1,4 @@
-package proxy
+package safetext
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestHide(t *testing.T) {
-	secrets.add("a+known/secret=", "short")
+	AddSecrets("a+known/secret=", "short")
 	for text, want := range map[string]string{
 		"plain text, 3 < 4 and me@host":                     "plain text, 3 < 4 and me@host",
 		"short is in other words":                           "short is in other words",
@@ -29,9 +29,9 @@ func TestHide(t *testing.T) {
 
 // TestSafeLog: neither does a program's own log get secrets.
 func TestSafeLog(t *testing.T) {
-	secrets.add("another-known-secret")
+	AddSecrets("another-known-secret")
 	var out bytes.Buffer
-	log := safeLog(safeLog(slog.New(slog.NewTextHandler(&out, nil))))
+	log := SafeLog(SafeLog(slog.New(slog.NewTextHandler(&out, nil))))
 	log.With("a", "another-known-secret").WithGroup("g").Info("another-known-secret", "err", fmt.Errorf("wrapped: %w", errors.New("another-known-secret")), "n", 7)
 	if text := out.String(); strings.Contains(text, "known") || strings.Count(text, inPlace) != 3 || !strings.Contains(text, "n=7") {
 		t.Errorf("%s", text)
@@ -63,8 +63,8 @@ func FuzzHide(f *testing.F) {
 // TestHideBeforeCut: of a secret that a cut goes through nothing is left.
 func TestHideBeforeCut(t *testing.T) {
 	secret := strings.Repeat("token", 100)
-	secrets.add(secret)
-	if got := said(strings.Repeat("x", maxSaid-20) + secret); strings.Contains(got, "token") {
+	AddSecrets(secret)
+	if got := Said(strings.Repeat("x", MaxSaid-20) + secret); strings.Contains(got, "token") {
 		t.Errorf("%s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package safetext
 
 import (
 	"context"
@@ -36,12 +36,12 @@ func (t *timeline) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "ssmpipe: +%d ms %s%s", r.Time.Sub(t.start).Milliseconds(), r.Message, t.attrs)
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&b, " %s=%s", a.Key, cut(a.Value.String(), maxSaid))
+		fmt.Fprintf(&b, " %s=%s", a.Key, Cut(a.Value.String(), MaxSaid))
 		return true
 	})
 	t.out.mu.Lock()
 	defer t.out.mu.Unlock()
-	_, err := io.WriteString(t.out.w, printable(b.String())+t.end)
+	_, err := io.WriteString(t.out.w, Printable(b.String())+t.end)
 	return err
 }
 
