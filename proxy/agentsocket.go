@@ -20,6 +20,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/ssmpipe/ssmpipe/proxy/lastly"
+	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 )
 
@@ -85,9 +86,9 @@ func openAgentSocket(path string) (*agentSocket, error) {
 	s := &agentSocket{path: path, own: ownSocket(path)}
 	unlock := s.lock() // also from one that is there, but does not listen yet
 	defer unlock()
-	l, err := listenUnix(s.own)
+	l, err := listen.Unix(s.own)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.own, shortOpError(err))
+		return nil, fmt.Errorf("%s: %w", s.own, listen.ShortOpError(err))
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	s.Listener = l

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -57,7 +58,7 @@ func Forward(ctx context.Context, o ForwardOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*tunnel), conns: make(map[net.Conn]bool)}
-	f.accepting.tell = o.tell
+	f.accepting.Tell = o.tell
 	defer f.close()
 	return o.explain(f.run())
 }
@@ -70,7 +71,7 @@ type forwarder struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	accepting acceptor
+	accepting listen.Acceptor
 	repeats   repeats
 
 	tunnels map[destination]*tunnel // those that are kept up; run makes them
@@ -111,7 +112,7 @@ func (f *forwarder) run() error {
 	for _, l := range listeners {
 		for _, socket := range l.sockets {
 			f.wg.Go(func() {
-				f.accepting.loop(f.ctx, socket, func(local net.Conn) {
+				f.accepting.Loop(f.ctx, socket, func(local net.Conn) {
 					f.wg.Go(func() { f.handle(local, l.spec) })
 				})
 			})
@@ -131,9 +132,9 @@ type listener struct {
 // listen listens on all Specs, or on those that it can.
 func (f *forwarder) listen() (list []listener, err error) {
 	for _, s := range f.o.Specs {
-		sockets, failed := listen(s.Network, s.Listen)
+		sockets, failed := listen.Open(s.Network, s.Listen)
 		if failed != nil {
-			err = errors.Join(err, fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(failed)))
+			err = errors.Join(err, fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, listen.ShortOpError(failed)))
 		}
 		if len(sockets) == 0 {
 			continue
@@ -308,7 +309,7 @@ func (f *forwarder) close() {
 	for _, l := range f.listeners {
 		l.Close()
 	}
-	f.accepting.stop()
+	f.accepting.Stop()
 	f.mu.Lock()
 	for c := range f.conns {
 		abort(c)

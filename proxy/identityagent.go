@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/ssmpipe/ssmpipe/proxy/listen"
 )
 
 // identityAgent is the ssh-agent that ssh asks for keys, and which has one that
@@ -40,7 +42,7 @@ type identityAgent struct {
 
 	users     string // where the user's own agent is, "" if there is none
 	id        string // among agents that lead to each other
-	accepting acceptor
+	accepting listen.Acceptor
 	ended     context.Context
 	end       context.CancelFunc
 }
@@ -56,7 +58,7 @@ func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*id
 		return nil, err
 	}
 	a.serving.Go(func() {
-		a.accepting.loop(a.ended, a.socket, func(conn net.Conn) {
+		a.accepting.Loop(a.ended, a.socket, func(conn net.Conn) {
 			a.serving.Go(func() { a.serve(conn) })
 		})
 	})
@@ -67,7 +69,7 @@ func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*id
 func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
 	a := &identityAgent{known: known, log: log, conns: make(map[net.Conn]struct{}), users: os.Getenv("SSH_AUTH_SOCK"), id: rand.Text()}
 	a.ended, a.end = context.WithCancel(context.Background())
-	a.accepting.tell = func(text string) { log.Debug(text) }
+	a.accepting.Tell = func(text string) { log.Debug(text) }
 	var err error
 	if _, a.private, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, err
@@ -106,7 +108,7 @@ func (a *identityAgent) drop() {
 func (a *identityAgent) close() {
 	a.socket.close()
 	a.end()
-	a.accepting.stop()
+	a.accepting.Stop()
 	served := make(chan struct{})
 	go func() {
 		a.serving.Wait()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
@@ -83,7 +84,7 @@ func agentKey(ctx context.Context, way PushWay) (ssh.PublicKey, error) {
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errAgentEmpty, shortOpError(err))
+		return nil, fmt.Errorf("%w: %w", errAgentEmpty, listen.ShortOpError(err))
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	defer conn.Close()

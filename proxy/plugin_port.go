@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -99,11 +100,11 @@ func (f *pluginForward) run() error {
 	if err != nil {
 		f.o.Notice(safetext.Printable(err.Error()))
 	}
-	accepting := acceptor{tell: f.o.tell}
-	defer accepting.stop()
+	accepting := listen.Acceptor{Tell: f.o.tell}
+	defer accepting.Stop()
 	for _, socket := range sockets {
 		f.wg.Go(func() {
-			accepting.loop(f.sessions, socket, func(local net.Conn) {
+			accepting.Loop(f.sessions, socket, func(local net.Conn) {
 				f.wg.Go(func() { f.handle(local) })
 			})
 		})
@@ -136,9 +137,9 @@ func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.L
 	if err != nil {
 		return nil, "", err
 	}
-	sockets, err := listen(s.Network, s.Listen)
+	sockets, err := listen.Open(s.Network, s.Listen)
 	if err != nil {
-		err = fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, shortOpError(err))
+		err = fmt.Errorf("%w on %s: %w", ErrForward, s.Listen, listen.ShortOpError(err))
 	}
 	if len(sockets) == 0 {
 		return nil, "", err

@@ -1,4 +1,4 @@
-package proxy
+package listen
 
 import (
 	"context"
@@ -35,14 +35,14 @@ func (s *fullSocket) Accept() (net.Conn, error) {
 func TestAcceptTellsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := make(chan string, 100)
-		a := acceptor{tell: func(text string) { said <- text }}
+		a := Acceptor{Tell: func(text string) { said <- text }}
 		sockets := make([]*fullSocket, 5)
 		var taken atomic.Int64
 		for i := range sockets {
 			s := &fullSocket{conns: make(chan net.Conn)}
 			s.full.Store(true)
 			sockets[i] = s
-			go a.loop(context.Background(), s, func(net.Conn) { taken.Add(1) })
+			go a.Loop(context.Background(), s, func(net.Conn) { taken.Add(1) })
 		}
 		for range 2 { // outages
 			time.Sleep(time.Minute)
@@ -73,7 +73,7 @@ func TestAcceptTellsOnce(t *testing.T) {
 			synctest.Wait()
 			taken.Store(0)
 		}
-		a.stop()
+		a.Stop()
 		time.Sleep(time.Minute)
 		for _, s := range sockets {
 			s.full.Store(false)
@@ -105,7 +105,7 @@ func TestListenTellsOfTheOtherFamily(t *testing.T) {
 	}
 	defer taken.Close()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
-	sockets, err := listen("tcp", "localhost:"+port)
+	sockets, err := Open("tcp", "localhost:"+port)
 	if err == nil || !strings.Contains(err.Error(), "[::1]:"+port) || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("%v", err)
 	}
@@ -120,7 +120,7 @@ func TestListenTellsOfTheOtherFamily(t *testing.T) {
 	}
 	// A port that may be chosen is one that is free for both.
 	for range 20 {
-		sockets, err := listen("tcp", "localhost:0")
+		sockets, err := Open("tcp", "localhost:0")
 		if err != nil || len(sockets) != 2 {
 			t.Errorf("%d sockets, %v", len(sockets), err)
 		}

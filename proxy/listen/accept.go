@@ -1,4 +1,4 @@
-package proxy
+package listen
 
 import (
 	"context"
@@ -20,10 +20,10 @@ const (
 	acceptCalm = 5 * time.Second
 )
 
-// acceptor takes in connections. That it cannot is told once, whatever number of
+// Acceptor takes in connections. That it cannot is told once, whatever number of
 // sockets and attempts have to do with it, and so is that it can again.
-type acceptor struct {
-	tell func(string)
+type Acceptor struct {
+	Tell func(string)
 
 	mu      sync.Mutex
 	failing bool
@@ -31,8 +31,8 @@ type acceptor struct {
 	stopped bool
 }
 
-// loop hands on what connects to a socket, until that is closed or ctx ends.
-func (a *acceptor) loop(ctx context.Context, socket net.Listener, handle func(net.Conn)) {
+// Loop hands on what connects to a socket, until that is closed or ctx ends.
+func (a *Acceptor) Loop(ctx context.Context, socket net.Listener, handle func(net.Conn)) {
 	for wait := firstAcceptWait; ; {
 		c, err := socket.Accept()
 		switch {
@@ -53,7 +53,7 @@ func (a *acceptor) loop(ctx context.Context, socket net.Listener, handle func(ne
 	}
 }
 
-func (a *acceptor) fail(err error) {
+func (a *Acceptor) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -63,22 +63,22 @@ func (a *acceptor) fail(err error) {
 	default:
 		a.failing = true
 		a.calm = time.AfterFunc(acceptCalm, a.over)
-		a.tell(fmt.Sprintf("no more connections can be taken in (%v); those that are open go on", shortOpError(err)))
+		a.Tell(fmt.Sprintf("no more connections can be taken in (%v); those that are open go on", ShortOpError(err)))
 	}
 }
 
 // over takes in that nothing has failed for a while.
-func (a *acceptor) over() {
+func (a *Acceptor) over() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.failing && !a.stopped {
 		a.failing = false
-		a.tell("connections are taken in again")
+		a.Tell("connections are taken in again")
 	}
 }
 
-// stop ends the telling.
-func (a *acceptor) stop() {
+// Stop ends the telling.
+func (a *Acceptor) Stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true

@@ -1,4 +1,4 @@
-package proxy
+package listen
 
 import (
 	"errors"
@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// listen opens the sockets of an address, or of a path if network is unix: for
+// Open opens the sockets of an address, or of a path if network is unix: for
 // localhost those of both families, if there are both. With an error there may
 // be a socket all the same: the other one, which somebody else has.
-func listen(network, address string) ([]net.Listener, error) {
+func Open(network, address string) ([]net.Listener, error) {
 	if network == "unix" {
-		l, err := listenUnix(address)
+		l, err := Unix(address)
 		if err != nil {
 			return nil, err
 		}
@@ -47,14 +47,14 @@ func listen(network, address string) ([]net.Listener, error) {
 		case port == "0" && errors.Is(err, errAddressInUse) && tries < 20:
 			l.Close() // another port may be free for both
 		default:
-			return list, fmt.Errorf("%s: %w", &other, shortOpError(err))
+			return list, fmt.Errorf("%s: %w", &other, ShortOpError(err))
 		}
 	}
 }
 
-// listenUnix listens on a socket that only this user may connect to. One that
+// Unix listens on a socket that only this user may connect to. One that
 // is left over from a process that is no more is replaced.
-func listenUnix(path string) (net.Listener, error) {
+func Unix(path string) (net.Listener, error) {
 	old := syscallUmask(0o177)
 	l, err := net.Listen("unix", path)
 	syscallUmask(old)
@@ -78,8 +78,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// shortOpError leaves out what the caller says himself.
-func shortOpError(err error) error {
+// ShortOpError leaves out what the caller says himself.
+func ShortOpError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package proxy
+package listen
 
 // syscallUmask does nothing where files have no modes.
 func syscallUmask(int) (old int) { return 0 }
