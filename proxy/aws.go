@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
 // ErrNoRegion says that neither a flag nor the environment nor the profile
@@ -69,7 +71,7 @@ func readFiles(life, ctx context.Context, o *Options) (cfg aws.Config, err error
 		if a.RoleSessionName == "" {
 			a.RoleSessionName = roleSessionName()
 		}
-		a.TokenProvider = func() (string, error) { return askCode(life, aws.ToString(a.SerialNumber)) }
+		a.TokenProvider = func() (string, error) { return ask.Code(life, aws.ToString(a.SerialNumber)) }
 	}
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
@@ -109,7 +111,7 @@ func retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if life.Err() != nil {
 		// The SDK does not wait for who asks; the terminal must be put right.
-		person.wait()
+		ask.Person.Wait()
 	}
 	if err = causeOf(ctx, err); err != nil {
 		return creds, &credentialsError{err}

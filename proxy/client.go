@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -41,7 +42,7 @@ type client struct {
 	cfg     aws.Config
 	account string
 	warm    *warm      // the caller's to drop, also after an error
-	limit   *timeLimit // of connecting, once the machine is known; else nil
+	limit   *ask.Limit // of connecting, once the machine is known; else nil
 
 	mu    sync.Mutex
 	m     machine    // what the target leads to
@@ -49,8 +50,8 @@ type client struct {
 }
 
 // connectLimit bounds what connecting may take.
-func (o *Options) connectLimit(ctx context.Context) (limited context.Context, limit *timeLimit, stop func()) {
-	return withTimeLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
+func (o *Options) connectLimit(ctx context.Context) (limited context.Context, limit *ask.Limit, stop func()) {
+	return ask.WithLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", errConnectTimeout, o.ConnectTimeout))
 }
 
 // configure reads the configuration and fetches credentials within limited.
@@ -71,7 +72,7 @@ func (o *Options) configure(ctx, limited context.Context) (*client, error) {
 
 // newClient is configure for a machine that is found, and started if o says
 // so.
-func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*client, error) {
+func (o *Options) newClient(ctx, limited context.Context, limit *ask.Limit) (*client, error) {
 	c, err := o.configure(ctx, limited)
 	if err != nil {
 		return c, err
@@ -83,7 +84,7 @@ func (o *Options) newClient(ctx, limited context.Context, limit *timeLimit) (*cl
 }
 
 // awake starts the machine if it is known to be stopped and is to be started.
-func (c *client) awake(ctx context.Context, limit *timeLimit) error {
+func (c *client) awake(ctx context.Context, limit *ask.Limit) error {
 	if c.m.known == nil {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -157,7 +158,7 @@ func (r *renewable) renew(ctx context.Context, generation int) bool {
 
 // read puts what the configuration says now in the place of what it said.
 func (r *renewable) read(before aws.Credentials) {
-	ctx, stop := context.WithTimeout(r.life, askTime)
+	ctx, stop := context.WithTimeout(r.life, ask.Time)
 	defer stop()
 	begun := time.Now()
 	from, err := r.load(ctx)

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
+
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
 // TestRenewable: what the service refuses is read again, once for all who ask,
@@ -172,16 +174,16 @@ func FuzzHelperOutput(f *testing.F) {
 // wait, and goes on afterwards.
 func TestTimeLimitStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		defer func(before *asking) { person = before }(person)
-		person = newAsking()
+		defer func(before *ask.Asking) { ask.Person = before }(ask.Person)
+		ask.Person = ask.NewAsking()
 		cause := errors.New("over")
-		one, limit, stop := withTimeLimit(t.Context(), 10*time.Second, cause)
+		one, limit, stop := ask.WithLimit(t.Context(), 10*time.Second, cause)
 		defer stop()
 		time.Sleep(6 * time.Second)
-		_, done := person.ask(t.Context())
-		two, _, stopTwo := withTimeLimit(t.Context(), 10*time.Second, cause)
+		_, done := ask.Person.Ask(t.Context())
+		two, _, stopTwo := ask.WithLimit(t.Context(), 10*time.Second, cause)
 		defer stopTwo()
-		release := limit.hold() // by something else
+		release := limit.Hold() // by something else
 		time.Sleep(time.Minute)
 		done()
 		time.Sleep(5 * time.Second)

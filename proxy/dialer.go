@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -240,7 +241,7 @@ type port struct {
 
 // open starts a session to the port.
 func (p *port) open(ctx context.Context) (*ssmproto.Conn, error) {
-	limited, limit, stop := withTimeLimit(ctx, dialTime, errConnectTimeout)
+	limited, limit, stop := ask.WithLimit(ctx, dialTime, errConnectTimeout)
 	defer stop()
 	c, err := p.client(limited, limit)
 	if err != nil {
@@ -250,7 +251,7 @@ func (p *port) open(ctx context.Context) (*ssmproto.Conn, error) {
 }
 
 // client finds the machine, once.
-func (p *port) client(ctx context.Context, limit *timeLimit) (*client, error) {
+func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.c != nil {
@@ -322,7 +323,7 @@ func (d *Dialer) config(ctx context.Context, o *Options) (*loadedConfig, error) 
 }
 
 func (d *Dialer) load(l *loadedConfig, o *Options) {
-	ctx, _, stop := withTimeLimit(d.ctx, dialTime, errConnectTimeout)
+	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, errConnectTimeout)
 	defer stop()
 	var w *warm
 	if d.AWS != nil {

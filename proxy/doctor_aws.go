@@ -21,6 +21,8 @@ import (
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
 // identity is who AWS says we are.
@@ -188,7 +190,7 @@ func (d *doctor) logIn(err error) string {
 	switch {
 	case timedOut(err):
 		return d.o.nextAfterTimeout()
-	case errors.Is(err, ErrNoTerminal):
+	case errors.Is(err, ask.ErrNoTerminal):
 		return fmt.Sprintf(`run this on a terminal, or fetch credentials first, for example with "aws sts get-caller-identity%s"`, profile)
 	case errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "MultiFactorAuthentication"):
 		return "type the code that the device shows now; each is good for one use"

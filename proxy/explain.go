@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -197,7 +198,7 @@ func (o *Options) next(err error) string {
 		return "correct it, or unset it"
 	case errors.As(err, &helper):
 		return "run the profile's credential_process by hand and see what it says"
-	case errors.Is(err, ErrNoTerminal):
+	case errors.Is(err, ask.ErrNoTerminal):
 		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
 	case errors.As(err, &creds) && timedOut(err):
 		return o.nextAfterTimeout()

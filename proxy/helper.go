@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"golang.org/x/term"
+
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
 // helper runs a profile's credential_process. The SDK's own provider gives the
@@ -71,7 +73,7 @@ func (h *helper) run() ([]byte, error) {
 		life, stop = context.WithTimeout(context.WithoutCancel(life), lastHelper)
 		defer stop()
 	}
-	ctx, done := person.ask(life)
+	ctx, done := ask.Person.Ask(life)
 	defer done()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -82,7 +84,7 @@ func (h *helper) run() ([]byte, error) {
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.WaitDelay = time.Second // for what it has started, which holds the pipe
-	in, err := childInput()
+	in, err := ask.ChildInput()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func (h *helper) run() ([]byte, error) {
 	out := &boundedBuffer{max: maxHelperOutput}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, os.Stderr // where it asks
 	terminal, _ := term.GetState(int(in.Fd()))             // nil: that is none
-	endGently(cmd, terminal != nil)
+	ask.EndGently(cmd, terminal != nil)
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:

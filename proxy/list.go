@@ -29,7 +29,7 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	}
 	// Connecting is over when the first page is there; a list may be long.
 	return o.explain(o.list(limited, o.service(cfg), func(list []inventory.Instance) error {
-		limit.hold()
+		limit.Hold()
 		return page(list)
 	}))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -121,7 +122,7 @@ func (p *pushing) start(ctx context.Context, c *client) {
 		limit = keyTime // somebody waits for known
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
-	limited, _, stop := withTimeLimit(ctx, limit, fmt.Errorf("%w after %v", errConnectTimeout, limit))
+	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", errConnectTimeout, limit))
 	id := c.machine().id
 	p.done.Go(func() {
 		defer stop()

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 
+	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -28,8 +29,8 @@ var errBoot = fmt.Errorf("it was started, but its agent has not called in within
 
 // start starts a machine that is stopped, and waits until its agent calls in.
 // What that takes is not counted as connecting.
-func (c *client) start(ctx context.Context, limit *timeLimit, m *inventory.Instance) error {
-	defer limit.hold()()
+func (c *client) start(ctx context.Context, limit *ask.Limit, m *inventory.Instance) error {
+	defer limit.Hold()()
 	defer c.o.Progress("")
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, errBoot)
 	defer cancel()
@@ -93,9 +94,9 @@ func startedLately(m *inventory.Instance) bool {
 // What that takes is not counted as connecting.
 func (c *client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
 	if c.limit != nil {
-		defer c.limit.hold()()
+		defer c.limit.Hold()()
 	}
-	defer holdLimit(ctx)() // a forward's session has a limit of its own
+	defer ask.Hold(ctx)() // a forward's session has a limit of its own
 	defer c.o.Progress("")
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()

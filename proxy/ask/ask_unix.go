@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package ask
 
 import (
 	"os"
@@ -16,11 +16,11 @@ func inForeground(terminal *os.File) bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// endGently lets cmd's program put the terminal right when its context ends.
+// EndGently lets cmd's program put the terminal right when its context ends.
 // Without a terminal the program gets a process group of its own, so that what
 // it has started ends with it. With one it must stay in ours, which the terminal
 // lets read; what it leaves behind is refused that when ours has gone.
-func endGently(cmd *exec.Cmd, onTerminal bool) {
+func EndGently(cmd *exec.Cmd, onTerminal bool) {
 	pid := func() int { return cmd.Process.Pid }
 	if !onTerminal {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -1,4 +1,4 @@
-package proxy
+package ask
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// timeLimit ends a context after some time, of which what people take to
+// Limit ends a context after some time, of which what people take to
 // answer is not counted.
-type timeLimit struct {
+type Limit struct {
 	mu    sync.Mutex
 	timer *time.Timer // nil: there is no limit
 	until time.Time
@@ -17,37 +17,37 @@ type timeLimit struct {
 	over  bool
 }
 
-// withTimeLimit returns a context that ends with cause after d, or never if d
+// WithLimit returns a context that ends with cause after d, or never if d
 // is 0. The clock stands while a person is asked. stop frees it.
-func withTimeLimit(ctx context.Context, d time.Duration, cause error) (limited context.Context, limit *timeLimit, stop func()) {
+func WithLimit(ctx context.Context, d time.Duration, cause error) (limited context.Context, limit *Limit, stop func()) {
 	limited, cancel := context.WithCancelCause(ctx)
-	limit = &timeLimit{}
+	limit = &Limit{}
 	if d > 0 {
 		limit.until = time.Now().Add(d)
 		limit.timer = time.AfterFunc(d, func() { cancel(cause) })
-		person.add(limit)
+		Person.add(limit)
 	}
 	return context.WithValue(limited, limitKey{}, limit), limit, func() {
-		person.remove(limit)
-		limit.hold()
+		Person.remove(limit)
+		limit.Hold()
 		cancel(context.Canceled)
 	}
 }
 
-// limitKey is that of the timeLimit that a context is under.
+// limitKey is that of the Limit that a context is under.
 type limitKey struct{}
 
-// holdLimit stops the clock of the limit that ctx is under, if there is one.
-func holdLimit(ctx context.Context) (release func()) {
-	if l, ok := ctx.Value(limitKey{}).(*timeLimit); ok {
-		return l.hold()
+// Hold stops the clock of the limit that ctx is under, if there is one.
+func Hold(ctx context.Context) (release func()) {
+	if l, ok := ctx.Value(limitKey{}).(*Limit); ok {
+		return l.Hold()
 	}
 	return func() {}
 }
 
-// hold stops the clock until release is called. There may be several holds at a
+// Hold stops the clock until release is called. There may be several holds at a
 // time.
-func (l *timeLimit) hold() (release func()) {
+func (l *Limit) Hold() (release func()) {
 	if l.timer == nil {
 		return func() {}
 	}

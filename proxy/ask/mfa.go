@@ -1,4 +1,4 @@
-package proxy
+package ask
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 // ErrNoTerminal says that a person would have to be asked, and there is none.
 var ErrNoTerminal = errors.New("a code is needed, but there is no terminal to ask on")
 
-// askCode asks for an MFA code on the terminal device: stdin and stdout are
+// Code asks for an MFA code on the terminal device: stdin and stdout are
 // the stream. What is typed is not shown. When life ends, the terminal is as it
-// was before askCode returns.
-func askCode(life context.Context, device string) (string, error) {
-	ctx, done := person.ask(life)
+// was before Code returns.
+func Code(life context.Context, device string) (string, error) {
+	ctx, done := Person.Ask(life)
 	defer done()
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("MFA: %w", context.Cause(ctx))
 	}
-	in, out, err := openTerminal()
+	in, out, err := OpenTerminal()
 	if err != nil {
 		return "", fmt.Errorf("MFA: %w: %v", ErrNoTerminal, err)
 	}
@@ -61,7 +61,7 @@ func askCode(life context.Context, device string) (string, error) {
 	}
 }
 
-func openTerminal() (in, out *os.File, err error) {
+func OpenTerminal() (in, out *os.File, err error) {
 	inName, outName := "/dev/tty", "/dev/tty"
 	if runtime.GOOS == "windows" {
 		inName, outName = "CONIN$", "CONOUT$"

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package proxy
+package ask
 
 import (
 	"os"
@@ -11,5 +11,5 @@ import (
 // background here.
 func inForeground(*os.File) bool { return true }
 
-// endGently leaves cmd to be killed: there is no gentler way here.
-func endGently(*exec.Cmd, bool) {}
+// EndGently leaves cmd to be killed: there is no gentler way here.
+func EndGently(*exec.Cmd, bool) {}
