@@ -16,6 +16,7 @@ import (
 	smithymw "github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -197,3 +198,5 @@ func guard(cfg *aws.Config) {
 	}
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], guardAnswers)
 }
+
+const proxyForm = "http://" + safetext.UserInfoForm + "@HOST:PORT, special characters as %XX"

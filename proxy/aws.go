@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/user"
 	"regexp"
 	"strings"
@@ -22,13 +24,23 @@ import (
 // names a region.
 var ErrNoRegion = errors.New("no region")
 
+// account says which account and region of AWS are meant. All fields but the
+// names must be set.
+type account struct {
+	Profile string // of the AWS configuration; "" means the default
+	Region  string // "" means the profile's or the environment's
+
+	Notice func(string) // told one line at a time what a user should know
+	Log    *slog.Logger
+}
+
 // loadConfig reads the AWS configuration as every AWS tool does, and fetches
 // the credentials. It ends with ctx, and what asks for credentials again later
 // with life. account tells accounts apart. The connection to the API that has
 // been opened meanwhile is the caller's to drop.
-func loadConfig(life, ctx context.Context, o *Options) (cfg aws.Config, account string, w *warm, err error) {
+func loadConfig(life, ctx context.Context, a *account) (cfg aws.Config, account string, w *warm, err error) {
 	w = &warm{}
-	cfg, err = readConfig(life, ctx, o)
+	cfg, err = readConfig(life, ctx, a)
 	if err == nil {
 		_, err = dataChannelOverride(cfg) // it is better told before there is a session
 	}
@@ -40,38 +52,38 @@ func loadConfig(life, ctx context.Context, o *Options) (cfg aws.Config, account 
 	if err != nil {
 		return cfg, "", w, err
 	}
-	o.Log.Debug("credentials ready", "source", creds.Source)
+	a.Log.Debug("credentials ready", "source", creds.Source)
 	w.use(&cfg)
 	sendWhole(&cfg)
 	// The key stands for an account that the source of credentials does not name.
-	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
+	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
 // readConfig is loadConfig without what goes over a network.
-func readConfig(life, ctx context.Context, o *Options) (aws.Config, error) {
-	cfg, err := readFiles(life, ctx, o)
+func readConfig(life, ctx context.Context, a *account) (aws.Config, error) {
+	cfg, err := readFiles(life, ctx, a)
 	if err != nil {
 		return cfg, err
 	}
-	boundSkew(&cfg, o.Notice)
-	newRenewable(life, cfg.Credentials, o.Log, func(ctx context.Context) (aws.CredentialsProvider, error) {
-		again, err := readFiles(life, ctx, o)
+	boundSkew(&cfg, a.Notice)
+	newRenewable(life, cfg.Credentials, a.Log, func(ctx context.Context) (aws.CredentialsProvider, error) {
+		again, err := readFiles(life, ctx, a)
 		return again.Credentials, err
 	}).attach(&cfg)
 	return cfg, nil
 }
 
 // readFiles reads the environment and the configuration's files.
-func readFiles(life, ctx context.Context, o *Options) (cfg aws.Config, err error) {
+func readFiles(life, ctx context.Context, a *account) (cfg aws.Config, err error) {
 	if err := checkEnvironment(); err != nil {
 		return cfg, err
 	}
-	retryer, watch := withRetries(o.Notice)
-	role := func(a *stscreds.AssumeRoleOptions) {
-		if a.RoleSessionName == "" {
-			a.RoleSessionName = roleSessionName()
+	retryer, watch := withRetries(a.Notice)
+	role := func(r *stscreds.AssumeRoleOptions) {
+		if r.RoleSessionName == "" {
+			r.RoleSessionName = roleSessionName()
 		}
-		a.TokenProvider = func() (string, error) { return ask.Code(life, aws.ToString(a.SerialNumber)) }
+		r.TokenProvider = func() (string, error) { return ask.Code(life, aws.ToString(r.SerialNumber)) }
 	}
 	options := []func(*config.LoadOptions) error{
 		config.WithAppID("ssmpipe"),
@@ -80,15 +92,15 @@ func readFiles(life, ctx context.Context, o *Options) (cfg aws.Config, err error
 		config.WithHTTPClient(newHTTPClient()), // else each client of the API has its own, with its own connections
 		// The SDK would write its warnings to stderr.
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-			o.Log.Debug(fmt.Sprintf(format, v...))
+			a.Log.Debug(fmt.Sprintf(format, v...))
 		})),
 		config.WithAssumeRoleCredentialOptions(role),
 	}
-	if o.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(o.Profile))
+	if a.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(a.Profile))
 	}
-	if o.Region != "" {
-		options = append(options, config.WithRegion(o.Region))
+	if a.Region != "" {
+		options = append(options, config.WithRegion(a.Region))
 	}
 	cfg, err = loadDefaultConfig(ctx, options)
 	if err != nil {
@@ -119,18 +131,18 @@ func retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error
 	return creds, nil
 }
 
-// givenConfig prepares a program's own configuration, with o's region if that
+// givenConfig prepares a program's own configuration, with a's region if that
 // names one, as loadConfig does that of the environment.
-func givenConfig(life, ctx context.Context, given aws.Config, o *Options) (cfg aws.Config, account string, w *warm, err error) {
+func givenConfig(life, ctx context.Context, given aws.Config, a *account) (cfg aws.Config, account string, w *warm, err error) {
 	cfg = given.Copy()
-	cfg.Region = firstOf(o.Region, cfg.Region)
+	cfg.Region = cmp.Or(a.Region, cfg.Region)
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
 	guard(&cfg)
 	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
 		var watch []func(*middleware.Stack) error
-		cfg.Retryer, watch = withRetries(o.Notice)
+		cfg.Retryer, watch = withRetries(a.Notice)
 		cfg.APIOptions = append(cfg.APIOptions, watch...) // of a copy
 	}
 	switch {
@@ -140,8 +152,8 @@ func givenConfig(life, ctx context.Context, given aws.Config, o *Options) (cfg a
 		return cfg, "", &warm{}, &credentialsError{errors.New("the configuration has none")}
 	}
 	from := cfg.Credentials
-	boundSkew(&cfg, o.Notice)
-	newRenewable(life, from, o.Log, func(context.Context) (aws.CredentialsProvider, error) {
+	boundSkew(&cfg, a.Notice)
+	newRenewable(life, from, a.Log, func(context.Context) (aws.CredentialsProvider, error) {
 		if cache, ok := from.(*aws.CredentialsCache); ok {
 			cache.Invalidate()
 		}
@@ -154,7 +166,7 @@ func givenConfig(life, ctx context.Context, given aws.Config, o *Options) (cfg a
 	}
 	w.use(&cfg)
 	sendWhole(&cfg)
-	return cfg, firstOf(creds.AccountID, creds.AccessKeyID), w, nil
+	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
 // roleSessionName is who a role is assumed as if the profile does not say. The

@@ -19,7 +19,7 @@ import (
 )
 
 // testConfig loads a configuration from a file of the test's own.
-func testConfig(t *testing.T, file string, o Options) aws.Config {
+func testConfig(t *testing.T, file string, a account) aws.Config {
 	t.Helper()
 	for _, env := range os.Environ() {
 		if name, _, _ := strings.Cut(env, "="); strings.HasPrefix(name, "AWS_") {
@@ -34,8 +34,8 @@ func testConfig(t *testing.T, file string, o Options) aws.Config {
 	t.Setenv("AWS_CONFIG_FILE", name)
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	o.Log = slog.New(slog.DiscardHandler)
-	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &o)
+	a.Notice, a.Log = func(string) {}, slog.New(slog.DiscardHandler)
+	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &a)
 	defer warm.drop()
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestDataChannelEndpoint(t *testing.T) {
 		{"plain", "https://vpce.example:443", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce.example"},
 		{"plain", "http://127.0.0.1:99", "wss://ssmmessages.eu-central-1.amazonaws.com", "ws://127.0.0.1:99"},
 	} {
-		cfg := testConfig(t, profiles, Options{Profile: tt.profile})
+		cfg := testConfig(t, profiles, account{Profile: tt.profile})
 		t.Setenv("AWS_ENDPOINT_URL_SSMMESSAGES", tt.override)
 		got, err := newSession(cfg, ssm.StartSessionInput{}).dataChannelURL(tt.given + path)
 		if err != nil || got != tt.want+path {
@@ -100,7 +100,7 @@ func TestDataChannelEndpoint(t *testing.T) {
 }
 
 func TestCredentialProcessAndRegion(t *testing.T) {
-	cfg := testConfig(t, profiles, Options{Profile: "process", Region: "ap-south-1"})
+	cfg := testConfig(t, profiles, account{Profile: "process", Region: "ap-south-1"})
 	creds, err := cfg.Credentials.Retrieve(context.Background())
 	if err != nil || creds.AccessKeyID != "FROMPROCESS" || cfg.Region != "ap-south-1" {
 		t.Errorf("%q in %s, %v", creds.AccessKeyID, cfg.Region, err)
@@ -119,11 +119,11 @@ func TestExpectedEndpoint(t *testing.T) {
 		{"plain", "AWS_ENDPOINT_URL", "https://local.example:99", "wss://local.example:99"},
 	} {
 		t.Run(tt.profile+tt.env, func(t *testing.T) {
-			cfg := testConfig(t, profiles, Options{Profile: tt.profile})
+			cfg := testConfig(t, profiles, account{Profile: tt.profile})
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
 				var warm *warm
-				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &Options{Profile: tt.profile, Log: slog.New(slog.DiscardHandler)})
+				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &account{Profile: tt.profile, Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)})
 				defer warm.drop()
 			}
 			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
@@ -135,7 +135,7 @@ func TestExpectedEndpoint(t *testing.T) {
 
 // TestPresignedURL: a URL that is signed already gets no second signature.
 func TestPresignedURL(t *testing.T) {
-	s := newSession(testConfig(t, profiles, Options{Profile: "plain"}), ssm.StartSessionInput{})
+	s := newSession(testConfig(t, profiles, account{Profile: "plain"}), ssm.StartSessionInput{})
 	s.url = "wss://example/v1/data-channel/x?role=y"
 	if h, err := s.sign(context.Background()); err != nil || h.Get("Authorization") == "" {
 		t.Errorf("plain: %v, %v", h, err)
@@ -163,7 +163,7 @@ func TestDataKey(t *testing.T) {
 		})
 	}))
 	defer kms.Close()
-	cfg := testConfig(t, profiles, Options{Profile: "plain"})
+	cfg := testConfig(t, profiles, account{Profile: "plain"})
 	t.Setenv("AWS_ENDPOINT_URL_KMS", kms.URL)
 	s := newSession(cfg, ssm.StartSessionInput{Target: aws.String("i-1")})
 	s.id = "me-1"
@@ -198,7 +198,7 @@ func TestRoleSessionName(t *testing.T) {
 <SessionToken>token</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
 	}))
 	defer sts.Close()
-	testConfig(t, profiles, Options{Profile: "plain"}) // no other environment
+	testConfig(t, profiles, account{Profile: "plain"}) // no other environment
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
 	const role = `
 [profile base]
@@ -211,7 +211,7 @@ role_arn = arn:aws:iam::123456789012:role/admin
 `
 	for _, file := range []string{role, role, role + "role_session_name = me"} {
 		os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(file), 0o600)
-		o := Options{Profile: "role", Log: slog.New(slog.DiscardHandler)}
+		o := account{Profile: "role", Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)}
 		_, _, warm, err := loadConfig(context.Background(), context.Background(), &o)
 		warm.drop()
 		if err != nil {

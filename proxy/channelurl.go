@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (s *session) checkChannel(u *url.URL) error {
 // namedEndpoint is where the user says that the service is which has started the
 // session; nil is where AWS has it.
 func (s *session) namedEndpoint() *url.URL {
-	u, err := url.Parse(firstOf(s.starter, aws.ToString(s.api().Options().BaseEndpoint)))
+	u, err := url.Parse(cmp.Or(s.starter, aws.ToString(s.api().Options().BaseEndpoint)))
 	if err != nil || u.Host == "" {
 		return nil
 	}

@@ -66,7 +66,7 @@ func (o *Options) configure(ctx, limited context.Context) (*client, error) {
 	if c.t.region != "" {
 		o.Region = c.t.region
 	}
-	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o)
+	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o.account())
 	return c, err
 }
 

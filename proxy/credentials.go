@@ -171,7 +171,7 @@ func (r *renewable) read(before aws.Credentials) {
 	defer r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.log.Debug("the credentials are no good, and new ones cannot be read", "err", cause(err))
+		r.log.Debug("the credentials are no good, and new ones cannot be read", "err", apiCause(err))
 	case sameKeys(creds, before):
 		r.log.Debug("the credentials are no good, and the configuration has no others", "source", creds.Source)
 	default:

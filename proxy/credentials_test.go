@@ -206,18 +206,6 @@ func TestTimeLimitStands(t *testing.T) {
 	})
 }
 
-// TestKeysOfTheEnvironment: what a process has from there cannot be renewed.
-func TestKeysOfTheEnvironment(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
-	err := &smithy.GenericAPIError{Code: "ExpiredTokenException"}
-	if next := (&Options{}).next(err); !strings.Contains(next, "of the environment") {
-		t.Error(next)
-	}
-	if next := (&Options{Profile: "p"}).next(err); strings.Contains(next, "of the environment") {
-		t.Error(next)
-	}
-}
-
 // TestProfileNames: those of both files are named, some of many.
 func TestProfileNames(t *testing.T) {
 	names := profileNames(strings.NewReader("[default]\n[profile  web]\nregion = x\n [profile db] # theirs\n[sso-session corp]\n[profile open\n[services s]\n"), "profile ")

@@ -327,9 +327,9 @@ func (d *Dialer) load(l *loadedConfig, o *Options) {
 	defer stop()
 	var w *warm
 	if d.AWS != nil {
-		l.cfg, l.account, w, l.err = givenConfig(d.ctx, ctx, *d.AWS, o)
+		l.cfg, l.account, w, l.err = givenConfig(d.ctx, ctx, *d.AWS, o.account())
 	} else {
-		l.cfg, l.account, w, l.err = loadConfig(d.ctx, ctx, o)
+		l.cfg, l.account, w, l.err = loadConfig(d.ctx, ctx, o.account())
 	}
 	if l.err != nil {
 		d.mu.Lock()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ type doctor struct {
 func Doctor(ctx context.Context, o DoctorOptions, tell func(Finding)) (failed int, err error) {
 	o.fill()
 	o.Notice = func(text string) { o.Log.Info(text) } // the findings say it
-	o.Port, o.Reason = firstOf(o.Port, "22"), firstOf(o.Reason, "ssmpipe doctor")
+	o.Port, o.Reason = cmp.Or(o.Port, "22"), cmp.Or(o.Reason, "ssmpipe doctor")
 	if o.Target != "" {
 		if _, err := parseTarget(o.Target, o.StripSuffix); err != nil {
 			return 0, err

@@ -23,6 +23,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // identity is who AWS says we are.
@@ -75,7 +76,7 @@ func (d *doctor) load(ctx, limited context.Context) (err error) {
 	if d.o.Target != "" {
 		d.client, err = d.o.configure(ctx, limited)
 	} else {
-		d.client.cfg, _, d.client.warm, err = loadConfig(ctx, limited, &d.o.Options)
+		d.client.cfg, _, d.client.warm, err = loadConfig(ctx, limited, d.o.account())
 	}
 	d.cfg = d.client.cfg
 	return err
@@ -163,7 +164,7 @@ func (d *doctor) credentials(ctx context.Context) Finding {
 	}
 	f := ok("from %s", from)
 	if creds.CanExpire {
-		f.Detail += fmt.Sprintf(", good for another %s", roughly(time.Until(creds.Expires)))
+		f.Detail += fmt.Sprintf(", good for another %s", safetext.Roughly(time.Until(creds.Expires)))
 	}
 	if profile := os.Getenv("AWS_PROFILE"); profile != "" && d.o.Profile == "" && d.env.Credentials.HasKeys() {
 		f.Status = StatusWarning
@@ -272,7 +273,7 @@ func (d *doctor) clock(ctx context.Context) Finding {
 	size := skew.Abs()
 	f := ok("right within %v", max(size.Round(time.Second), time.Second))
 	if size > skewWarn {
-		f = Finding{Status: StatusWarning, Detail: fmt.Sprintf("%s %s", roughly(size), way),
+		f = Finding{Status: StatusWarning, Detail: fmt.Sprintf("%s %s", safetext.Roughly(size), way),
 			Remedy: "set this machine's clock, and keep it right with NTP: AWS refuses signatures that are 5 minutes off"}
 	}
 	if size > skewLimit {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,8 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-
-	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // probeLimit bounds the way to one endpoint.
@@ -256,11 +255,9 @@ func (p *probe) cause() string {
 	return p.err.Error()
 }
 
-const proxyForm = "http://" + safetext.UserInfoForm + "@HOST:PORT, special characters as %XX"
-
 // remedy knows what helps at each step.
 func (p *probe) remedy() string {
-	host := net.JoinHostPort(p.url.Hostname(), firstOf(p.url.Port(), "443"))
+	host := net.JoinHostPort(p.url.Hostname(), cmp.Or(p.url.Port(), "443"))
 	vpc := fmt.Sprintf("com.amazonaws.%s.%s", p.region, p.service)
 	var (
 		expired x509.CertificateInvalidError
@@ -269,7 +266,7 @@ func (p *probe) remedy() string {
 	)
 	switch p.step {
 	case stepDNS, stepTCP:
-		if _, err := url.Parse(firstOf(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))); err != nil {
+		if _, err := url.Parse(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))); err != nil {
 			return "HTTPS_PROXY is not a URL, and has no effect: it is written as " + proxyForm
 		}
 		if p.via != nil {

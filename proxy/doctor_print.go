@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ type FindingStyle struct {
 // with UTF-8.
 func FindingStyleFor(f *os.File) FindingStyle {
 	screen := ScreenOf(f, false)
-	locale := strings.ToLower(firstOf(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
+	locale := strings.ToLower(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
 	return FindingStyle{
 		Marks: screen.Width > 0 && os.Getenv("TERM") != "dumb" &&
 			(runtime.GOOS == "windows" || strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")),

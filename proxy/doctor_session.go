@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (t *trial) close() {
 }
 
 // documentName is the trial's.
-func (d *doctor) documentName() string { return firstOf(d.o.Document, sshDocument) }
+func (d *doctor) documentName() string { return cmp.Or(d.o.Document, sshDocument) }
 
 // session starts a session as "ssmpipe proxy" does. How far that came, the next
 // checks tell.
@@ -71,7 +72,7 @@ func (d *doctor) dataChannel(context.Context) Finding {
 
 func (d *doctor) handshake(context.Context) Finding {
 	if err := d.trial.err; err != nil {
-		return bad(StatusFailed, err, firstOf(d.o.next(err), "update the SSM agent on the target if it is old, and try again"))
+		return bad(StatusFailed, err, cmp.Or(d.o.next(err), "update the SSM agent on the target if it is old, and try again"))
 	}
 	return ok("agent %s, ready after %d ms", d.trial.conn.AgentVersion(), d.trial.opened.Milliseconds())
 }

@@ -48,7 +48,7 @@ func (c *container) row() row {
 		{strings.ToLower(c.Status), stateColours[strings.ToLower(c.Status)]},
 		{text: c.Region},
 		c.exec(),
-		{text: firstOf(service, c.Group)},
+		{text: cmp.Or(service, c.Group)},
 		{text: passed(c.Started)},
 		{text: c.IP},
 	}}
@@ -63,7 +63,7 @@ func (c *container) exec() cell {
 	case c.Agent == "RUNNING":
 		return cell{"yes", green}
 	}
-	return cell{"agent " + strings.ToLower(firstOf(c.Agent, "missing")), yellow}
+	return cell{"agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), yellow}
 }
 
 // clustersAtOnce is how many clusters are asked for their tasks at a time.
@@ -172,7 +172,7 @@ func containersOf(region string, task *ecstypes.Task) (list []*container) {
 			}
 		}
 		for _, n := range from.NetworkInterfaces {
-			c.IP = firstOf(c.IP, aws.ToString(n.PrivateIpv4Address), aws.ToString(n.Ipv6Address))
+			c.IP = cmp.Or(c.IP, aws.ToString(n.PrivateIpv4Address), aws.ToString(n.Ipv6Address))
 		}
 		list = append(list, c)
 	}

@@ -46,7 +46,7 @@ func TestServicesSection(t *testing.T) {
 		{"services", "AWS_ENDPOINT_URL_SSMMESSAGES=http://other.example", "ws://other.example/v1/data-channel/x"},
 		{"services", "AWS_ENDPOINT_URL=https://all.example", plain},
 	} {
-		cfg := testConfig(t, serviceProfiles, Options{Profile: tt.profile})
+		cfg := testConfig(t, serviceProfiles, account{Profile: tt.profile})
 		if name, value, ok := strings.Cut(tt.env, "="); ok {
 			t.Setenv(name, value)
 		}
@@ -85,19 +85,13 @@ func partitions(t *testing.T) (list []struct {
 	return list
 }
 
-// TestPartitions: every region that the SDK knows can stand in a target, and
-// its settings for FIPS and dual-stack apply to data channels.
+// TestPartitions: the settings for FIPS and dual-stack apply to data channels in
+// every region that the SDK knows.
 func TestPartitions(t *testing.T) {
 	for _, p := range partitions(t) {
 		for region := range p.Regions {
 			if strings.HasSuffix(region, "-global") {
 				continue
-			}
-			if got, err := parseTarget("web-1--"+region, ""); err != nil || got.region != region {
-				t.Errorf("web-1--%s: region %q, %v", region, got.region, err)
-			}
-			if !regionForm.MatchString(region) {
-				t.Errorf("doctor: %s is no region", region)
 			}
 			plain := "wss://ssmmessages." + region + "." + p.Outputs.DNSSuffix + "/v1/data-channel/x"
 			for _, set := range []struct {
@@ -117,11 +111,6 @@ func TestPartitions(t *testing.T) {
 					t.Errorf("%+v: %s, %v", set, got, err)
 				}
 			}
-		}
-	}
-	for _, name := range []string{"web--prod-db-1", "web--x-1", "web--eu-1", "web-1--eusc"} {
-		if got, err := parseTarget(name, ""); err != nil || got.region != "" {
-			t.Errorf("%s: region %q, %v", name, got.region, err)
 		}
 	}
 }
@@ -148,7 +137,7 @@ func TestSkewIsBounded(t *testing.T) {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 			w.Write([]byte("{}"))
 		}))
-		cfg := testConfig(t, profiles, Options{Profile: "plain"})
+		cfg := testConfig(t, profiles, account{Profile: "plain"})
 		cfg.BaseEndpoint = &srv.URL
 		var told []string
 		boundSkew(&cfg, func(line string) { told = append(told, line) })

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,7 +137,7 @@ func (e *executeError) next() string {
 		if agent.Name != types.ManagedAgentNameExecuteCommandAgent || aws.ToString(agent.LastStatus) == "RUNNING" {
 			continue
 		}
-		return fmt.Sprintf("its agent is %s: %s", strings.ToLower(firstOf(aws.ToString(agent.LastStatus), "missing")), executeRole)
+		return fmt.Sprintf("its agent is %s: %s", strings.ToLower(cmp.Or(aws.ToString(agent.LastStatus), "missing")), executeRole)
 	}
 	return executeRole
 }

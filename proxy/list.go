@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,7 +23,7 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	o.fill()
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, _, warm, err := loadConfig(ctx, limited, &o)
+	cfg, _, warm, err := loadConfig(ctx, limited, o.account())
 	defer warm.drop()
 	if err != nil {
 		return o.explain(err)
@@ -58,21 +59,12 @@ func Known(o Options) (list []inventory.Instance, age time.Duration, ok bool) {
 // as that can be known without reading the configuration.
 func (o *Options) listKey() []string {
 	key := []string{"list",
-		firstOf(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
-		firstOf(o.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))}
+		cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+		cmp.Or(o.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))}
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2"} {
 		key = append(key, os.Getenv(name))
 	}
 	return key
-}
-
-func firstOf(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }
 
 // service is the inventory of cfg's region. What cannot be asked is a notice.

@@ -83,7 +83,7 @@ func (o *Options) load(ctx context.Context) (cfg aws.Config, stop func(), err er
 	o.Target = ""
 	limited, _, stopLimit := o.connectLimit(ctx)
 	defer stopLimit()
-	cfg, _, warm, err := loadConfig(ctx, limited, o)
+	cfg, _, warm, err := loadConfig(ctx, limited, o.account())
 	return cfg, warm.drop, o.explain(err)
 }
 
@@ -208,7 +208,7 @@ func (l *lister) machines(ctx context.Context, o *Options, cfg aws.Config, news 
 			defer l.mu.Unlock()
 			var rows []row
 			for i := range page {
-				if m := &page[i]; l.matches(firstOf(m.Name, m.Computer), m.ID) {
+				if m := &page[i]; l.matches(cmp.Or(m.Name, m.Computer), m.ID) {
 					rows = append(rows, machineRow(m))
 				}
 			}
@@ -257,7 +257,7 @@ const regionTitle = "REGION"
 
 func machineRow(m *inventory.Instance) row {
 	return row{json: m, cells: []cell{
-		{text: firstOf(m.Name, m.Computer)},
+		{text: cmp.Or(m.Name, m.Computer)},
 		{text: m.ID},
 		{text: m.Region},
 		{m.State, stateColours[m.State]},
@@ -265,7 +265,7 @@ func machineRow(m *inventory.Instance) row {
 		{text: passed(m.Pinged)},
 		{text: m.Agent},
 		{text: m.Platform},
-		{text: firstOf(m.PrivateIP, m.PublicIP)},
+		{text: cmp.Or(m.PrivateIP, m.PublicIP)},
 	}}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	if err != nil {
 		return err
 	}
-	o.Target = firstOf(call.request.Target, call.session.SessionID)
+	o.Target = cmp.Or(call.request.Target, call.session.SessionID)
 	o.Document = call.request.DocumentName
 	o.Profile, o.Region = call.profile, call.region
 	o.noFlags = true
@@ -134,7 +135,7 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 	// What the environment says, it says to us as well, and there a key of its
 	// own goes before the profile's, as in the AWS CLI. One that passes the
 	// response in a variable passes only what was asked for on its command line.
-	if !inVariable && c.profile == firstOf(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")) {
+	if !inVariable && c.profile == cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")) {
 		c.profile = ""
 	}
 	return c, nil
@@ -150,7 +151,7 @@ func isECS(host string) bool {
 func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, *session, error) {
 	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, err := readConfig(ctx, limited, o)
+	cfg, err := readConfig(ctx, limited, o.account())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,18 +65,18 @@ func (r *pluginRequest) local(property func(name string) string) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	host := firstOf(os.Getenv("SSM_PLUGIN_LOCAL_HOST"), "localhost")
+	host := cmp.Or(os.Getenv("SSM_PLUGIN_LOCAL_HOST"), "localhost")
 	return Spec{Network: "tcp", Listen: net.JoinHostPort(host, strconv.Itoa(port))}, nil
 }
 
 // localPort is the port to listen on, 0 for any, where the agent names one.
 func (r *pluginRequest) localPort(named string) (int, error) {
-	asked := firstOf(r.value("localPortNumber"), "0")
+	asked := cmp.Or(r.value("localPortNumber"), "0")
 	port, err := strconv.ParseUint(asked, 10, 16)
 	if err != nil {
 		return 0, fmt.Errorf("%w: localPortNumber %q is not a port", ErrPlugin, asked)
 	}
-	other, err := strconv.ParseUint(firstOf(named, asked), 10, 16)
+	other, err := strconv.ParseUint(cmp.Or(named, asked), 10, 16)
 	switch {
 	case err == nil && port == other:
 		return int(port), nil

@@ -52,8 +52,8 @@ func profileError(err error) error {
 	}
 	var known []string
 	for _, f := range []struct{ name, prefix string }{
-		{firstOf(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename()), "profile "},
-		{firstOf(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename()), ""},
+		{cmp.Or(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename()), "profile "},
+		{cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename()), ""},
 	} {
 		file, err := regular.Open(f.name)
 		if err != nil {

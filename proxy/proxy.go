@@ -183,3 +183,8 @@ func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 
 // tell tells the user something about the target.
 func (o *Options) tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
+
+// account is the part of o that says whom to ask.
+func (o *Options) account() *account {
+	return &account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
+}

@@ -36,6 +36,9 @@ const (
 	// retryTime is how long that goes on where no context ends it before.
 	retryTime = 5 * time.Minute
 
+	// slowAfter is how long a call may take before the user is told why.
+	slowAfter = 3 * time.Second
+
 	// sendAttempts is how often a call is made that does not reach AWS.
 	sendAttempts = 3
 )
@@ -161,7 +164,7 @@ func (c *watchedCall) refused(ctx context.Context, err error, throttled bool) er
 	if lasted > retryTime {
 		return fmt.Errorf("after %v", lasted.Round(time.Second))
 	}
-	if c.told || lasted < noticeAfter {
+	if c.told || lasted < slowAfter {
 		return nil
 	}
 	c.told = true
@@ -186,7 +189,7 @@ func busyText(err error) string {
 // all the while.
 type busyError struct{ cause, last error }
 
-func (e *busyError) Error() string   { return cause(e.cause) + ": " + cause(e.last) }
+func (e *busyError) Error() string   { return apiCause(e.cause) + ": " + apiCause(e.last) }
 func (e *busyError) Unwrap() []error { return []error{e.cause, e.last} }
 
 // causeOf is why a call has failed whose context may have ended.

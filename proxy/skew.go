@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	smithymw "github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // maxSkew is how far the service's clock may be from ours to be believed.
@@ -38,7 +40,7 @@ func boundSkew(cfg *aws.Config, notice func(string)) {
 					if skew < 0 {
 						way = "behind"
 					}
-					notice(fmt.Sprintf("AWS's clock is %s %s this machine's, which is not believed; check this machine's clock", roughly(skew.Abs()), way))
+					notice(fmt.Sprintf("AWS's clock is %s %s this machine's, which is not believed; check this machine's clock", safetext.Roughly(skew.Abs()), way))
 				})
 			}
 			return out, md, err

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 		Start:        o.Start,
 		Pick:         string(o.Pick),
 		ByName:       o.Hosts,
-		HostsProfile: firstOf(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+		HostsProfile: cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
 		Keys:         sshconfig.Keys(home),
 	}
 	if o.Hosts {

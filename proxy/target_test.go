@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
@@ -62,4 +67,48 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}
 	}
+}
+
+// TestEveryRegion that the SDK knows can stand in a target.
+func TestEveryRegion(t *testing.T) {
+	for _, region := range sdkRegions(t) {
+		if got, err := parseTarget("web-1--"+region, ""); err != nil || got.region != region {
+			t.Errorf("web-1--%s: region %q, %v", region, got.region, err)
+		}
+		if !regionForm.MatchString(region) {
+			t.Errorf("doctor: %s is no region", region)
+		}
+	}
+	for _, name := range []string{"web--prod-db-1", "web--x-1", "web--eu-1", "web-1--eusc"} {
+		if got, err := parseTarget(name, ""); err != nil || got.region != "" {
+			t.Errorf("%s: region %q, %v", name, got.region, err)
+		}
+	}
+}
+
+// sdkRegions is what the SDK knows, of all partitions.
+func sdkRegions(t *testing.T) (regions []string) {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "internal/endpoints/awsrulesfn/partitions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data struct {
+		Partitions []struct{ Regions map[string]struct{} }
+	}
+	if err := json.Unmarshal(text, &data); err != nil || len(data.Partitions) < 5 {
+		t.Fatalf("%d partitions, %v", len(data.Partitions), err)
+	}
+	for _, p := range data.Partitions {
+		for region := range p.Regions {
+			if !strings.HasSuffix(region, "-global") {
+				regions = append(regions, region)
+			}
+		}
+	}
+	return regions
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (f *foundTask) choose(meant func(*types.Container) bool) error {
 func (f *foundTask) target() (string, error) {
 	runtime := aws.ToString(f.container.RuntimeId)
 	if runtime == "" {
-		return "", fmt.Errorf("the container is %s", firstOf(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
+		return "", fmt.Errorf("the container is %s", cmp.Or(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
 	}
 	// The cluster's and the task's own names: what was given may be an ARN.
 	id := fmt.Sprintf("ecs:%s_%s_%s", last(aws.ToString(f.task.ClusterArn)), last(aws.ToString(f.task.TaskArn)), runtime)

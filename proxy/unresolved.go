@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func (e *severalError) lines() (lines []string) {
 		if !m.Launched.IsZero() {
 			launched = "launched " + m.Launched.Local().Format("2006-01-02 15:04")
 		}
-		words := []string{m.ID, m.Name, firstOf(m.State, m.Ping), firstOf(m.PrivateIP, m.PublicIP), launched}
+		words := []string{m.ID, m.Name, cmp.Or(m.State, m.Ping), cmp.Or(m.PrivateIP, m.PublicIP), launched}
 		for j, w := range words {
 			words[j] = safetext.Printable(w)
 		}
@@ -105,19 +106,5 @@ func (e *awayError) next(target string) string {
 
 // ago writes a time that has passed as people say it.
 func ago(t time.Time) string {
-	return roughly(max(0, time.Since(t)))
-}
-
-// roughly writes a time as people say it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d/time.Second))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d/time.Minute))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d/time.Hour))
-	default:
-		return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
-	}
+	return safetext.Roughly(max(0, time.Since(t)))
 }

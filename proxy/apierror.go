@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+)
+
+// nextForCode knows the service's error codes.
+func nextForCode(code string) string {
+	switch code {
+	case "TargetNotConnected":
+		return "check that it runs, that its SSM agent has network and an instance profile, and that region and account are right"
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
+		return "ask for the IAM permission that it names"
+	case "InvalidDocument":
+		return "check --document and the region"
+	case "InvalidParameters":
+		return "check host and port (AWS's document takes hosts of three characters and more), or --parameters"
+	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded":
+		return "too many calls in this account; try again in a while"
+	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
+		return "the credentials have expired: log in again"
+	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken":
+		return "check the credentials, and this machine's clock"
+	}
+	return ""
+}
+
+// apiCause shortens the SDK's account of a call to what the service said, or to
+// what kept the call from reaching it.
+func apiCause(err error) string {
+	var (
+		api  smithy.APIError
+		send *smithyhttp.RequestSendError
+		op   *smithy.OperationError
+	)
+	switch {
+	case errors.As(err, &api) && api.ErrorMessage() != "":
+		return safetext.Said(api.ErrorCode() + ": " + api.ErrorMessage())
+	case errors.As(err, &api):
+		return safetext.Said(api.ErrorCode())
+	case errors.As(err, &send):
+		return safetext.Said(send.Err.Error())
+	case errors.As(err, &op):
+		return safetext.Said(op.Operation() + ": " + op.Err.Error())
+	}
+	return safetext.Said(err.Error())
+}
