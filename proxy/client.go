@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -41,8 +42,8 @@ type client struct {
 	t       target
 	cfg     aws.Config
 	account string
-	warm    *warm      // the caller's to drop, also after an error
-	limit   *ask.Limit // of connecting, once the machine is known; else nil
+	warm    *awsapi.Warm // the caller's to drop, also after an error
+	limit   *ask.Limit   // of connecting, once the machine is known; else nil
 
 	mu    sync.Mutex
 	m     machine    // what the target leads to
@@ -58,7 +59,7 @@ func (o *Options) connectLimit(ctx context.Context) (limited context.Context, li
 // Credentials that are fetched again, later, end with ctx.
 func (o *Options) configure(ctx, limited context.Context) (*client, error) {
 	o.fill()
-	c := &client{o: o, warm: &warm{}}
+	c := &client{o: o, warm: &awsapi.Warm{}}
 	var err error
 	if c.t, err = parseTarget(o.Target, o.StripSuffix); err != nil {
 		return c, err
@@ -66,7 +67,7 @@ func (o *Options) configure(ctx, limited context.Context) (*client, error) {
 	if c.t.region != "" {
 		o.Region = c.t.region
 	}
-	c.cfg, c.account, c.warm, err = loadConfig(ctx, limited, o.account())
+	c.cfg, c.account, c.warm, err = awsapi.Load(ctx, limited, o.account())
 	return c, err
 }
 
@@ -137,7 +138,7 @@ func (c *client) openSession(ctx context.Context, dial func(id string) (*ssmprot
 	again, lookErr := c.lookUp(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return nil, c.named(causeOf(ctx, err))
+		return nil, c.named(awsapi.CauseOf(ctx, err))
 	case lookErr != nil && c.t.id == "":
 		return nil, lookErr
 	case lookErr != nil || !away && again.id == m.id:
@@ -165,7 +166,7 @@ func (c *client) openSession(ctx context.Context, dial func(id string) (*ssmprot
 }
 
 // portSession is a session to d on the machine of that id.
-func (c *client) portSession(id, document string, d destination) *session {
+func (c *client) portSession(id, document string, d destination) *awsapi.Session {
 	parameters := map[string][]string{"portNumber": {d.port}}
 	if d.host != "" {
 		parameters["host"] = []string{d.host}
@@ -182,9 +183,9 @@ func (c *client) portSession(id, document string, d destination) *session {
 	return c.newSession(id, document, parameters)
 }
 
-// newSession is a session of a document on the machine of that id. "" is the
+// awsapi.NewSession is a session of a document on the machine of that id. "" is the
 // account's own, of a shell.
-func (c *client) newSession(id, document string, parameters map[string][]string) *session {
+func (c *client) newSession(id, document string, parameters map[string][]string) *awsapi.Session {
 	start := ssm.StartSessionInput{Target: &id, Parameters: parameters}
 	if document != "" {
 		start.DocumentName = &document
@@ -192,34 +193,34 @@ func (c *client) newSession(id, document string, parameters map[string][]string)
 	if c.o.Reason != "" {
 		start.Reason = &c.o.Reason
 	}
-	return newSession(c.cfg, start)
+	return awsapi.NewSession(c.cfg, start)
 }
 
 // dialSession opens s and its stream.
-func (o *Options) dialSession(ctx context.Context, s *session) (*ssmproto.Conn, error) {
-	s.log = o.Log
-	s.lingers = func(err error) {
-		o.Notice(safetext.Printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.id, cause(err))))
+func (o *Options) dialSession(ctx context.Context, s *awsapi.Session) (*ssmproto.Conn, error) {
+	s.Log = o.Log
+	s.Lingers = func(err error) {
+		o.Notice(safetext.Printable(fmt.Sprintf("%s: the session %s could not be ended (%s); AWS ends it when it has been idle", o.Target, s.ID, cause(err))))
 	}
 	resumeTimeout := o.ResumeTimeout
 	if resumeTimeout == 0 {
 		resumeTimeout = -1
 	}
-	w := newLastWord(s)
+	w := awsapi.NewLastWord(s)
 	conn, err := ssmproto.Dial(ctx, w, &ssmproto.Config{
-		Transport:     transport(&s.cfg),
-		Endpoint:      s.expectedEndpoint(),
+		Transport:     awsapi.Transport(&s.Config),
+		Endpoint:      s.ExpectedEndpoint(),
 		ResumeTimeout: resumeTimeout,
-		DataKey:       s.dataKey,
+		DataKey:       s.DataKey,
 		OnOutage:      o.tellOutage(),
 		OnSilence:     o.tellSilence,
 		OnRepeat:      o.tellRepeat(),
 		Log:           o.Log,
 	})
 	if err != nil {
-		w.forget()
+		w.Forget()
 		return nil, err
 	}
-	go w.watch(conn)
+	go w.Watch(conn)
 	return conn, nil
 }

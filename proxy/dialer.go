@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -269,7 +270,7 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
 		Log:           log,
 	}
 	o.fill()
-	c := &client{o: o, warm: &warm{}}
+	c := &client{o: o, warm: &awsapi.Warm{}}
 	var err error
 	if c.t, err = parseTarget(o.Target, ""); err != nil {
 		return nil, err
@@ -325,11 +326,11 @@ func (d *Dialer) config(ctx context.Context, o *Options) (*loadedConfig, error) 
 func (d *Dialer) load(l *loadedConfig, o *Options) {
 	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, errConnectTimeout)
 	defer stop()
-	var w *warm
+	var w *awsapi.Warm
 	if d.AWS != nil {
-		l.cfg, l.account, w, l.err = givenConfig(d.ctx, ctx, *d.AWS, o.account())
+		l.cfg, l.account, w, l.err = awsapi.Given(d.ctx, ctx, *d.AWS, o.account())
 	} else {
-		l.cfg, l.account, w, l.err = loadConfig(d.ctx, ctx, o.account())
+		l.cfg, l.account, w, l.err = awsapi.Load(d.ctx, ctx, o.account())
 	}
 	if l.err != nil {
 		d.mu.Lock()
@@ -340,18 +341,16 @@ func (d *Dialer) load(l *loadedConfig, o *Options) {
 	if l.err == nil {
 		// What is connected to beforehand is for the first calls.
 		select {
-		case <-time.After(warmTimeout):
+		case <-time.After(awsapi.WarmTimeout):
 		case <-d.ctx.Done():
 		}
 	}
-	w.drop()
+	w.Drop()
 }
 
 // close ends the connections to the API that are kept open, if they are ours.
 func (l *loadedConfig) close() {
-	if own, ok := l.cfg.HTTPClient.(*wholeClient); ok {
-		own.transport.CloseIdleConnections()
-	}
+	awsapi.CloseIdle(&l.cfg)
 }
 
 // dialError is why a dial failed, in the service's own words.

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -100,7 +101,7 @@ func Doctor(ctx context.Context, o DoctorOptions, tell func(Finding)) (failed in
 			return 0, err
 		}
 	}
-	d := &doctor{o: &o, unfit: make(map[string]string), client: &client{warm: &warm{}}, probes: make(map[string]*probe)}
+	d := &doctor{o: &o, unfit: make(map[string]string), client: &client{warm: &awsapi.Warm{}}, probes: make(map[string]*probe)}
 	defer d.close()
 	for _, c := range d.checks() {
 		f := d.run(ctx, c)
@@ -203,7 +204,7 @@ func (d *doctor) blocked(name string) bool {
 // close ends what the checks have begun.
 func (d *doctor) close() {
 	d.trial.close()
-	d.client.warm.drop()
+	d.client.warm.Drop()
 	for _, p := range d.probes {
 		p.cancel()
 		<-p.done

@@ -23,6 +23,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -42,15 +43,15 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 	defer stop()
 	err := d.load(ctx, limited)
 	d.readSources()
-	var creds *credentialsError
+	var creds *awsapi.CredentialsError
 	switch {
 	case errors.As(err, &creds):
-		d.loadErr = creds.error
-	case errors.Is(err, ErrNoRegion):
+		d.loadErr = creds.Err
+	case errors.Is(err, awsapi.ErrNoRegion):
 		return bad(StatusFailed, err, d.o.next(err))
 	case err != nil:
-		var none *noProfileError
-		var setting *settingError
+		var none *awsapi.NoProfileError
+		var setting *awsapi.SettingError
 		if errors.As(err, &none) || errors.As(err, &setting) {
 			return bad(StatusFailed, err, d.o.next(err))
 		}
@@ -76,7 +77,7 @@ func (d *doctor) load(ctx, limited context.Context) (err error) {
 	if d.o.Target != "" {
 		d.client, err = d.o.configure(ctx, limited)
 	} else {
-		d.client.cfg, _, d.client.warm, err = loadConfig(ctx, limited, d.o.account())
+		d.client.cfg, _, d.client.warm, err = awsapi.Load(ctx, limited, d.o.account())
 	}
 	d.cfg = d.client.cfg
 	return err
@@ -185,7 +186,7 @@ func (d *doctor) logIn(err error) string {
 	for source.Source != nil {
 		source = source.Source
 	}
-	var process *helperError
+	var process *awsapi.HelperError
 	var api smithy.APIError
 	fromEnv := d.o.Profile == "" && d.env.Credentials.HasKeys()
 	switch {
@@ -242,7 +243,7 @@ func (d *doctor) identity(ctx context.Context) Finding {
 func refused(err error) bool {
 	var res *smithyhttp.ResponseError
 	var api smithy.APIError
-	return errors.As(err, &api) && errors.As(err, &res) && res.HTTPStatusCode()/100 == 4 && nextForCode(api.ErrorCode()) != nextForCode("Throttling")
+	return errors.As(err, &api) && errors.As(err, &res) && res.HTTPStatusCode()/100 == 4 && awsapi.NextForCode(api.ErrorCode()) != awsapi.NextForCode("Throttling")
 }
 
 // Clocks may be that far apart: AWS refuses signatures that are more than five

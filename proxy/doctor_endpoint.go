@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
 // probeLimit bounds the way to one endpoint.
@@ -58,8 +60,8 @@ type probe struct {
 
 // startProbes goes to all endpoints at once.
 func (d *doctor) startProbes(ctx context.Context) {
-	d.startProbe(ctx, "ssm", apiEndpoint(ctx, d.cfg))
-	messages, err := url.Parse(newSession(d.cfg, ssm.StartSessionInput{}).expectedEndpoint())
+	d.startProbe(ctx, "ssm", awsapi.Endpoint(ctx, d.cfg))
+	messages, err := url.Parse(awsapi.NewSession(d.cfg, ssm.StartSessionInput{}).ExpectedEndpoint())
 	if err != nil || messages.Host == "" {
 		messages = nil
 	}
@@ -81,7 +83,7 @@ func (d *doctor) startProbe(ctx context.Context, service string, u *url.URL) *pr
 			p.err = errors.New("the region and the settings lead to no endpoint")
 			return
 		}
-		p.walk(ctx, transport(&d.cfg))
+		p.walk(ctx, awsapi.Transport(&d.cfg))
 	}()
 	return p
 }
@@ -267,7 +269,7 @@ func (p *probe) remedy() string {
 	switch p.step {
 	case stepDNS, stepTCP:
 		if _, err := url.Parse(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))); err != nil {
-			return "HTTPS_PROXY is not a URL, and has no effect: it is written as " + proxyForm
+			return "HTTPS_PROXY is not a URL, and has no effect: it is written as " + awsapi.ProxyForm
 		}
 		if p.via != nil {
 			return fmt.Sprintf("HTTPS_PROXY names %s, which cannot be reached: correct it, or unset it; NO_PROXY makes exceptions", p.via.Host)
@@ -278,7 +280,7 @@ func (p *probe) remedy() string {
 		return fmt.Sprintf("let this machine connect to %s, or set HTTPS_PROXY; if it is an interface endpoint (%s), its security group must let this machine in", host, vpc)
 	case stepProxy:
 		if strings.HasPrefix(p.answer, "407") {
-			return "the proxy wants a name and a password: HTTPS_PROXY is written as " + proxyForm
+			return "the proxy wants a name and a password: HTTPS_PROXY is written as " + awsapi.ProxyForm
 		}
 		return fmt.Sprintf("ask for CONNECT to %s to be allowed on the proxy, or except it with NO_PROXY", host)
 	case stepTLS:

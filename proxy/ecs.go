@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
 // container is a container of an ECS task, as the programs see it that read
@@ -81,7 +83,7 @@ func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, new
 	for request := (&ecs.ListClustersInput{}); ; {
 		out, err := client.ListClusters(ctx, request)
 		if err != nil {
-			return causeOf(ctx, err)
+			return awsapi.CauseOf(ctx, err)
 		}
 		for _, cluster := range out.ClusterArns {
 			places <- struct{}{}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -59,7 +60,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
 		}
 	}
-	conn, err := o.dialWith(ctx, func(c *client, id string) (*session, error) {
+	conn, err := o.dialWith(ctx, func(c *client, id string) (*awsapi.Session, error) {
 		if contained = isContainer(id); contained {
 			return c.containerSession(id, command), o.noDocument(o.Parameters)
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
 // errNoDocument says that a session to a container is none of Systems Manager's
@@ -22,13 +24,13 @@ func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
 
 // containerSession is a session in which command runs in a container, on a
 // terminal: ECS has no other.
-func (c *client) containerSession(id, command string) *session {
-	s := newSessionOf(c.cfg, id, nil)
-	s.starter = aws.ToString(ecs.NewFromConfig(c.cfg).Options().BaseEndpoint)
-	s.begin = func(ctx context.Context) (begun, error) {
+func (c *client) containerSession(id, command string) *awsapi.Session {
+	s := awsapi.SessionOf(c.cfg, id, nil)
+	s.Starter = aws.ToString(ecs.NewFromConfig(c.cfg).Options().BaseEndpoint)
+	s.Begin = func(ctx context.Context) (awsapi.Begun, error) {
 		f, err := c.container(ctx, id)
 		if err != nil {
-			return begun{}, err
+			return awsapi.Begun{}, err
 		}
 		input := ecs.ExecuteCommandInput{Command: &command, Interactive: true}
 		if f.container == nil { // we may not ask; the service knows if there is but one
@@ -36,20 +38,19 @@ func (c *client) containerSession(id, command string) *session {
 			input.Cluster, input.Task = &cluster, &task
 		} else {
 			input.Cluster, input.Task, input.Container = f.task.ClusterArn, f.task.TaskArn, f.container.Name
-			if s.target, err = f.target(); err != nil {
-				return begun{}, err
+			if s.Target, err = f.target(); err != nil {
+				return awsapi.Begun{}, err
 			}
 		}
-		s.log.Debug("ExecuteCommand sent", "target", s.target, "region", c.cfg.Region)
+		s.Log.Debug("ExecuteCommand sent", "target", s.Target, "region", c.cfg.Region)
 		out, err := ecs.NewFromConfig(c.cfg).ExecuteCommand(ctx, &input)
 		if err == nil && out.Session == nil {
 			err = errors.New("ECS answers without a session")
 		}
 		if err != nil {
-			return begun{}, &executeError{f, err}
+			return awsapi.Begun{}, &executeError{f, err}
 		}
-		return begun{aws.ToString(out.Session.SessionId), aws.ToString(out.Session.StreamUrl),
-			aws.ToString(out.Session.TokenValue), skewOf(out.ResultMetadata)}, nil
+		return awsapi.Begun{ID: aws.ToString(out.Session.SessionId), URL: aws.ToString(out.Session.StreamUrl), Token: aws.ToString(out.Session.TokenValue), Skew: awsapi.SkewOf(out.ResultMetadata)}, nil
 	}
 	return s
 }
@@ -125,7 +126,7 @@ func (e *executeError) next() string {
 	case "ClusterNotFoundException":
 		return "check the cluster's name, and that region and account are right"
 	default:
-		return nextForCode(code)
+		return awsapi.NextForCode(code)
 	}
 	if e.found.container == nil {
 		return "name the container where a task has several, " + enableExecute + ", and " + executeRole

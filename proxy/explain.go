@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -69,16 +70,16 @@ func (e *machineError) Unwrap() error { return e.error }
 // that people read, and ends without a full stop, so that more can follow.
 func cause(err error) string {
 	var (
-		foreign *foreignError
+		foreign *awsapi.ForeignError
 		via     *ssmproto.ProxyError
 		ended   *endedError
 		gone    *ssmproto.GoneError
-		busy    *busyError
+		busy    *awsapi.BusyError
 		to      *destinationError
 		away    *awayError
 		list    *inventory.Error
-		creds   *credentialsError
-		helper  *helperError
+		creds   *awsapi.CredentialsError
+		helper  *awsapi.HelperError
 		resume  *ssmproto.ResumeError
 	)
 	switch {
@@ -104,7 +105,7 @@ func cause(err error) string {
 	case errors.As(err, &creds) && errors.As(err, &helper):
 		return "no credentials: " + helper.Error()
 	case errors.As(err, &creds):
-		return "no credentials: " + cause(creds.error)
+		return "no credentials: " + cause(creds.Err)
 	case errors.As(err, &resume):
 		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), cause(resume.Err))
 	case errors.As(err, &foreign):
@@ -112,7 +113,7 @@ func cause(err error) string {
 	case errors.As(err, &via):
 		return via.Error()
 	}
-	return apiCause(err)
+	return awsapi.Cause(err)
 }
 
 // explain adds the target and the next step to err.
@@ -134,14 +135,14 @@ func (o *Options) next(err error) string {
 		none    *noMachineError
 		several *severalError
 		execute *executeError
-		channel *channelError
+		channel *awsapi.ChannelError
 	)
 	switch {
 	case errors.As(err, &channel):
-		return channel.next()
+		return channel.Next()
 	case errors.Is(err, errAgentDecides):
 		return "trust the machine no further, or name localPortNumber among the parameters if the document takes it"
-	case errors.Is(err, errNotBegun):
+	case errors.Is(err, awsapi.ErrNotBegun):
 		return "try again, and check AWS_ENDPOINT_URL if that is set"
 	case errors.As(err, &execute):
 		return execute.next()
@@ -155,22 +156,22 @@ func (o *Options) next(err error) string {
 		return "choose by id, or with --pick newest, oldest or any"
 	}
 	var api smithy.APIError
-	if badCredentials(err) && o.Profile == "" && os.Getenv("AWS_ACCESS_KEY_ID") != "" {
+	if awsapi.BadCredentials(err) && o.Profile == "" && os.Getenv("AWS_ACCESS_KEY_ID") != "" {
 		return "the keys are those of the environment, which do not change while this runs: set them again and start anew, or unset them and give --profile"
 	}
 	if errors.As(err, &api) {
-		if next := nextForCode(api.ErrorCode()); next != "" {
+		if next := awsapi.NextForCode(api.ErrorCode()); next != "" {
 			return next
 		}
 	}
 	var (
-		busy     *busyError
+		busy     *awsapi.BusyError
 		upgrade  *ssmproto.UpgradeError
 		sso      *ssocreds.InvalidTokenError
-		creds    *credentialsError
-		helper   *helperError
-		profile  *noProfileError
-		setting  *settingError
+		creds    *awsapi.CredentialsError
+		helper   *awsapi.HelperError
+		profile  *awsapi.NoProfileError
+		setting  *awsapi.SettingError
 		resume   *ssmproto.ResumeError
 		dns      *net.DNSError
 		op       *net.OpError
@@ -181,7 +182,7 @@ func (o *Options) next(err error) string {
 	case errors.As(err, &busy):
 		return "try again in a while"
 	case errors.As(err, &profile):
-		return profile.next()
+		return profile.Next()
 	case errors.As(err, &setting):
 		return "correct it, or unset it"
 	case errors.As(err, &helper):
@@ -195,12 +196,12 @@ func (o *Options) next(err error) string {
 		return "log in with \"aws sso login\""
 	case errors.As(err, &creds):
 		return "give --profile or AWS_PROFILE, or log in (\"aws sso login\", \"aws configure\")"
-	case errors.Is(err, ErrNoRegion):
+	case errors.Is(err, awsapi.ErrNoRegion):
 		return "give --region, or set AWS_REGION or the profile's region"
 	case errors.Is(err, ErrTarget):
 		return ""
-	case nextForProxy(err) != "":
-		return nextForProxy(err)
+	case awsapi.NextForProxy(err) != "":
+		return awsapi.NextForProxy(err)
 	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
 		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
 	case errors.Is(err, ssmproto.ErrNotConnected):

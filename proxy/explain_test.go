@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -32,7 +33,7 @@ func TestTextsAreCut(t *testing.T) {
 		want string // in it
 	}{
 		{errors.New(long), "ß…; do that"},
-		{&credentialsError{errors.New(long)}, "no credentials: ß"},
+		{&awsapi.CredentialsError{Err: errors.New(long)}, "no credentials: ß"},
 		{&awayError{&inventory.Instance{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")}, "is not connected: it is stopped; do that"},
 	} {
 		text := (&Error{Target: "web-1", Err: tt.err, Next: "do that"}).Error()

@@ -90,7 +90,7 @@ func (f *forwarder) run() error {
 		return err
 	}
 	f.client, err = f.o.newClient(f.ctx, limited, limit)
-	defer f.client.warm.drop()
+	defer f.client.warm.Drop()
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -23,8 +24,8 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	o.fill()
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, _, warm, err := loadConfig(ctx, limited, o.account())
-	defer warm.drop()
+	cfg, _, warm, err := awsapi.Load(ctx, limited, o.account())
+	defer warm.Drop()
 	if err != nil {
 		return o.explain(err)
 	}

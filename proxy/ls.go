@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -83,8 +84,8 @@ func (o *Options) load(ctx context.Context) (cfg aws.Config, stop func(), err er
 	o.Target = ""
 	limited, _, stopLimit := o.connectLimit(ctx)
 	defer stopLimit()
-	cfg, _, warm, err := loadConfig(ctx, limited, o.account())
-	return cfg, warm.drop, o.explain(err)
+	cfg, _, warm, err := awsapi.Load(ctx, limited, o.account())
+	return cfg, warm.Drop, o.explain(err)
 }
 
 // regions returns those to list, each once.

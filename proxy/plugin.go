@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -148,27 +149,27 @@ func isECS(host string) bool {
 }
 
 // dialGiven opens the stream of a session that somebody else has started.
-func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, *session, error) {
+func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
 	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
-	cfg, err := readConfig(ctx, limited, o.account())
+	cfg, err := awsapi.Read(ctx, limited, o.account())
 	if err != nil {
 		return nil, nil, err
 	}
-	sendWhole(&cfg)
-	s := newSessionOf(cfg, call.request.Target, func(context.Context) (begun, error) {
-		return begun{id: call.session.SessionID, url: call.session.StreamURL, token: call.session.TokenValue}, nil
+	awsapi.SendWhole(&cfg)
+	s := awsapi.SessionOf(cfg, call.request.Target, func(context.Context) (awsapi.Begun, error) {
+		return awsapi.Begun{ID: call.session.SessionID, URL: call.session.StreamURL, Token: call.session.TokenValue}, nil
 	})
-	s.endpoint = call.endpoint
-	s.unsigned = strings.EqualFold(os.Getenv("SSM_PLUGIN_SKIP_CLIENT_CONFIGURE"), "true")
-	if _, err := retrieve(ctx, limited, cfg); err != nil {
-		if !s.unsigned && !presigned(call.session.StreamURL) {
+	s.Endpoint = call.endpoint
+	s.Unsigned = strings.EqualFold(os.Getenv("SSM_PLUGIN_SKIP_CLIENT_CONFIGURE"), "true")
+	if _, err := awsapi.Retrieve(ctx, limited, cfg); err != nil {
+		if !s.Unsigned && !awsapi.Presigned(call.session.StreamURL) {
 			return nil, nil, err
 		}
-		s.noAPI = err
+		s.NoAPI = err
 	}
-	if u, err := s.dataChannelURL(call.session.StreamURL); err == nil {
-		s.url = u // Open tells what is wrong with it, and ends the session
+	if u, err := s.DataChannelURL(call.session.StreamURL); err == nil {
+		s.URL = u // Open tells what is wrong with it, and ends the session
 	}
 	conn, err := o.dialSession(limited, s)
 	return conn, s, err
@@ -180,8 +181,8 @@ var errNoRequest = errors.New("the AWS CLI has not passed what was asked for")
 // another starts a session that is asked for as the given one was.
 func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
 	switch {
-	case p.given.noAPI != nil:
-		return nil, p.given.noAPI
+	case p.given.NoAPI != nil:
+		return nil, p.given.NoAPI
 	case !p.request.known:
 		return nil, errNoRequest
 	}
@@ -189,8 +190,8 @@ func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
 	if p.request.Reason != "" {
 		start.Reason = &p.request.Reason
 	}
-	s := newSession(p.given.cfg, start)
-	s.endpoint, s.unsigned = p.given.endpoint, p.given.unsigned
+	s := awsapi.NewSession(p.given.Config, start)
+	s.Endpoint, s.Unsigned = p.given.Endpoint, p.given.Unsigned
 	limited, _, stop := p.o.connectLimit(ctx)
 	defer stop()
 	return p.o.dialSession(limited, s)
@@ -200,7 +201,7 @@ func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
 type pluginSession struct {
 	o     *Options
 	conn  *ssmproto.Conn
-	given *session // conn's
+	given *awsapi.Session // conn's
 	id    string
 	t     Terminal
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -102,7 +103,7 @@ func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
-	defer c.warm.drop()
+	defer c.warm.Drop()
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +186,6 @@ func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 func (o *Options) tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
 
 // account is the part of o that says whom to ask.
-func (o *Options) account() *account {
-	return &account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
+func (o *Options) account() *awsapi.Account {
+	return &awsapi.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -256,7 +257,7 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 		InstanceOSUser: &p.user,
 		SSHPublicKey:   &line,
 	})
-	return causeOf(ctx, err)
+	return awsapi.CauseOf(ctx, err)
 }
 
 // public finds the key.

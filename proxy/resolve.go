@@ -182,7 +182,7 @@ func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
 	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.configure(ctx, limited)
-	defer c.warm.drop()
+	defer c.warm.Drop()
 	if err != nil {
 		return nil, o.explain(err)
 	}

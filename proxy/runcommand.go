@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -52,7 +53,7 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 	if err == nil {
 		err = awaitCommand(ctx, api, *sent.Command.CommandId, node)
 	}
-	return causeOf(ctx, err)
+	return awsapi.CauseOf(ctx, err)
 }
 
 // commandScript is what runs on the machine, in whole seconds.

@@ -15,6 +15,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -218,7 +219,7 @@ func (l *sessionLister) active(ctx context.Context, to string, page func([]activ
 	for {
 		out, err := ssm.NewFromConfig(l.cfg).DescribeSessions(ctx, request)
 		if err != nil {
-			return l.o.explain(causeOf(ctx, err))
+			return l.o.explain(awsapi.CauseOf(ctx, err))
 		}
 		var list []activeSession
 		for _, s := range out.Sessions {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -47,7 +48,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 	if o.Alone {
 		tuneMemory()
 	}
-	conn, err := o.dialWith(ctx, func(c *client, id string) (*session, error) {
+	conn, err := o.dialWith(ctx, func(c *client, id string) (*awsapi.Session, error) {
 		if isContainer(id) {
 			return c.containerSession(id, containerShell), o.noDocument(o.Parameters)
 		}
@@ -68,11 +69,11 @@ func Shell(ctx context.Context, o ShellOptions) error {
 const containerShell = "/bin/sh"
 
 // dialWith opens the session that session makes of the target's id.
-func (o *Options) dialWith(ctx context.Context, session func(c *client, id string) (*session, error)) (*ssmproto.Conn, error) {
+func (o *Options) dialWith(ctx context.Context, session func(c *client, id string) (*awsapi.Session, error)) (*ssmproto.Conn, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
-	defer c.warm.drop()
+	defer c.warm.Drop()
 	if err != nil {
 		return nil, err
 	}

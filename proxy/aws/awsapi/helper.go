@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -35,21 +35,21 @@ const lastHelper = time.Second
 // maxHelperOutput is far more than credentials take.
 const maxHelperOutput = 64 << 10
 
-// helperError says why there are no credentials from a helper. It holds nothing
+// HelperError says why there are no credentials from a helper. It holds nothing
 // of what the helper has printed, and of its command line only the program.
-type helperError struct {
+type HelperError struct {
 	program string // "" if that is not plain
 	err     error
 }
 
-func (e *helperError) Error() string {
+func (e *HelperError) Error() string {
 	if e.program == "" {
 		return "credential_process: " + e.err.Error()
 	}
 	return fmt.Sprintf("credential_process (%s): %v", e.program, e.err)
 }
 
-func (e *helperError) Unwrap() error { return e.err }
+func (e *HelperError) Unwrap() error { return e.err }
 
 // Retrieve implements aws.CredentialsProvider.
 func (h *helper) Retrieve(context.Context) (aws.Credentials, error) {
@@ -60,7 +60,7 @@ func (h *helper) Retrieve(context.Context) (aws.Credentials, error) {
 	}
 	creds.Source = processcreds.ProviderName
 	if err != nil {
-		return creds, &helperError{programOf(h.command), err}
+		return creds, &HelperError{programOf(h.command), err}
 	}
 	return creds, nil
 }

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// nextForCode knows the service's error codes.
-func nextForCode(code string) string {
+// NextForCode knows the service's error codes.
+func NextForCode(code string) string {
 	switch code {
 	case "TargetNotConnected":
 		return "check that it runs, that its SSM agent has network and an instance profile, and that region and account are right"
@@ -30,9 +30,9 @@ func nextForCode(code string) string {
 	return ""
 }
 
-// apiCause shortens the SDK's account of a call to what the service said, or to
+// Cause shortens the SDK's account of a call to what the service said, or to
 // what kept the call from reaching it.
-func apiCause(err error) string {
+func Cause(err error) string {
 	var (
 		api  smithy.APIError
 		send *smithyhttp.RequestSendError

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"compress/gzip"
@@ -105,13 +105,13 @@ func askIn(t *testing.T, asker, url string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	a := account{Notice: func(text string) { t.Log(text) }, Log: slog.New(slog.DiscardHandler)}
-	cfg, err := readConfig(ctx, ctx, &a)
+	a := Account{Notice: func(text string) { t.Log(text) }, Log: slog.New(slog.DiscardHandler)}
+	cfg, err := Read(ctx, ctx, &a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sendWhole(&cfg)
-	defer cfg.HTTPClient.(*wholeClient).transport.CloseIdleConnections()
+	SendWhole(&cfg)
+	defer CloseIdle(&cfg)
 	return askers[asker].ask(ctx, cfg)
 }
 
@@ -167,7 +167,7 @@ func TestEndlessAnswers(t *testing.T) {
 					srv.Start()
 					defer srv.Close()
 					err := askIn(t, asker, srv.URL)
-					if err == nil || len(apiCause(err)) > 3*safetext.MaxSaid {
+					if err == nil || len(Cause(err)) > 3*safetext.MaxSaid {
 						t.Errorf("got %.1000v", err)
 					}
 					if name == "head" && askers[asker].env == nil && !strings.Contains(fmt.Sprint(err), "65536 bytes") {
@@ -265,13 +265,13 @@ func TestForeignAnswers(t *testing.T) {
 
 // causeAndNext is how an answer's error is told.
 func causeAndNext(err error) string {
-	var foreign *foreignError
+	var foreign *ForeignError
 	if errors.As(err, &foreign) {
-		return foreign.Error() + "; " + nextForProxy(err)
+		return foreign.Error() + "; " + NextForProxy(err)
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return err.Error()
 	}
-	return apiCause(err) + "; " + nextForCode(api.ErrorCode())
+	return Cause(err) + "; " + NextForCode(api.ErrorCode())
 }

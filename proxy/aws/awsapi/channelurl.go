@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"cmp"
@@ -17,32 +17,32 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// channelError says that we do not go where the service sends us.
-type channelError struct{ why string }
+// ChannelError says that we do not go where the service sends us.
+type ChannelError struct{ why string }
 
-func (e *channelError) Error() string { return "the data channel's URL: " + e.why }
+func (e *ChannelError) Error() string { return "the data channel's URL: " + e.why }
 
-// next is what helps those whose service is another than AWS's.
-func (*channelError) next() string {
+// Next is what helps those whose service is another than AWS's.
+func (*ChannelError) Next() string {
 	return "if it is right, name the data channel's place in AWS_ENDPOINT_URL_SSMMESSAGES"
 }
 
-// errNotBegun says that the answer to what starts a session starts none.
-var errNotBegun = errors.New("AWS answered without a session")
+// ErrNotBegun says that the answer to what starts a session starts none.
+var ErrNotBegun = errors.New("AWS answered without a session")
 
 // check says what is missing.
-func (b *begun) check() error {
+func (b *Begun) check() error {
 	var missing []string
-	for _, v := range [][2]string{{"SessionId", b.id}, {"StreamUrl", b.url}, {"TokenValue", b.token}} {
+	for _, v := range [][2]string{{"SessionId", b.ID}, {"StreamUrl", b.URL}, {"TokenValue", b.Token}} {
 		if v[1] == "" {
 			missing = append(missing, v[0])
 		}
 	}
 	switch {
-	case b.id == "":
-		return errNotBegun
+	case b.ID == "":
+		return ErrNotBegun
 	case len(missing) > 0:
-		return fmt.Errorf("%w: there is no %s", errNotBegun, strings.Join(missing, " and no "))
+		return fmt.Errorf("%w: there is no %s", ErrNotBegun, strings.Join(missing, " and no "))
 	}
 	return nil
 }
@@ -52,13 +52,13 @@ var sessionIDField = regexp.MustCompile(`"[Ss]essionId"\s*:\s*"([^"\\]{1,200})"`
 
 // endUnread ends the session that has been started if the SDK could not read the
 // answer that says so, but its id is in it.
-func (s *session) endUnread(ctx context.Context, answer *answerStart, err error) {
+func (s *Session) endUnread(ctx context.Context, answer *answerStart, err error) {
 	var unread *smithy.DeserializationError
 	found := sessionIDField.FindSubmatch(answer.text)
 	if !errors.As(err, &unread) || found == nil {
 		return
 	}
-	s.id = string(found[1])
+	s.ID = string(found[1])
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), startGrace)
 	defer cancel()
 	s.Terminate(end)
@@ -68,12 +68,12 @@ func (s *session) endUnread(ctx context.Context, answer *answerStart, err error)
 // service says that the data channel is: over TLS, unless the service itself is
 // reached without it, and to a host of the region's partition, unless the user
 // has named another place for the service.
-func (s *session) checkChannel(u *url.URL) error {
+func (s *Session) checkChannel(u *url.URL) error {
 	switch {
 	case u.Scheme != "ws" && u.Scheme != "wss", u.Host == "":
-		return &channelError{"it is not a WebSocket's"}
+		return &ChannelError{"it is not a WebSocket's"}
 	case u.User != nil:
-		return &channelError{"it has a user in it"}
+		return &ChannelError{"it has a user in it"}
 	}
 	suffixes, err := s.dnsSuffixes()
 	if err != nil {
@@ -90,17 +90,17 @@ func (s *session) checkChannel(u *url.URL) error {
 	api := s.namedEndpoint()
 	switch {
 	case u.Scheme == "ws" && (api == nil || api.Scheme != "http"):
-		return &channelError{fmt.Sprintf("%s is to be reached without TLS", safetext.Said(u.Host))}
+		return &ChannelError{fmt.Sprintf("%s is to be reached without TLS", safetext.Said(u.Host))}
 	case !known(u.Hostname()) && (api == nil || known(api.Hostname())):
-		return &channelError{fmt.Sprintf("%s is not of AWS's in %s", safetext.Said(u.Host), s.cfg.Region)}
+		return &ChannelError{fmt.Sprintf("%s is not of AWS's in %s", safetext.Said(u.Host), s.Config.Region)}
 	}
 	return nil
 }
 
 // namedEndpoint is where the user says that the service is which has started the
 // session; nil is where AWS has it.
-func (s *session) namedEndpoint() *url.URL {
-	u, err := url.Parse(cmp.Or(s.starter, aws.ToString(s.api().Options().BaseEndpoint)))
+func (s *Session) namedEndpoint() *url.URL {
+	u, err := url.Parse(cmp.Or(s.Starter, aws.ToString(s.api().Options().BaseEndpoint)))
 	if err != nil || u.Host == "" {
 		return nil
 	}
@@ -109,17 +109,17 @@ func (s *session) namedEndpoint() *url.URL {
 
 // dnsSuffixes are what the names of AWS's hosts end with in the region's
 // partition, with and without IPv6.
-func (s *session) dnsSuffixes() (suffixes []string, err error) {
+func (s *Session) dnsSuffixes() (suffixes []string, err error) {
 	for _, dual := range []bool{false, true} {
 		e, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(),
-			ssm.EndpointParameters{Region: &s.cfg.Region, UseDualStack: &dual})
+			ssm.EndpointParameters{Region: &s.Config.Region, UseDualStack: &dual})
 		if err != nil && dual {
 			break // not every partition has it
 		}
 		if err != nil {
 			return nil, ssmproto.Permanent(err)
 		}
-		suffix, ok := strings.CutPrefix(e.URI.Hostname(), "ssm."+s.cfg.Region+".")
+		suffix, ok := strings.CutPrefix(e.URI.Hostname(), "ssm."+s.Config.Region+".")
 		if !ok {
 			return nil, ssmproto.Permanent(fmt.Errorf("endpoint %s is of no known form", e.URI.Host))
 		}

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"bytes"
@@ -20,9 +20,9 @@ type wholeClient struct {
 	dialer    *net.Dialer // the transport's
 }
 
-// sendWhole puts a wholeClient in the place of the SDK's own HTTP client, whose
+// SendWhole puts a wholeClient in the place of the SDK's own HTTP client, whose
 // transport it takes over.
-func sendWhole(cfg *aws.Config) {
+func SendWhole(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		c := &wholeClient{transport: own.GetTransport(), dialer: own.GetDialer()}
 		c.Transport = wholeBody{c.transport}
@@ -32,9 +32,16 @@ func sendWhole(cfg *aws.Config) {
 	}
 }
 
-// transport returns how the SDK reaches the service, for the WebSocket to do
+// CloseIdle closes the connections that SendWhole's client keeps.
+func CloseIdle(cfg *aws.Config) {
+	if own, ok := cfg.HTTPClient.(*wholeClient); ok {
+		own.transport.CloseIdleConnections()
+	}
+}
+
+// Transport returns how the SDK reaches the service, for the WebSocket to do
 // the same: AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are in it.
-func transport(cfg *aws.Config) *http.Transport {
+func Transport(cfg *aws.Config) *http.Transport {
 	var t *http.Transport
 	var d *net.Dialer
 	switch c := cfg.HTTPClient.(type) {

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
-// A settingError says which setting is wrong, and not what it is: a URL may
+// A SettingError says which setting is wrong, and not what it is: a URL may
 // hold a password, and where it cannot be read nobody knows which part that is.
-type settingError struct{ name, want string }
+type SettingError struct{ name, want string }
 
-func (e *settingError) Error() string { return e.name + " is not " + e.want }
+func (e *SettingError) Error() string { return e.name + " is not " + e.want }
 
 const endpointForm = "a URL such as https://HOST"
 
@@ -46,7 +46,7 @@ func checkEnvironment() error {
 	}
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" && !isEndpoint(value) {
-			return &settingError{name, endpointForm}
+			return &SettingError{name, endpointForm}
 		}
 	}
 	return nil
@@ -58,12 +58,12 @@ func checkProfile(shared *config.SharedConfig) error {
 		return nil
 	}
 	if shared.BaseEndpoint != "" && !isEndpoint(shared.BaseEndpoint) {
-		return &settingError{"the profile's " + endpointKey, endpointForm}
+		return &SettingError{"the profile's " + endpointKey, endpointForm}
 	}
 	for name, values := range shared.Services.ServiceValues {
 		value, ok := values[endpointKey]
 		if ok && slices.Contains(endpointServices, strings.ToUpper(name)) && !isEndpoint(value) {
-			return &settingError{fmt.Sprintf("%s of %s in the profile's services section", endpointKey, name), endpointForm}
+			return &SettingError{fmt.Sprintf("%s of %s in the profile's services section", endpointKey, name), endpointForm}
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func dataChannelOverride(cfg aws.Config) (*url.URL, error) {
 		return nil, nil
 	}
 	if !isEndpoint(value) {
-		return nil, &settingError{name, endpointForm}
+		return nil, &SettingError{name, endpointForm}
 	}
 	u, _ := url.Parse(value)
 	scheme := "wss"

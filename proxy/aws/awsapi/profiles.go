@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"bufio"
@@ -16,20 +16,20 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// noProfileError says that there is no such profile, and which there are.
-type noProfileError struct {
+// NoProfileError says that there is no such profile, and which there are.
+type NoProfileError struct {
 	name  string
 	known []string // those with the most similar names first
 	err   error    // the SDK's
 }
 
-func (e *noProfileError) Error() string { return fmt.Sprintf("there is no profile %q", e.name) }
-func (e *noProfileError) Unwrap() error { return e.err }
+func (e *NoProfileError) Error() string { return fmt.Sprintf("there is no profile %q", e.name) }
+func (e *NoProfileError) Unwrap() error { return e.err }
 
 // maxProfiles is how many are named.
 const maxProfiles = 8
 
-func (e *noProfileError) next() string {
+func (e *NoProfileError) Next() string {
 	if len(e.known) == 0 {
 		return `there are none: "aws configure" or "aws configure sso" makes one`
 	}
@@ -67,7 +67,7 @@ func profileError(err error) error {
 	slices.SortStableFunc(known, func(a, b string) int {
 		return cmp.Compare(levenshtein.ComputeDistance(a, none.Profile), levenshtein.ComputeDistance(b, none.Profile))
 	})
-	return &noProfileError{none.Profile, known, err}
+	return &NoProfileError{none.Profile, known, err}
 }
 
 // profileNames returns those in a file of the configuration, where their

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"bytes"
@@ -132,16 +132,16 @@ func (b *limitedBody) isPage() bool {
 	return strings.HasPrefix(http.DetectContentType(start[:n]), "text/html")
 }
 
-// foreignError is an answer that is not AWS's: see ssmproto.Foreign.
-type foreignError struct {
+// ForeignError is an answer that is not AWS's: see ssmproto.Foreign.
+type ForeignError struct {
 	host    string // that was asked
 	proxy   string // by way of it; "" if there is none
 	status  int
 	leadsTo string
 }
 
-func newForeignError(in smithymw.DeserializeInput, res *smithyhttp.Response) *foreignError {
-	e := &foreignError{status: res.StatusCode, leadsTo: ssmproto.LeadsTo(res.Response)}
+func newForeignError(in smithymw.DeserializeInput, res *smithyhttp.Response) *ForeignError {
+	e := &ForeignError{status: res.StatusCode, leadsTo: ssmproto.LeadsTo(res.Response)}
 	if req, ok := in.Request.(*smithyhttp.Request); ok {
 		e.host = req.URL.Host
 		if via, err := http.ProxyFromEnvironment(req.Request); err == nil && via != nil {
@@ -151,7 +151,7 @@ func newForeignError(in smithymw.DeserializeInput, res *smithyhttp.Response) *fo
 	return e
 }
 
-func (e *foreignError) Error() string {
+func (e *ForeignError) Error() string {
 	who := "something on the way"
 	if e.proxy != "" {
 		who = "proxy " + e.proxy
@@ -163,12 +163,12 @@ func (e *foreignError) Error() string {
 	return text
 }
 
-// nextForProxy knows what is to be done about an error that is not AWS's but
+// NextForProxy knows what is to be done about an error that is not AWS's but
 // that of a proxy or a network on the way there; "" if err is none.
-func nextForProxy(err error) string {
+func NextForProxy(err error) string {
 	var (
 		via     *ssmproto.ProxyError
-		foreign *foreignError
+		foreign *ForeignError
 		upgrade *ssmproto.UpgradeError
 		status  int
 	)
@@ -184,14 +184,14 @@ func nextForProxy(err error) string {
 	}
 	switch {
 	case status == http.StatusProxyAuthRequired:
-		return "give the proxy's user and password in HTTPS_PROXY, as " + proxyForm
+		return "give the proxy's user and password in HTTPS_PROXY, as " + ProxyForm
 	case via != nil && status < http.StatusMultipleChoices, via != nil && status >= http.StatusBadRequest:
 		return "check HTTPS_PROXY and NO_PROXY, or ask who runs the proxy to allow that host"
 	}
 	return "if this network wants you to log in (a captive portal), do that in a browser first; else check HTTPS_PROXY and NO_PROXY"
 }
 
-// guard is for a program's own configuration what readConfig does for ours.
+// guard is for a program's own configuration what Read does for ours.
 func guard(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		cfg.HTTPClient = limitHeads(own)
@@ -199,4 +199,4 @@ func guard(cfg *aws.Config) {
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], guardAnswers)
 }
 
-const proxyForm = "http://" + safetext.UserInfoForm + "@HOST:PORT, special characters as %XX"
+const ProxyForm = "http://" + safetext.UserInfoForm + "@HOST:PORT, special characters as %XX"

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"cmp"
@@ -24,9 +24,9 @@ import (
 // names a region.
 var ErrNoRegion = errors.New("no region")
 
-// account says which account and region of AWS are meant. All fields but the
+// Account says which account and region of AWS are meant. All fields but the
 // names must be set.
-type account struct {
+type Account struct {
 	Profile string // of the AWS configuration; "" means the default
 	Region  string // "" means the profile's or the environment's
 
@@ -34,13 +34,13 @@ type account struct {
 	Log    *slog.Logger
 }
 
-// loadConfig reads the AWS configuration as every AWS tool does, and fetches
+// Load reads the AWS configuration as every AWS tool does, and fetches
 // the credentials. It ends with ctx, and what asks for credentials again later
 // with life. account tells accounts apart. The connection to the API that has
 // been opened meanwhile is the caller's to drop.
-func loadConfig(life, ctx context.Context, a *account) (cfg aws.Config, account string, w *warm, err error) {
-	w = &warm{}
-	cfg, err = readConfig(life, ctx, a)
+func Load(life, ctx context.Context, a *Account) (cfg aws.Config, account string, w *Warm, err error) {
+	w = &Warm{}
+	cfg, err = Read(life, ctx, a)
 	if err == nil {
 		_, err = dataChannelOverride(cfg) // it is better told before there is a session
 	}
@@ -48,19 +48,19 @@ func loadConfig(life, ctx context.Context, a *account) (cfg aws.Config, account 
 		return cfg, "", w, err
 	}
 	w = warmUp(ctx, cfg)
-	creds, err := retrieve(life, ctx, cfg)
+	creds, err := Retrieve(life, ctx, cfg)
 	if err != nil {
 		return cfg, "", w, err
 	}
 	a.Log.Debug("credentials ready", "source", creds.Source)
 	w.use(&cfg)
-	sendWhole(&cfg)
+	SendWhole(&cfg)
 	// The key stands for an account that the source of credentials does not name.
 	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
-// readConfig is loadConfig without what goes over a network.
-func readConfig(life, ctx context.Context, a *account) (aws.Config, error) {
+// Read is Load without what goes over a network.
+func Read(life, ctx context.Context, a *Account) (aws.Config, error) {
 	cfg, err := readFiles(life, ctx, a)
 	if err != nil {
 		return cfg, err
@@ -74,7 +74,7 @@ func readConfig(life, ctx context.Context, a *account) (aws.Config, error) {
 }
 
 // readFiles reads the environment and the configuration's files.
-func readFiles(life, ctx context.Context, a *account) (cfg aws.Config, err error) {
+func readFiles(life, ctx context.Context, a *Account) (cfg aws.Config, err error) {
 	if err := checkEnvironment(); err != nil {
 		return cfg, err
 	}
@@ -118,22 +118,22 @@ func readFiles(life, ctx context.Context, a *account) (cfg aws.Config, err error
 	return cfg, err
 }
 
-// retrieve fetches the credentials.
-func retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error) {
+// Retrieve fetches the credentials.
+func Retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error) {
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if life.Err() != nil {
 		// The SDK does not wait for who asks; the terminal must be put right.
 		ask.Person.Wait()
 	}
-	if err = causeOf(ctx, err); err != nil {
-		return creds, &credentialsError{err}
+	if err = CauseOf(ctx, err); err != nil {
+		return creds, &CredentialsError{err}
 	}
 	return creds, nil
 }
 
-// givenConfig prepares a program's own configuration, with a's region if that
-// names one, as loadConfig does that of the environment.
-func givenConfig(life, ctx context.Context, given aws.Config, a *account) (cfg aws.Config, account string, w *warm, err error) {
+// Given prepares a program's own configuration, with a's region if that
+// names one, as Load does that of the environment.
+func Given(life, ctx context.Context, given aws.Config, a *Account) (cfg aws.Config, account string, w *Warm, err error) {
 	cfg = given.Copy()
 	cfg.Region = cmp.Or(a.Region, cfg.Region)
 	if cfg.HTTPClient == nil {
@@ -147,9 +147,9 @@ func givenConfig(life, ctx context.Context, given aws.Config, a *account) (cfg a
 	}
 	switch {
 	case cfg.Region == "":
-		return cfg, "", &warm{}, ErrNoRegion
+		return cfg, "", &Warm{}, ErrNoRegion
 	case cfg.Credentials == nil:
-		return cfg, "", &warm{}, &credentialsError{errors.New("the configuration has none")}
+		return cfg, "", &Warm{}, &CredentialsError{errors.New("the configuration has none")}
 	}
 	from := cfg.Credentials
 	boundSkew(&cfg, a.Notice)
@@ -162,10 +162,10 @@ func givenConfig(life, ctx context.Context, given aws.Config, a *account) (cfg a
 	w = warmUp(ctx, cfg)
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {
-		return cfg, "", w, &credentialsError{err}
+		return cfg, "", w, &CredentialsError{err}
 	}
 	w.use(&cfg)
-	sendWhole(&cfg)
+	SendWhole(&cfg)
 	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -22,59 +22,59 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// session is an ssmproto.Session by way of the SDK.
-type session struct {
-	cfg    aws.Config
-	begin  func(context.Context) (begun, error)
-	target string // as the service calls it
-	log    *slog.Logger
+// Session is an ssmproto.Session by way of the SDK.
+type Session struct {
+	Config aws.Config
+	Begin  func(context.Context) (Begun, error)
+	Target string // as the service calls it
+	Log    *slog.Logger
 
-	endpoint string // of the API; "" is what cfg says
-	starter  string // of another API that starts it, if the user has named one
-	unsigned bool   // the upgrade request
-	noAPI    error  // why the API is of no use; nil: it is
+	Endpoint string // of the API; "" is what Config says
+	Starter  string // of another API that starts it, if the user has named one
+	Unsigned bool   // the upgrade request
+	NoAPI    error  // why the API is of no use; nil: it is
 
-	// lingers is told why the session could not be terminated.
-	lingers func(error)
+	// Lingers is told why the session could not be terminated.
+	Lingers func(error)
 
-	id   string
-	url  string        // of the data channel, as the service gave it last
+	ID   string
+	URL  string        // of the data channel, as the service gave it last
 	skew time.Duration // how far the service's clock is ahead of ours
 }
 
-// begun is a session that has been started, and its first connection.
-type begun struct {
-	id, url, token string
-	skew           time.Duration // how far the service's clock is ahead of ours
+// Begun is a session that has been started, and its first connection.
+type Begun struct {
+	ID, URL, Token string
+	Skew           time.Duration // how far the service's clock is ahead of ours
 }
 
-// newSession returns a session that StartSession starts.
-func newSession(cfg aws.Config, start ssm.StartSessionInput) *session {
-	s := newSessionOf(cfg, aws.ToString(start.Target), nil)
-	s.begin = func(ctx context.Context) (begun, error) {
-		s.log.Debug("StartSession sent", "target", s.target, "document", aws.ToString(start.DocumentName), "region", cfg.Region)
+// NewSession returns a session that StartSession starts.
+func NewSession(cfg aws.Config, start ssm.StartSessionInput) *Session {
+	s := SessionOf(cfg, aws.ToString(start.Target), nil)
+	s.Begin = func(ctx context.Context) (Begun, error) {
+		s.Log.Debug("StartSession sent", "target", s.Target, "document", aws.ToString(start.DocumentName), "region", cfg.Region)
 		out, err := s.api().StartSession(ctx, &start)
 		if err != nil {
-			return begun{}, err
+			return Begun{}, err
 		}
-		return begun{aws.ToString(out.SessionId), aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)}, nil
+		return Begun{aws.ToString(out.SessionId), aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), SkewOf(out.ResultMetadata)}, nil
 	}
 	return s
 }
 
-// newSessionOf returns a session that begin starts, or has from somebody who
+// SessionOf returns a session that begin starts, or has from somebody who
 // has started it.
-func newSessionOf(cfg aws.Config, target string, begin func(context.Context) (begun, error)) *session {
-	return &session{cfg: cfg, begin: begin, target: target,
-		log: slog.New(slog.DiscardHandler), lingers: func(error) {}}
+func SessionOf(cfg aws.Config, target string, begin func(context.Context) (Begun, error)) *Session {
+	return &Session{Config: cfg, Begin: begin, Target: target,
+		Log: slog.New(slog.DiscardHandler), Lingers: func(error) {}}
 }
 
 // api is the SDK's client. It is not kept in the session, which ssmproto holds
 // by an interface: the linker would then keep all that Systems Manager can do.
-func (s *session) api() *ssm.Client {
-	return ssm.NewFromConfig(s.cfg, func(o *ssm.Options) {
-		if s.endpoint != "" {
-			o.BaseEndpoint = &s.endpoint
+func (s *Session) api() *ssm.Client {
+	return ssm.NewFromConfig(s.Config, func(o *ssm.Options) {
+		if s.Endpoint != "" {
+			o.BaseEndpoint = &s.Endpoint
 		}
 	})
 }
@@ -84,22 +84,22 @@ func (s *session) api() *ssm.Client {
 const startGrace = 800 * time.Millisecond
 
 // Open implements ssmproto.Session.
-func (s *session) Open(ctx context.Context) (ssmproto.Grant, error) {
+func (s *Session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })
 	defer stop()
 	var answer answerStart
-	first, err := s.begin(context.WithValue(call, answerKey{}, &answer))
+	first, err := s.Begin(context.WithValue(call, answerKey{}, &answer))
 	if err != nil {
 		s.endUnread(ctx, &answer, err)
-		return ssmproto.Grant{}, causeOf(ctx, err)
+		return ssmproto.Grant{}, CauseOf(ctx, err)
 	}
-	s.id = first.id
-	if s.id == "" {
+	s.ID = first.ID
+	if s.ID == "" {
 		return ssmproto.Grant{}, first.check()
 	}
-	s.log.Info("session started", "id", s.id)
+	s.Log.Info("session started", "id", s.ID)
 	var g ssmproto.Grant
 	if err = first.check(); err == nil {
 		g, err = s.grant(ctx, first)
@@ -126,11 +126,11 @@ func resumeRetries(o *ssm.Options) {
 }
 
 // Resume implements ssmproto.Session.
-func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
-	if s.noAPI != nil {
-		return ssmproto.Grant{}, ssmproto.Permanent(s.noAPI)
+func (s *Session) Resume(ctx context.Context) (ssmproto.Grant, error) {
+	if s.NoAPI != nil {
+		return ssmproto.Grant{}, ssmproto.Permanent(s.NoAPI)
 	}
-	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.id}, resumeRetries)
+	out, err := s.api().ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &s.ID}, resumeRetries)
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
@@ -147,29 +147,29 @@ func (s *session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 		s.end(ctx) // if it is there all the same, nobody could use it
 		return ssmproto.Grant{}, fmt.Errorf("%w: AWS has no token for it any more", ssmproto.ErrSessionEnded)
 	}
-	return s.grant(ctx, begun{s.id, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), skewOf(out.ResultMetadata)})
+	return s.grant(ctx, Begun{s.ID, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), SkewOf(out.ResultMetadata)})
 }
 
 // Terminate implements ssmproto.Session.
-func (s *session) Terminate(ctx context.Context) error {
-	if s.noAPI != nil {
+func (s *Session) Terminate(ctx context.Context) error {
+	if s.NoAPI != nil {
 		return nil // the agent has been told, if that could be
 	}
-	s.log.Info("terminating the session")
+	s.Log.Info("terminating the session")
 	err := s.end(ctx)
 	if err != nil {
-		s.lingers(err)
+		s.Lingers(err)
 	}
 	return err
 }
 
 // end is Terminate without a word to anybody but the service: stderr may be what
 // the process is held up by.
-func (s *session) end(ctx context.Context) error {
-	if s.noAPI != nil {
+func (s *Session) end(ctx context.Context) error {
+	if s.NoAPI != nil {
 		return nil
 	}
-	_, err := s.api().TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.id})
+	_, err := s.api().TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.ID})
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "DoesNotExistException" {
 		return nil // ended already
@@ -177,20 +177,20 @@ func (s *session) end(ctx context.Context) error {
 	return err
 }
 
-// dataKey gets the key of an encrypted session, bound to it by the context
+// DataKey gets the key of an encrypted session, bound to it by the context
 // that the agent decrypts it with.
-func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
-	if s.target == "" {
+func (s *Session) DataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
+	if s.Target == "" {
 		return nil, nil, errors.New("the target is not known: the AWS CLI is too old to tell it")
 	}
 	bound := map[string]string{
-		"aws:ssm:SessionId": s.id,
-		"aws:ssm:TargetId":  s.target,
+		"aws:ssm:SessionId": s.ID,
+		"aws:ssm:TargetId":  s.Target,
 	}
 	if challenge != "" {
 		bound["aws:ssm:RandomChallenge"] = challenge
 	}
-	out, err := kms.NewFromConfig(s.cfg).GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
+	out, err := kms.NewFromConfig(s.Config).GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
 		KeyId:             &keyID,
 		NumberOfBytes:     aws.Int32(64),
 		EncryptionContext: bound,
@@ -201,21 +201,21 @@ func (s *session) dataKey(ctx context.Context, keyID, challenge string) (plain, 
 	return out.Plaintext, out.CiphertextBlob, nil
 }
 
-func (s *session) grant(ctx context.Context, b begun) (ssmproto.Grant, error) {
-	safetext.AddSecrets(b.token)
-	s.skew = b.skew
-	if b.url != "" {
+func (s *Session) grant(ctx context.Context, b Begun) (ssmproto.Grant, error) {
+	safetext.AddSecrets(b.Token)
+	s.skew = b.Skew
+	if b.URL != "" {
 		var err error
-		if s.url, err = s.dataChannelURL(b.url); err != nil {
+		if s.URL, err = s.DataChannelURL(b.URL); err != nil {
 			return ssmproto.Grant{}, err
 		}
 	}
 	header, err := s.sign(ctx)
-	return ssmproto.Grant{URL: s.url, Token: b.token, Header: header}, err
+	return ssmproto.Grant{URL: s.URL, Token: b.Token, Header: header}, err
 }
 
-// skewOf is how far the clock of who answered is ahead of ours.
-func skewOf(md smithymw.Metadata) time.Duration {
+// SkewOf is how far the clock of who answered is ahead of ours.
+func SkewOf(md smithymw.Metadata) time.Duration {
 	skew, _ := middleware.GetAttemptSkew(md)
 	return skew
 }
@@ -225,26 +225,26 @@ const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 
 // sign signs the upgrade request (protocol: SigV4 over GET, service
 // ssmmessages), with credentials that are fresh each time.
-func (s *session) sign(ctx context.Context) (http.Header, error) {
-	if s.unsigned || presigned(s.url) {
+func (s *Session) sign(ctx context.Context) (http.Header, error) {
+	if s.Unsigned || Presigned(s.URL) {
 		return nil, nil
 	}
 	// For the signature the scheme does not matter, but the signer leaves out
 	// default ports only of the schemes it knows.
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(s.url, "ws"), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(s.URL, "ws"), nil)
 	if err != nil {
 		return nil, err
 	}
-	creds, err := s.cfg.Credentials.Retrieve(ctx)
+	creds, err := s.Config.Credentials.Retrieve(ctx)
 	if err != nil {
-		return nil, &credentialsError{err}
+		return nil, &CredentialsError{err}
 	}
-	err = v4.NewSigner().SignHTTP(ctx, creds, req, emptyHash, "ssmmessages", s.cfg.Region, time.Now().Add(s.skew))
+	err = v4.NewSigner().SignHTTP(ctx, creds, req, emptyHash, "ssmmessages", s.Config.Region, time.Now().Add(s.skew))
 	return req.Header, err
 }
 
-// presigned says whether the signature of a data channel's URL is in it.
-func presigned(channel string) bool {
+// Presigned says whether the signature of a data channel's URL is in it.
+func Presigned(channel string) bool {
 	u, err := url.Parse(channel)
 	if err != nil {
 		return false
@@ -257,15 +257,15 @@ func presigned(channel string) bool {
 	return false
 }
 
-// dataChannelURL applies the endpoint settings that the service does not know
+// DataChannelURL applies the endpoint settings that the service does not know
 // of to the URL that it gave: an override of the endpoint, as people need it
 // for interface endpoints without private DNS, and FIPS and dual-stack.
-func (s *session) dataChannelURL(given string) (string, error) {
+func (s *Session) DataChannelURL(given string) (string, error) {
 	u, err := url.Parse(given)
 	if err != nil {
 		return "", errors.New("the service's StreamUrl is not a URL") // which may be signed: it is not quoted
 	}
-	override, err := dataChannelOverride(s.cfg)
+	override, err := dataChannelOverride(s.Config)
 	switch {
 	case err != nil:
 		return "", err
@@ -279,7 +279,7 @@ func (s *session) dataChannelURL(given string) (string, error) {
 		u.Scheme, u.Host = override.Scheme, override.Host
 	default:
 		// Only the plain regional name is replaced.
-		plain, err := messagesEndpoint(s.cfg.Region, false, false)
+		plain, err := messagesEndpoint(s.Config.Region, false, false)
 		if err != nil || u.Host != plain.Host {
 			break
 		}
@@ -292,12 +292,12 @@ func (s *session) dataChannelURL(given string) (string, error) {
 	return u.String(), nil
 }
 
-// expectedEndpoint returns where the data channel will probably be.
-func (s *session) expectedEndpoint() string {
-	if s.url != "" {
-		return s.url // somebody has started it
+// ExpectedEndpoint returns where the data channel will probably be.
+func (s *Session) ExpectedEndpoint() string {
+	if s.URL != "" {
+		return s.URL // somebody has started it
 	}
-	if override, err := dataChannelOverride(s.cfg); err == nil && override != nil {
+	if override, err := dataChannelOverride(s.Config); err == nil && override != nil {
 		return override.String()
 	}
 	// An API that is somewhere else has its data channels there too: that
@@ -314,9 +314,9 @@ func (s *session) expectedEndpoint() string {
 
 // regionalEndpoint returns where the region's data channels are, by the
 // settings for FIPS and dual-stack.
-func (s *session) regionalEndpoint() (*url.URL, error) {
+func (s *Session) regionalEndpoint() (*url.URL, error) {
 	o := s.api().Options().EndpointOptions
-	return messagesEndpoint(s.cfg.Region,
+	return messagesEndpoint(s.Config.Region,
 		o.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled,
 		o.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled)
 }

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"strings"
@@ -42,9 +42,9 @@ func TestChannelElsewhere(t *testing.T) {
 		{"eu-central-1", "http://127.0.0.1:99", "wss://elsewhere.example", ""},
 	} {
 		cfg := aws.Config{Region: tt.region}
-		s := newSession(cfg, ssm.StartSessionInput{})
-		s.endpoint = tt.api
-		got, err := s.dataChannelURL(tt.given + path)
+		s := NewSession(cfg, ssm.StartSessionInput{})
+		s.Endpoint = tt.api
+		got, err := s.DataChannelURL(tt.given + path)
 		switch {
 		case tt.why == "" && err != nil:
 			t.Errorf("%s, %s: %v", tt.api, tt.given, err)

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -18,12 +18,12 @@ import (
 // metadata service take several round trips, of which two are saved.
 const warmAfter = 5 * time.Millisecond
 
-// warmTimeout bounds the opening, and how long the connection may then wait: a
+// WarmTimeout bounds the opening, and how long the connection may then wait: a
 // person may be looking for an MFA code, and servers close what stays silent.
-const warmTimeout = 10 * time.Second
+const WarmTimeout = 10 * time.Second
 
-// warm is a connection to the API, opened before there is something to ask.
-type warm struct {
+// Warm is a connection to the API, opened before there is something to ask.
+type Warm struct {
 	addr   string // host:port
 	dialer tlsDialer
 	timer  *time.Timer // nil if there is nothing to open
@@ -34,14 +34,14 @@ type warm struct {
 
 // warmUp begins to open a connection to the API of cfg after warmAfter. The
 // caller calls drop in the end.
-func warmUp(ctx context.Context, cfg aws.Config) *warm {
-	w := &warm{}
+func warmUp(ctx context.Context, cfg aws.Config) *Warm {
+	w := &Warm{}
 	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
 		return w
 	}
 	w.dialer.t = client.GetTransport()
-	u := apiEndpoint(ctx, cfg)
+	u := Endpoint(ctx, cfg)
 	if u == nil || u.Scheme != "https" || viaProxy(w.dialer.t, u) {
 		return w
 	}
@@ -49,7 +49,7 @@ func warmUp(ctx context.Context, cfg aws.Config) *warm {
 	if u.Port() == "" {
 		w.addr += ":443"
 	}
-	ctx, w.cancel = context.WithTimeout(ctx, warmTimeout)
+	ctx, w.cancel = context.WithTimeout(ctx, WarmTimeout)
 	w.ready = make(chan net.Conn, 1)
 	w.timer = time.AfterFunc(warmAfter, func() {
 		defer close(w.ready)
@@ -63,7 +63,7 @@ func warmUp(ctx context.Context, cfg aws.Config) *warm {
 }
 
 // use makes clients of cfg take the connection, if it has been begun by now.
-func (w *warm) use(cfg *aws.Config) {
+func (w *Warm) use(cfg *aws.Config) {
 	if w.timer == nil || w.timer.Stop() {
 		w.timer = nil
 		return
@@ -74,11 +74,11 @@ func (w *warm) use(cfg *aws.Config) {
 
 // dial is a transport's. The first time it returns the connection that has been
 // opened or is being opened.
-func (w *warm) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (w *Warm) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if addr == w.addr {
 		select {
 		case conn := <-w.ready:
-			if conn != nil && time.Since(w.begun) < warmTimeout {
+			if conn != nil && time.Since(w.begun) < WarmTimeout {
 				return conn, nil
 			}
 			if conn != nil {
@@ -91,8 +91,8 @@ func (w *warm) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return w.dialer.dial(ctx, network, addr)
 }
 
-// drop ends what nobody has taken.
-func (w *warm) drop() {
+// Drop ends what nobody has taken.
+func (w *Warm) Drop() {
 	if w.cancel != nil {
 		w.cancel()
 	}
@@ -104,8 +104,8 @@ func (w *warm) drop() {
 	}
 }
 
-// apiEndpoint returns where the SDK will find the API, or nil.
-func apiEndpoint(ctx context.Context, cfg aws.Config) *url.URL {
+// Endpoint returns where the SDK will find the API, or nil.
+func Endpoint(ctx context.Context, cfg aws.Config) *url.URL {
 	o := ssm.NewFromConfig(cfg).Options()
 	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, ssm.EndpointParameters{
 		Region:       &cfg.Region,

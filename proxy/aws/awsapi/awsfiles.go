@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -32,8 +32,8 @@ func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) 
 		}
 	}
 	type loaded struct {
-		cfg aws.Config
-		err error
+		Config aws.Config
+		err    error
 	}
 	done := make(chan loaded, 1)
 	go func() { // ends with what it reads
@@ -42,7 +42,7 @@ func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) 
 	}()
 	select {
 	case l := <-done:
-		return l.cfg, l.err
+		return l.Config, l.err
 	case <-ctx.Done():
 		return aws.Config{}, context.Cause(ctx)
 	}

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -124,11 +124,11 @@ func TestBadCredentials(t *testing.T) {
 		{"AccessDeniedException", "", false},
 		{"ThrottlingException", "", false},
 	} {
-		if got := badCredentials(&credentialsError{&smithy.GenericAPIError{Code: tt.code, Message: tt.message}}); got != tt.bad {
+		if got := BadCredentials(&CredentialsError{&smithy.GenericAPIError{Code: tt.code, Message: tt.message}}); got != tt.bad {
 			t.Errorf("%s %s: %v", tt.code, tt.message, got)
 		}
 	}
-	if badCredentials(errors.New("ExpiredToken")) {
+	if BadCredentials(errors.New("ExpiredToken")) {
 		t.Error("that was not the service")
 	}
 }
@@ -212,8 +212,8 @@ func TestProfileNames(t *testing.T) {
 	if got := strings.Join(names, " "); got != "default web db" {
 		t.Errorf("%q", got)
 	}
-	many := &noProfileError{name: "x", known: strings.Fields(strings.Repeat("name ", 20))}
-	if next := many.next(); !strings.HasSuffix(next, "and 12 more") {
+	many := &NoProfileError{name: "x", known: strings.Fields(strings.Repeat("name ", 20))}
+	if next := many.Next(); !strings.HasSuffix(next, "and 12 more") {
 		t.Error(next)
 	}
 }

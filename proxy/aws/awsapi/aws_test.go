@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // testConfig loads a configuration from a file of the test's own.
-func testConfig(t *testing.T, file string, a account) aws.Config {
+func testConfig(t *testing.T, file string, a Account) aws.Config {
 	t.Helper()
 	for _, env := range os.Environ() {
 		if name, _, _ := strings.Cut(env, "="); strings.HasPrefix(name, "AWS_") {
@@ -35,8 +35,8 @@ func testConfig(t *testing.T, file string, a account) aws.Config {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	a.Notice, a.Log = func(string) {}, slog.New(slog.DiscardHandler)
-	cfg, _, warm, err := loadConfig(context.Background(), context.Background(), &a)
-	defer warm.drop()
+	cfg, _, warm, err := Load(context.Background(), context.Background(), &a)
+	defer warm.Drop()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +90,9 @@ func TestDataChannelEndpoint(t *testing.T) {
 		{"plain", "https://vpce.example:443", "wss://ssmmessages.eu-central-1.amazonaws.com", "wss://vpce.example"},
 		{"plain", "http://127.0.0.1:99", "wss://ssmmessages.eu-central-1.amazonaws.com", "ws://127.0.0.1:99"},
 	} {
-		cfg := testConfig(t, profiles, account{Profile: tt.profile})
+		cfg := testConfig(t, profiles, Account{Profile: tt.profile})
 		t.Setenv("AWS_ENDPOINT_URL_SSMMESSAGES", tt.override)
-		got, err := newSession(cfg, ssm.StartSessionInput{}).dataChannelURL(tt.given + path)
+		got, err := NewSession(cfg, ssm.StartSessionInput{}).DataChannelURL(tt.given + path)
 		if err != nil || got != tt.want+path {
 			t.Errorf("%s: %s became %s, %v", tt.profile, tt.given, got, err)
 		}
@@ -100,7 +100,7 @@ func TestDataChannelEndpoint(t *testing.T) {
 }
 
 func TestCredentialProcessAndRegion(t *testing.T) {
-	cfg := testConfig(t, profiles, account{Profile: "process", Region: "ap-south-1"})
+	cfg := testConfig(t, profiles, Account{Profile: "process", Region: "ap-south-1"})
 	creds, err := cfg.Credentials.Retrieve(context.Background())
 	if err != nil || creds.AccessKeyID != "FROMPROCESS" || cfg.Region != "ap-south-1" {
 		t.Errorf("%q in %s, %v", creds.AccessKeyID, cfg.Region, err)
@@ -119,14 +119,14 @@ func TestExpectedEndpoint(t *testing.T) {
 		{"plain", "AWS_ENDPOINT_URL", "https://local.example:99", "wss://local.example:99"},
 	} {
 		t.Run(tt.profile+tt.env, func(t *testing.T) {
-			cfg := testConfig(t, profiles, account{Profile: tt.profile})
+			cfg := testConfig(t, profiles, Account{Profile: tt.profile})
 			if tt.env != "" {
 				t.Setenv(tt.env, tt.value)
-				var warm *warm
-				cfg, _, warm, _ = loadConfig(context.Background(), context.Background(), &account{Profile: tt.profile, Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)})
-				defer warm.drop()
+				var warm *Warm
+				cfg, _, warm, _ = Load(context.Background(), context.Background(), &Account{Profile: tt.profile, Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)})
+				defer warm.Drop()
 			}
-			if got := newSession(cfg, ssm.StartSessionInput{}).expectedEndpoint(); got != tt.want {
+			if got := NewSession(cfg, ssm.StartSessionInput{}).ExpectedEndpoint(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -135,12 +135,12 @@ func TestExpectedEndpoint(t *testing.T) {
 
 // TestPresignedURL: a URL that is signed already gets no second signature.
 func TestPresignedURL(t *testing.T) {
-	s := newSession(testConfig(t, profiles, account{Profile: "plain"}), ssm.StartSessionInput{})
-	s.url = "wss://example/v1/data-channel/x?role=y"
+	s := NewSession(testConfig(t, profiles, Account{Profile: "plain"}), ssm.StartSessionInput{})
+	s.URL = "wss://example/v1/data-channel/x?role=y"
 	if h, err := s.sign(context.Background()); err != nil || h.Get("Authorization") == "" {
 		t.Errorf("plain: %v, %v", h, err)
 	}
-	s.url += "&X-Amz-Signature=abc"
+	s.URL += "&X-Amz-Signature=abc"
 	if h, err := s.sign(context.Background()); err != nil || h != nil {
 		t.Errorf("presigned: %v, %v", h, err)
 	}
@@ -163,11 +163,11 @@ func TestDataKey(t *testing.T) {
 		})
 	}))
 	defer kms.Close()
-	cfg := testConfig(t, profiles, account{Profile: "plain"})
+	cfg := testConfig(t, profiles, Account{Profile: "plain"})
 	t.Setenv("AWS_ENDPOINT_URL_KMS", kms.URL)
-	s := newSession(cfg, ssm.StartSessionInput{Target: aws.String("i-1")})
-	s.id = "me-1"
-	key, sealed, err := s.dataKey(context.Background(), "arn:key", "dice")
+	s := NewSession(cfg, ssm.StartSessionInput{Target: aws.String("i-1")})
+	s.ID = "me-1"
+	key, sealed, err := s.DataKey(context.Background(), "arn:key", "dice")
 	if err != nil || string(key) != plain || string(sealed) != "sealed" {
 		t.Errorf("%q, %q, %v", key, sealed, err)
 	}
@@ -180,7 +180,7 @@ func TestDataKey(t *testing.T) {
 			t.Errorf("context %s = %q", name, got.EncryptionContext[name])
 		}
 	}
-	if _, _, err := s.dataKey(context.Background(), "arn:key", ""); err != nil {
+	if _, _, err := s.DataKey(context.Background(), "arn:key", ""); err != nil {
 		t.Error(err)
 	}
 	if _, there := got.EncryptionContext["aws:ssm:RandomChallenge"]; there && got.EncryptionContext["aws:ssm:RandomChallenge"] == "" {
@@ -198,7 +198,7 @@ func TestRoleSessionName(t *testing.T) {
 <SessionToken>token</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
 	}))
 	defer sts.Close()
-	testConfig(t, profiles, account{Profile: "plain"}) // no other environment
+	testConfig(t, profiles, Account{Profile: "plain"}) // no other environment
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
 	const role = `
 [profile base]
@@ -211,9 +211,9 @@ role_arn = arn:aws:iam::123456789012:role/admin
 `
 	for _, file := range []string{role, role, role + "role_session_name = me"} {
 		os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(file), 0o600)
-		o := account{Profile: "role", Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)}
-		_, _, warm, err := loadConfig(context.Background(), context.Background(), &o)
-		warm.drop()
+		o := Account{Profile: "role", Notice: func(string) {}, Log: slog.New(slog.DiscardHandler)}
+		_, _, warm, err := Load(context.Background(), context.Background(), &o)
+		warm.Drop()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -149,7 +149,7 @@ func (w *callWatch) HandleInitialize(ctx context.Context, in smithymw.Initialize
 	call := &watchedCall{notice: w.notice, began: time.Now()}
 	out, md, err := next.HandleInitialize(smithymw.WithStackValue(ctx, callKey{}, call), in)
 	if err != nil && ctx.Err() != nil && call.last != nil {
-		err = &busyError{context.Cause(ctx), call.last}
+		err = &BusyError{context.Cause(ctx), call.last}
 	}
 	return out, md, err
 }
@@ -185,21 +185,21 @@ func busyText(err error) string {
 	return fmt.Sprintf("HTTP status %d", statusOf(err))
 }
 
-// busyError says that the time for a call is over, and with what AWS refused it
+// BusyError says that the time for a call is over, and with what AWS refused it
 // all the while.
-type busyError struct{ cause, last error }
+type BusyError struct{ cause, last error }
 
-func (e *busyError) Error() string   { return apiCause(e.cause) + ": " + apiCause(e.last) }
-func (e *busyError) Unwrap() []error { return []error{e.cause, e.last} }
+func (e *BusyError) Error() string   { return Cause(e.cause) + ": " + Cause(e.last) }
+func (e *BusyError) Unwrap() []error { return []error{e.cause, e.last} }
 
-// causeOf is why a call has failed whose context may have ended.
-func causeOf(ctx context.Context, err error) error {
-	var busy *busyError
+// CauseOf is why a call has failed whose context may have ended.
+func CauseOf(ctx context.Context, err error) error {
+	var busy *BusyError
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
 	if errors.As(err, &busy) {
-		return &busyError{context.Cause(ctx), busy.last}
+		return &BusyError{context.Cause(ctx), busy.last}
 	}
 	return context.Cause(ctx)
 }

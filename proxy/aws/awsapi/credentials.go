@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -20,10 +20,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// credentialsError says that there are no credentials to call AWS with.
-type credentialsError struct{ error }
+// CredentialsError says that there are no credentials to call AWS with.
+type CredentialsError struct{ Err error }
 
-func (e *credentialsError) Unwrap() error { return e.error }
+func (e *CredentialsError) Error() string { return e.Err.Error() }
+func (e *CredentialsError) Unwrap() error { return e.Err }
 
 // useHelper puts a helper of ours in the place of the SDK's, where the profile
 // has a credential_process, and builds on it the roles that the SDK would. role
@@ -171,7 +172,7 @@ func (r *renewable) read(before aws.Credentials) {
 	defer r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.log.Debug("the credentials are no good, and new ones cannot be read", "err", apiCause(err))
+		r.log.Debug("the credentials are no good, and new ones cannot be read", "err", Cause(err))
 	case sameKeys(creds, before):
 		r.log.Debug("the credentials are no good, and the configuration has no others", "source", creds.Source)
 	default:
@@ -201,16 +202,16 @@ func (r *renewable) call(ctx context.Context, in smithymw.InitializeInput, next 
 	smithymw.InitializeOutput, smithymw.Metadata, error) {
 	_, generation := r.current()
 	out, md, err := next.HandleInitialize(ctx, in)
-	if err == nil || !badCredentials(err) || !r.renew(ctx, generation) {
+	if err == nil || !BadCredentials(err) || !r.renew(ctx, generation) {
 		return out, md, err
 	}
 	return next.HandleInitialize(ctx, in)
 }
 
-// badCredentials says whether err is the service's, about the credentials: they
+// BadCredentials says whether err is the service's, about the credentials: they
 // have expired, are unknown, or do not belong together, as when a file has been
 // read while it was written.
-func badCredentials(err error) bool {
+func BadCredentials(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return false

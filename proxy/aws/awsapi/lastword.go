@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// lastWord is a session that the service is told the end of even where nobody
+// LastWord is a session that the service is told the end of even where nobody
 // gets to close its Conn, since the process is being ended: see package lastly.
-type lastWord struct {
-	*session
+type LastWord struct {
+	*Session
 	opened chan struct{} // closed when Open has succeeded
-	forget func()
+	Forget func()
 }
 
-func newLastWord(s *session) *lastWord {
-	w := &lastWord{session: s, opened: make(chan struct{})}
-	w.forget = lastly.Add(func(ctx context.Context) {
+func NewLastWord(s *Session) *LastWord {
+	w := &LastWord{Session: s, opened: make(chan struct{})}
+	w.Forget = lastly.Add(func(ctx context.Context) {
 		select {
 		case <-w.opened: // before that there is no id to end it by
 			w.end(ctx) // again, perhaps: of two such calls the second does nothing
@@ -29,10 +29,10 @@ func newLastWord(s *session) *lastWord {
 }
 
 // Open implements ssmproto.Session. It leaves nothing behind when it fails.
-func (w *lastWord) Open(ctx context.Context) (ssmproto.Grant, error) {
-	g, err := w.session.Open(ctx)
+func (w *LastWord) Open(ctx context.Context) (ssmproto.Grant, error) {
+	g, err := w.Session.Open(ctx)
 	if err != nil {
-		w.forget()
+		w.Forget()
 		return g, err
 	}
 	close(w.opened)
@@ -40,18 +40,18 @@ func (w *lastWord) Open(ctx context.Context) (ssmproto.Grant, error) {
 }
 
 // Terminate implements ssmproto.Session.
-func (w *lastWord) Terminate(ctx context.Context) error {
-	defer w.forget()
-	return w.session.Terminate(ctx)
+func (w *LastWord) Terminate(ctx context.Context) error {
+	defer w.Forget()
+	return w.Session.Terminate(ctx)
 }
 
 // closeTime is how long a Conn's Close takes, at the most.
 const closeTime = 2 * time.Second
 
-// watch forgets the session once conn, which is its, has ended. Close calls
+// Watch forgets the session once conn, which is its, has ended. Close calls
 // Terminate a little after that, or not at all if the service has ended the
 // session.
-func (w *lastWord) watch(conn *ssmproto.Conn) {
+func (w *LastWord) Watch(conn *ssmproto.Conn) {
 	<-conn.Done()
-	time.AfterFunc(closeTime, w.forget)
+	time.AfterFunc(closeTime, w.Forget)
 }

@@ -1,4 +1,4 @@
-package proxy
+package awsapi
 
 import (
 	"context"
@@ -46,11 +46,11 @@ func TestServicesSection(t *testing.T) {
 		{"services", "AWS_ENDPOINT_URL_SSMMESSAGES=http://other.example", "ws://other.example/v1/data-channel/x"},
 		{"services", "AWS_ENDPOINT_URL=https://all.example", plain},
 	} {
-		cfg := testConfig(t, serviceProfiles, account{Profile: tt.profile})
+		cfg := testConfig(t, serviceProfiles, Account{Profile: tt.profile})
 		if name, value, ok := strings.Cut(tt.env, "="); ok {
 			t.Setenv(name, value)
 		}
-		got, err := newSession(cfg, ssm.StartSessionInput{}).dataChannelURL(plain)
+		got, err := NewSession(cfg, ssm.StartSessionInput{}).DataChannelURL(plain)
 		if got != tt.want || err != nil {
 			t.Errorf("%s, %s: %s, %v", tt.profile, tt.env, got, err)
 		}
@@ -106,7 +106,7 @@ func TestPartitions(t *testing.T) {
 					continue
 				}
 				cfg := aws.Config{Region: region, ConfigSources: []any{endpointSettings{set.fips, set.dual}}}
-				got, err := newSession(cfg, ssm.StartSessionInput{}).dataChannelURL(plain)
+				got, err := NewSession(cfg, ssm.StartSessionInput{}).DataChannelURL(plain)
 				if want := "wss://" + set.host + "/v1/data-channel/x"; got != want || err != nil {
 					t.Errorf("%+v: %s, %v", set, got, err)
 				}
@@ -137,7 +137,7 @@ func TestSkewIsBounded(t *testing.T) {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 			w.Write([]byte("{}"))
 		}))
-		cfg := testConfig(t, profiles, account{Profile: "plain"})
+		cfg := testConfig(t, profiles, Account{Profile: "plain"})
 		cfg.BaseEndpoint = &srv.URL
 		var told []string
 		boundSkew(&cfg, func(line string) { told = append(told, line) })
@@ -146,7 +146,7 @@ func TestSkewIsBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := skewOf(out.ResultMetadata).Abs() > time.Hour; got != tt.believed {
+			if got := SkewOf(out.ResultMetadata).Abs() > time.Hour; got != tt.believed {
 				t.Errorf("%v: believed: %v", tt.ahead, got)
 			}
 		}
