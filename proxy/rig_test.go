@@ -306,7 +306,7 @@ func finish(t testing.TB, cmd *exec.Cmd, err error, stdout, stderr *bytes.Buffer
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	return result{stdout.Bytes(), stderr.String(), cmd.ProcessState.ExitCode()}
+	return result{stdout.Bytes(), besideSlowEnds(stderr.String()), cmd.ProcessState.ExitCode()}
 }
 
 // succeed runs a command that must succeed in silence on stderr, but for notices.
@@ -342,10 +342,18 @@ func readFile(t testing.TB, name string) []byte {
 	return b
 }
 
-// notice is a line about a connection that was lost for a while, about what was
-// lost with it, or, where the machine is too busy, about an end that AWS has not
-// confirmed in time. (That no session is left is looked at for itself.)
-var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|connected again after |\d+ messages were lost on the way; |the session \S+ could not be ended \(.* deadline exceeded\)).*\n`)
+// notice is a line about a connection that was lost for a while, or about what was
+// lost with it.
+var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|connected again after |\d+ messages were lost on the way; ).*\n`)
 
 // besideNotices returns what else is on stderr.
-func besideNotices(stderr string) string { return notice.ReplaceAllString(stderr, "") }
+func besideNotices(stderr string) string {
+	return notice.ReplaceAllString(besideSlowEnds(stderr), "")
+}
+
+// slowEnd is a line about an end that AWS has not confirmed in time, because this
+// machine is too busy. That no session is left is looked at for itself.
+var slowEnd = regexp.MustCompile(`(?m)^ssmpipe: .*: the session \S+ could not be ended \(.* deadline exceeded\).*\n`)
+
+// besideSlowEnds returns what else is on stderr.
+func besideSlowEnds(stderr string) string { return slowEnd.ReplaceAllString(stderr, "") }

@@ -21,7 +21,7 @@ const (
 
 	// unackedLimit is how many messages an agent without the pace sends beyond
 	// one that is not acknowledged. A real one has no such limit, but it is slow.
-	unackedLimit = 200_000
+	unackedLimit = 32_768
 )
 
 // outbox is an agent's sending side: the stream's numbers, what has not been
