@@ -147,11 +147,6 @@ func (d *doctor) lacking(missing Status, action, use string, err error, resource
 	return f
 }
 
-// denied says whether err is about a permission.
-func denied(err error) bool {
-	return inventory.Denied(err) || isCode(err, "AuthException") // EC2 Instance Connect's
-}
-
 // arn names a resource in our account and region.
 func (d *doctor) arn(service, resource string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", d.who.partition, service, d.cfg.Region, d.who.account, resource)

@@ -60,9 +60,9 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
 		}
 	}
-	conn, err := o.dialWith(ctx, func(c *client, id string) (*awsapi.Session, error) {
+	conn, err := dialWith(ctx, &o.Options, func(c *client, id string) (*awsapi.Session, error) {
 		if contained = isContainer(id); contained {
-			return c.containerSession(id, command), o.noDocument(o.Parameters)
+			return c.containerSession(id, command), noDocument(&o.Options, o.Parameters)
 		}
 		document, parameters := o.document(command)
 		return c.newSession(id, document, parameters), nil
@@ -75,9 +75,9 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	}
 	var failed startFailure
 	if o.TTY {
-		err = o.interact(ctx, conn, o.Terminal)
+		err = interact(ctx, &o.Options, conn, o.Terminal)
 	} else {
-		err = o.collect(ctx, conn, o.Out, io.MultiWriter(&failed, o.Err))
+		err = collect(ctx, &o.Options, conn, o.Out, io.MultiWriter(&failed, o.Err))
 	}
 	conn.Close() // what goes wrong with that, session tells
 	if err != nil {
@@ -116,7 +116,7 @@ func (o *ExecOptions) document(command string) (name string, parameters map[stri
 }
 
 // collect writes what the command says to out and to errs, until its end.
-func (o *Options) collect(ctx context.Context, conn *ssmproto.Conn, out *os.File, errs io.Writer) error {
+func collect(ctx context.Context, o *Options, conn *ssmproto.Conn, out *os.File, errs io.Writer) error {
 	if text := conn.Message(); text != "" { // stderr is the command's
 		o.Log.Info("the agent says", "text", safetext.Printable(text))
 	}

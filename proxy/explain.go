@@ -242,3 +242,7 @@ func (o *Options) nextAfterTimeout() string {
 	}
 	return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
 }
+
+// errAgentDecides says that the agent wants something here that nobody on this
+// side has asked for.
+var errAgentDecides = errors.New("the agent names another local end than was asked for")

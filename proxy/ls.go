@@ -63,7 +63,7 @@ func Ls(ctx context.Context, o LsOptions) error {
 	if o.Region == "" && len(o.Regions) > 0 && o.Regions[0] != AllRegions {
 		o.Region = o.Regions[0] // for lack of another, to begin with
 	}
-	cfg, stop, err := o.load(ctx)
+	cfg, stop, err := load(ctx, &o.Options)
 	defer stop()
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func Ls(ctx context.Context, o LsOptions) error {
 
 // load reads the configuration for what has no target. The caller calls stop in
 // the end.
-func (o *Options) load(ctx context.Context) (cfg aws.Config, stop func(), err error) {
+func load(ctx context.Context, o *Options) (cfg aws.Config, stop func(), err error) {
 	o.Target = ""
 	limited, _, stopLimit := o.connectLimit(ctx)
 	defer stopLimit()

@@ -69,7 +69,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		ctx, stop = withParent(ctx)
 		defer stop()
 	}
-	conn, given, err := o.dialGiven(ctx, call)
+	conn, given, err := dialGiven(ctx, &o, call)
 	if err != nil {
 		return o.explain(err)
 	}
@@ -149,7 +149,7 @@ func isECS(host string) bool {
 }
 
 // dialGiven opens the stream of a session that somebody else has started.
-func (o *Options) dialGiven(ctx context.Context, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
+func dialGiven(ctx context.Context, o *Options, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
 	limited, _, stop := o.connectLimit(ctx)
 	defer stop()
 	cfg, err := awsapi.Read(ctx, limited, o.account())
@@ -212,7 +212,7 @@ type pluginSession struct {
 func (p *pluginSession) run(ctx context.Context) error {
 	kind := p.conn.SessionType()
 	if kind == ssmproto.PortSession && p.conn.Property("type") != "LocalPortForwarding" {
-		return p.o.pipe(ctx, p.conn, p.t.In, p.t.Out)
+		return pipeStdio(ctx, p.o, p.conn, p.t.In, p.t.Out)
 	}
 	p.say("\nStarting session with SessionId: %s\n", p.id)
 	var err error
@@ -227,7 +227,7 @@ func (p *pluginSession) run(ctx context.Context) error {
 	default:
 		t := p.t
 		t.Escape = '~' // as AWS's plugin has it since 1.2.835
-		if err = p.o.interact(ctx, p.conn, t); errors.Is(err, ErrLeft) {
+		if err = interact(ctx, p.o, p.conn, t); errors.Is(err, ErrLeft) {
 			err = nil // after any other status the AWS CLI shows our whole command line
 		}
 	}
@@ -252,7 +252,7 @@ func (p *pluginSession) say(format string, args ...any) {
 // the AWS CLI would show our whole command line after any but 0.
 func (p *pluginSession) command(ctx context.Context) error {
 	var failed startFailure
-	err := p.o.collect(ctx, p.conn, p.t.Out, io.MultiWriter(&failed, p.t.Out))
+	err := collect(ctx, p.o, p.conn, p.t.Out, io.MultiWriter(&failed, p.t.Out))
 	if status, told := p.conn.ExitStatus(); told {
 		p.say("EXIT_CODE: %d", status)
 	}

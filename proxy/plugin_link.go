@@ -48,14 +48,14 @@ func InstallPlugin(o Options, dir string, force bool) error {
 		if path, err = filepath.Abs(filepath.Join(d, pluginFile())); err != nil {
 			return err
 		}
-		if err = o.linkPlugin(path, exe, force); !unsuitable(err) {
+		if err = linkPlugin(&o, path, exe, force); !unsuitable(err) {
 			break
 		}
 	}
 	if err != nil {
 		return err
 	}
-	o.tellOthers(path)
+	tellOthers(&o, path)
 	return nil
 }
 
@@ -92,7 +92,7 @@ func pathDirs() (dirs []string) {
 }
 
 // linkPlugin makes path lead to exe.
-func (o *Options) linkPlugin(path, exe string, force bool) error {
+func linkPlugin(o *Options, path, exe string, force bool) error {
 	_, err := os.Lstat(path)
 	there := err == nil
 	ours := there && isOurPlugin(path, exe)
@@ -123,7 +123,7 @@ func (o *Options) linkPlugin(path, exe string, force bool) error {
 
 // tellOthers tells what keeps the AWS CLI from finding the plugin at path, and
 // what it has found until now.
-func (o *Options) tellOthers(path string) {
+func tellOthers(o *Options, path string) {
 	before := true
 	for _, d := range pathDirs() {
 		other := filepath.Join(d, pluginFile())

@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -39,10 +38,6 @@ func (r *pluginRequest) value(name string) string {
 	}
 	return ""
 }
-
-// errAgentDecides says that the agent wants something here that nobody on this
-// side has asked for.
-var errAgentDecides = errors.New("the agent names another local end than was asked for")
 
 // local is where a session's connections are taken in. The request decides; what
 // the agent says, which is what its document makes of the request, must agree:

@@ -2,68 +2,11 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net"
 	"os"
-	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
-	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
-
-// Options say what to connect to, and how.
-type Options struct {
-	Target   string // what the user calls the machine; see [Find]
-	Host     string // behind the target; "" means the target itself
-	Port     string // there
-	Document string // "" means AWS's own
-	Reason   string // for the account's records; may be empty
-	Profile  string // of the AWS configuration; "" means the default
-	Region   string // "" means the profile's or the environment's
-
-	StripSuffix string   // is no part of Target, if that ends in it
-	AnyCase     bool     // Target's name may be written in another case: ssh lowers it
-	Pick        Pick     // chooses among machines of the same name
-	Start       bool     // a machine that is stopped
-	Key         *PushKey // that ssh uses; nil: none that we know of
-	HostKeys    string   // a directory of known_hosts by machine, with links by name; "" for none
-	ControlDir  string   // where ssh's ControlPath lies, to be made for this user; "" for none
-
-	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
-	ResumeTimeout  time.Duration // for one outage; 0 means no limit
-
-	// KeepAlive is how often something is sent so that the service does not
-	// take the session for idle; 0 means never.
-	KeepAlive time.Duration
-
-	// Alone says that the process does nothing else, so that the Go runtime may
-	// be set for one stream.
-	Alone bool
-
-	Notice func(string) // told one line at a time what a user should know; nil: nobody
-
-	// Progress is told how a long wait goes, again and again, and "" at its end;
-	// nil: nobody.
-	Progress func(string)
-
-	Log *slog.Logger // nil: nothing
-
-	use     use  // what a session is for
-	noFlags bool // to speak of: nobody has typed our command line
-
-	noSockets bool // ControlDir cannot be used
-
-	resumed func() // told when a session goes on after an outage; nil: nobody
-}
-
-// noticeAfter is how long an outage lasts before the user is told: the
-// service's hourly disconnect is over long before.
-const noticeAfter = 3 * time.Second
-
-var errConnectTimeout = errors.New("timed out")
 
 // Stdio connects to the target's port and pipes stdin and stdout over it until
 // the far side ends. Its error is for the user's eyes. When ctx ends, Stdio
@@ -83,7 +26,7 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 		return o.explain(err)
 	}
 	defer key.close()
-	conn, err := o.dial(ctx, key)
+	conn, err := dial(ctx, &o, key)
 	if err != nil {
 		return o.explain(err)
 	}
@@ -99,7 +42,7 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 }
 
 // dial opens a session and its stream, and pushes key meanwhile.
-func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
+func dial(ctx context.Context, o *Options, key *pushing) (net.Conn, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
@@ -118,11 +61,11 @@ func (o *Options) dial(ctx context.Context, key *pushing) (net.Conn, error) {
 	}
 	o.linkHostKeys(c.machine().id)
 	key.ready(c.machine().id)
-	return o.only(limited, conn)
+	return only(limited, o, conn)
 }
 
 // only makes conn's one connection.
-func (o *Options) only(ctx context.Context, conn *ssmproto.Conn) (net.Conn, error) {
+func only(ctx context.Context, o *Options, conn *ssmproto.Conn) (net.Conn, error) {
 	if !conn.Multiplexed() {
 		if o.KeepAlive > 0 {
 			go sendKeepAlive(conn, o.KeepAlive)
@@ -147,45 +90,4 @@ type onlyConn struct {
 func (c *onlyConn) Close() error {
 	c.Conn.Close()
 	return c.lane.close()
-}
-
-// tellOutage returns what turns outages into notices: one line when it lasts,
-// one when it is over.
-func (o *Options) tellOutage() func(ssmproto.Outage) {
-	told := false
-	return func(out ssmproto.Outage) {
-		if out.Over && o.resumed != nil {
-			o.resumed()
-		}
-		switch {
-		case out.Over && told:
-			o.Notice(fmt.Sprintf("%s: connected again after %v", o.Target, out.Lasted.Round(time.Second)))
-			told = false
-		case !out.Over && !told && out.Lasted >= noticeAfter:
-			limit := ""
-			if o.ResumeTimeout > 0 {
-				limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
-			}
-			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
-				o.Target, cause(out.Err), limit)))
-			told = true
-		}
-	}
-}
-
-// tellRepeat returns what tells the user that the stream stands still although
-// the connection is there, and for how long.
-func (o *Options) tellRepeat() func(ssmproto.Repeat) {
-	return func(r ssmproto.Repeat) {
-		o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
-			o.Target, r.Messages, r.Takes.Round(time.Second)))
-	}
-}
-
-// tell tells the user something about the target.
-func (o *Options) tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
-
-// account is the part of o that says whom to ask.
-func (o *Options) account() *awsapi.Account {
-	return &awsapi.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
 }

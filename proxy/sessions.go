@@ -75,7 +75,7 @@ func Sessions(ctx context.Context, o SessionsOptions) error {
 		}
 		which = append(which, t)
 	}
-	cfg, stop, err := o.load(ctx)
+	cfg, stop, err := load(ctx, &o.Options)
 	defer stop()
 	if err != nil {
 		return err

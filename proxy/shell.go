@@ -48,9 +48,9 @@ func Shell(ctx context.Context, o ShellOptions) error {
 	if o.Alone {
 		tuneMemory()
 	}
-	conn, err := o.dialWith(ctx, func(c *client, id string) (*awsapi.Session, error) {
+	conn, err := dialWith(ctx, &o.Options, func(c *client, id string) (*awsapi.Session, error) {
 		if isContainer(id) {
-			return c.containerSession(id, containerShell), o.noDocument(o.Parameters)
+			return c.containerSession(id, containerShell), noDocument(&o.Options, o.Parameters)
 		}
 		return c.newSession(id, o.Document, o.Parameters), nil
 	})
@@ -60,7 +60,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 	if o.Alone {
 		releaseStart()
 	}
-	err = o.interact(ctx, conn, o.Terminal)
+	err = interact(ctx, &o.Options, conn, o.Terminal)
 	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }
@@ -69,7 +69,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 const containerShell = "/bin/sh"
 
 // dialWith opens the session that session makes of the target's id.
-func (o *Options) dialWith(ctx context.Context, session func(c *client, id string) (*awsapi.Session, error)) (*ssmproto.Conn, error) {
+func dialWith(ctx context.Context, o *Options, session func(c *client, id string) (*awsapi.Session, error)) (*ssmproto.Conn, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
@@ -87,7 +87,7 @@ func (o *Options) dialWith(ctx context.Context, session func(c *client, id strin
 }
 
 // noDocument refuses what a session without a document cannot have.
-func (o *Options) noDocument(parameters map[string][]string) error {
+func noDocument(o *Options, parameters map[string][]string) error {
 	if o.Document != "" || o.Reason != "" || len(parameters) > 0 {
 		return errNoDocument
 	}
@@ -98,7 +98,7 @@ func (o *Options) noDocument(parameters map[string][]string) error {
 // ends (nil, once everything has been written), the user leaves it, or ctx ends.
 // If t.In is a terminal, it is in raw mode meanwhile. conn is the caller's to
 // close.
-func (o *Options) interact(ctx context.Context, conn *ssmproto.Conn, t Terminal) error {
+func interact(ctx context.Context, o *Options, conn *ssmproto.Conn, t Terminal) error {
 	if text := conn.Message(); text != "" {
 		o.Notice(safetext.Printable(text))
 	}

@@ -88,7 +88,7 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 	if len(did) == 0 && err == nil {
 		did = []string{"everything is installed already"}
 	}
-	return o.tellDone(did, err)
+	return tellDone(&o.Options, did, err)
 }
 
 // UninstallSSHConfig takes back what SSHConfig has installed.
@@ -102,11 +102,11 @@ func UninstallSSHConfig(o Options) error {
 	if len(did) == 0 && err == nil {
 		did = []string{"nothing was installed"}
 	}
-	return o.tellDone(did, err)
+	return tellDone(&o, did, err)
 }
 
 // tellDone tells what was done, also when it was not all.
-func (o *Options) tellDone(did []string, err error) error {
+func tellDone(o *Options, did []string, err error) error {
 	for _, line := range did {
 		o.Notice(line)
 	}

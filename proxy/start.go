@@ -131,3 +131,8 @@ func isCode(err error, code string) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
+
+// denied says whether err is about a permission.
+func denied(err error) bool {
+	return inventory.Denied(err) || isCode(err, "AuthException") // EC2 Instance Connect's
+}

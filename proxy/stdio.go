@@ -55,8 +55,8 @@ func (s *stdio) close() {
 	}
 }
 
-// pipe pipes stdin and stdout over conn as serve does.
-func (o *Options) pipe(ctx context.Context, conn net.Conn, stdin, stdout *os.File) error {
+// pipeStdio pipes stdin and stdout over conn as serve does.
+func pipeStdio(ctx context.Context, o *Options, conn net.Conn, stdin, stdout *os.File) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ends := takeStdio(stdin, stdout, cancel)
