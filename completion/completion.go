@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 //go:embed ssmpipe.bash ssmpipe.zsh ssmpipe.fish ssmpipe.ps1

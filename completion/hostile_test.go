@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // hostileNames are names that somebody could have given to a machine. Those

@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // testApp is a command line with all that the real one has a way to say.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )

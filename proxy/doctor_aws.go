@@ -24,6 +24,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -180,7 +181,7 @@ func (d *doctor) credentials(ctx context.Context) Finding {
 func (d *doctor) logIn(err error) string {
 	profile := ""
 	if name := d.shared.Profile; name != "" && name != config.DefaultSharedConfigProfile {
-		profile = " --profile " + shellWord(name)
+		profile = " --profile " + quote.Word(name)
 	}
 	source := &d.shared // the profile that has what others build on
 	for source.Source != nil {

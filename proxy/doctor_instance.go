@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // target finds the machine, as "ssmpipe proxy" does.

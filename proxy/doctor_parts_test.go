@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 func TestOlderThan(t *testing.T) {

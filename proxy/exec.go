@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -46,7 +47,7 @@ const agentGivesUp = ": the connection was lost for a moment; SSM agents may dro
 func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	o.fill()
 	o.use = useCommand
-	command, err := commandLine(o.Command)
+	command, err := quote.Command(o.Command)
 	if err != nil {
 		return 0, err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 

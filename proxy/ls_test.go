@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 

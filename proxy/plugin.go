@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -48,7 +49,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		return out.Err()
 	case len(args) < 3:
 		name := args[0]
-		if !plainWord.MatchString(name) {
+		if !quote.Plain.MatchString(name) {
 			name = "" // a response with its token, perhaps
 		}
 		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", name)

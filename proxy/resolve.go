@@ -12,7 +12,7 @@ import (
 	"github.com/agnivade/levenshtein"
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 var (

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -66,7 +67,7 @@ func commandScript(user, key string, life time.Duration) string {
 		{"life", fmt.Sprintf("%.0f", life.Seconds())},
 		{"edit", editScript},
 	} {
-		fmt.Fprintf(&b, "%s=%s\n", v[0], shellQuote(v[1]))
+		fmt.Fprintf(&b, "%s=%s\n", v[0], quote.Shell(v[1]))
 	}
 	return b.String() + pushScript
 }

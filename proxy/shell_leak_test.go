@@ -11,6 +11,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 )
 
 // TestShellLeavesNothing: neither goroutines nor pipes, whatever ended it. (It
@@ -67,7 +68,7 @@ func TestShellLeavesNothing(t *testing.T) {
 				f.Close()
 			}
 		}
-		for _, err := range []error{nil, proxy.ErrCommand} {
+		for _, err := range []error{nil, quote.ErrCommand} {
 			command := []string{"echo", "hello"}
 			if err != nil {
 				command = nil

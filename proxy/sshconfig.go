@@ -10,7 +10,7 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"

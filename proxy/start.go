@@ -10,7 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )

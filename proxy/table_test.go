@@ -15,7 +15,7 @@ import (
 
 	"github.com/mattn/go-runewidth"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // before is a time that is so long ago when it is looked at soon.

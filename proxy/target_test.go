@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 func tagged(key, value string) *inventory.Query {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -53,7 +54,7 @@ func exitStatus(ctx context.Context, err error) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, proxy.ErrCommand),
+	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, quote.ErrCommand),
 		errors.Is(err, proxy.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // host is a machine with what it is called in the configuration. Nothing of

@@ -13,7 +13,7 @@ import (
 
 	"github.com/kevinburke/ssh_config"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // Programs other than ssh read ~/.ssh/config as well. They know less of it, and

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // What real ssh makes of it.

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 // Options say what the configuration is to hold.

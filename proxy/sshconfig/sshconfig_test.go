@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/proxy/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
 var update = flag.Bool("update", false, "write the expected configurations anew")
