@@ -1,0 +1,90 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// room is a package, by its path below the module's.
+type room struct {
+	place string
+	below string // what it may import of this module, with spaces; "*" is all that stands lower
+	sdk   bool   // it may import AWS's SDK
+}
+
+// layout is all packages. What stands lower imports nothing that stands higher.
+var layout = []room{
+	{".", "proxy/command", false},
+	{"proxy/command", "*", false},
+	{"completion", "proxy proxy/aws/inventory proxy/regular proxy/safetext proxy/sshconfig", true},
+	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
+	{"proxy", "*", true},
+	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
+	{"proxy/terminal", "proxy/lastly", false},
+
+	{"proxy/aws/awsapi", "proxy/ask proxy/lastly proxy/regular proxy/safetext ssmproto", true},
+	{"proxy/aws/awstest", "ssmproto ssmproto/ssmtest", false},
+	{"proxy/aws/inventory", "proxy/private proxy/regular", true},
+
+	{"proxy/ask", "proxy/lastly proxy/safetext", false},
+	{"proxy/listen", "proxy/safetext", false},
+	{"proxy/lastly", "", false},
+	{"proxy/private", "", false},
+	{"proxy/quote", "", false},
+	{"proxy/regular", "", false},
+	{"proxy/safetext", "", false},
+
+	{"ssmproto/ssmtest", "ssmproto", false},
+	{"ssmproto", "ssmproto/rawio", false},
+	{"ssmproto/rawio", "", false},
+}
+
+// TestLayout: each package imports what its place in the layout lets it, and has
+// such a place.
+func TestLayout(t *testing.T) {
+	const module = "github.com/ssmpipe/ssmpipe"
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, module+"/...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	place := func(path string) (string, bool) {
+		if path == module {
+			return ".", true
+		}
+		return strings.CutPrefix(path, module+"/")
+	}
+	var seen []string
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		name, _ := place(fields[0])
+		seen = append(seen, name)
+		at := slices.IndexFunc(layout, func(r room) bool { return r.place == name })
+		if at < 0 {
+			t.Errorf("%s has no place in the layout", name)
+			continue
+		}
+		for _, path := range fields[1:] {
+			if strings.HasPrefix(path, "github.com/aws/") && !layout[at].sdk {
+				t.Errorf("%s imports %s", name, path)
+			}
+			imported, ours := place(path)
+			if !ours {
+				continue
+			}
+			lower := slices.ContainsFunc(layout[at+1:], func(r room) bool { return r.place == imported })
+			if below := layout[at].below; !lower || below != "*" && !slices.Contains(strings.Fields(below), imported) {
+				t.Errorf("%s imports %s", name, imported)
+			}
+		}
+	}
+	for _, l := range layout {
+		if !slices.Contains(seen, l.place) {
+			t.Errorf("%s is in the layout, but not there", l.place)
+		}
+	}
+}
