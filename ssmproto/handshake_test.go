@@ -3,7 +3,9 @@ package ssmproto
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -145,4 +147,99 @@ func FuzzClip(f *testing.F) {
 			t.Errorf("%q of %q", got, s)
 		}
 	})
+}
+
+// TestOneHandshake: a second one is not answered and changes nothing.
+func TestOneHandshake(t *testing.T) {
+	request := []byte(`{"AgentVersion":"3.3","RequestedClientActions":[{"ActionType":"SessionType","ActionParameters":{"SessionType":"Port"}}]}`)
+	complete := []byte(`{"HandshakeTimeToComplete":1,"CustomerMessage":""}`)
+	c := newConn(nil, nil)
+	defer c.cancel()
+	c.feed(agentMessage(0, HandshakeRequestType, request))
+	c.wg.Wait()
+	c.feed(agentMessage(1, HandshakeComplete, complete))
+	cipher := &streamCipher{}
+	c.s.in.cipher, c.s.out.cipher = cipher, cipher
+	for seq := int64(2); seq < 20; seq += 2 {
+		c.feed(agentMessage(seq, HandshakeRequestType, request), agentMessage(seq+1, HandshakeComplete, complete))
+	}
+	c.wg.Wait()
+	if n := c.s.out.end; n != 1 {
+		t.Errorf("%d answers", n)
+	}
+	if c.s.in.cipher != cipher || c.s.out.cipher != cipher {
+		t.Error("encryption was switched off")
+	}
+}
+
+func TestCompletingWhatWasRefusedFails(t *testing.T) {
+	c := newConn(nil, nil)
+	defer c.cancel()
+	c.feed(agentMessage(0, HandshakeRequestType, []byte(`{"RequestedClientActions":[{"ActionType":"Dance"}]}`)))
+	c.wg.Wait()
+	c.feed(agentMessage(1, HandshakeComplete, []byte(`{}`)))
+	var refused *HandshakeError
+	if err := c.failure(); c.isOpen() || !errors.As(err, &refused) {
+		t.Errorf("open: %v, %v", c.isOpen(), err)
+	}
+}
+
+// TestHandshakeAnswers compares our handshake with the real client's, field by
+// field; ids and times are their own, the version is set to the client's.
+func TestHandshakeAnswers(t *testing.T) {
+	for name, lines := range captures(t) {
+		if strings.HasPrefix(name, "kms") {
+			continue
+		}
+		c := newConn(nil, &Config{ClientVersion: "1.2.0.0"})
+		got := replay(t, c, lines)
+		want := fromClient(t, lines)[0]
+		if len(got) != 1 {
+			t.Errorf("%s: %d answers", name, len(got))
+			continue
+		}
+		g := got[0]
+		g.ID, g.Created = want.ID, want.Created
+		if !bytes.Equal(g.Append(nil), want.Append(nil)) {
+			t.Errorf("%s:\n got %s\nwant %s", name, g.Payload, want.Payload)
+		}
+		if c.SessionType() != PortSession || !c.isOpen() {
+			t.Errorf("%s: session type %q, open: %v", name, c.SessionType(), c.isOpen())
+		}
+	}
+}
+
+// TestHandshakeRefusals: what we cannot do, the agent is told, and Dial fails
+// with it.
+func TestHandshakeRefusals(t *testing.T) {
+	for _, tt := range []struct{ name, actions, status, text string }{
+		{"unknown action", `[{"ActionType":"Dance","ActionParameters":{}}]`, `"ActionStatus":3`, `unsupported action "Dance"`},
+		{"unknown session type", `[{"ActionType":"SessionType","ActionParameters":{"SessionType":"Telepathy"}}]`, `"ActionStatus":2`, `unsupported session type "Telepathy"`},
+		{"no key", `[{"ActionType":"KMSEncryption","ActionParameters":{"KMSKeyId":"k"}}]`, `"ActionStatus":2`, "not set up"},
+	} {
+		c := newConn(nil, nil)
+		m := Message{Type: OutputStreamData, SchemaVersion: 1, Created: 1, PayloadType: HandshakeRequestType,
+			Payload: []byte(`{"AgentVersion":"9","RequestedClientActions":` + tt.actions + `}`)}
+		answers := replay(t, c, []captured{{Dir: "<client", Hex: hex.EncodeToString(m.Append(nil))}})
+		if len(answers) != 1 || !strings.Contains(string(answers[0].Payload), tt.status) {
+			t.Errorf("%s: answered %v", tt.name, answers)
+		}
+		var refused *HandshakeError
+		if err := c.failure(); !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: failed with %v", tt.name, err)
+		}
+	}
+}
+
+// TestHandshakeIsAnsweredOnce: a second answer would block the agent for good.
+func TestHandshakeIsAnsweredOnce(t *testing.T) {
+	lines := captures(t)["ssh-remote-close.jsonl"]
+	request := lines[1]
+	c := newConn(nil, nil)
+	if n := len(replay(t, c, []captured{request, request, request})); n != 1 {
+		t.Errorf("answered %d times", n)
+	}
+	if n := len(c.s.acks.q); n != 0 {
+		t.Errorf("%d acknowledgements left", n)
+	}
 }

@@ -1,0 +1,38 @@
+package ssmproto
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"testing"
+)
+
+// TestConnectToPortError ends a session of one connection, and not one of many.
+func TestConnectToPortError(t *testing.T) {
+	flag := agentMessage(0, FlagPayload, []byte{0, 0, 0, 3})
+	c := opened(t)
+	c.feed(flag)
+	if err := c.failure(); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("got %v", err)
+	}
+	c = opened(t)
+	c.hs.sessionType = PortSession
+	c.hs.properties = map[string]any{"type": "LocalPortForwarding"}
+	c.feed(flag)
+	if err := c.failure(); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestReasonOfTheService reaches the user, whatever else it holds.
+func TestReasonOfTheService(t *testing.T) {
+	for _, reason := range []string{"Idle timeout", `with "quotes" and é`} {
+		payload, _ := json.Marshal(map[string]string{"Output": reason})
+		c := opened(t)
+		c.feed(serviceMessage(ChannelClosed, string(payload)))
+		var closed *ClosedError
+		if _, err := io.ReadAll(c); !errors.As(err, &closed) || closed.Reason != reason {
+			t.Errorf("%v", err)
+		}
+	}
+}
