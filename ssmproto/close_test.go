@@ -12,8 +12,7 @@ import (
 // TestAgentIsToldOfTheEnd by the flag, where the API's call is refused.
 func TestAgentIsToldOfTheEnd(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	r.OnAPI(func(string) *ssmtest.APIError { return &ssmtest.APIError{Status: 400, Code: "AccessDeniedException"} })
 	if err := near.Close(); err == nil {
@@ -38,8 +37,7 @@ func TestCloseIsQuickWhateverHappens(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, ssmtest.Config{})
-			near := r.dial(t, nil)
-			far := r.far(t)
+			near, far := r.dialBoth(t, nil)
 			check(t, send("up", near, []byte("x")))
 			check(t, expect("up", far, []byte("x")))
 			fault(r)
@@ -67,8 +65,7 @@ func TestCloseIsQuickWhateverHappens(t *testing.T) {
 func TestCloseDelivers(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
 	r.SetPath(ssmtest.Path{Delay: 20 * time.Millisecond}, ssmtest.Path{Delay: 20 * time.Millisecond})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	want := random(20_000, 9)
 	check(t, send("up", near, want))
 	near.Close()

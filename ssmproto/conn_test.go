@@ -52,8 +52,7 @@ func TestBulkBothWays(t *testing.T) {
 
 func TestFarSideEnds(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	want := random(3<<20, 4)
 	go func() {
 		far.Write(want)

@@ -1,7 +1,6 @@
 package ssmproto_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -64,9 +63,7 @@ func cutRun(t testing.TB, run int) (links int, err error) {
 		}
 		return rng.Int64N(2 << 20), how
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	near, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), &ssmproto.Config{Transport: r.Transport()})
+	near, err := r.tryDial(t, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -88,8 +85,7 @@ func TestLossDuplicatesAndReordering(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
 	bad := ssmtest.Path{Drop: 0.02, Duplicate: 0.02, Reorder: 0.05, Delay: time.Millisecond}
 	r.SetPath(bad, bad)
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	up := random(8<<20, 1)
 	// The agent mends one loss in 100 ms at best, so little comes down.
 	check(t, exchange(near, far, up, random(256<<10, 2)))

@@ -12,27 +12,19 @@ import (
 
 func TestDeadPeerIsReplaced(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	cfg := &ssmproto.Config{}
-	cfg.SetPingAfter(50 * time.Millisecond)
-	near := r.dial(t, cfg)
-	far := r.far(t)
+	near, far := r.dialBoth(t, pingAfter(50*time.Millisecond))
 	check(t, send("up", near, []byte("before")))
 	check(t, expect("up", far, []byte("before")))
 	r.BlackHole()
 	check(t, exchange(near, far, random(100_000, 1), random(100_000, 2)))
-	if r.Sessions()[0].Links() != 2 {
-		t.Errorf("%d links", r.Sessions()[0].Links())
-	}
+	r.wantLinks(t, 2)
 }
 
 // TestQuietPeerIsNotDead: an idle session is kept, and so is one whose reader
 // dawdles, although then no answer to a ping can be seen.
 func TestQuietPeerIsNotDead(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	cfg := &ssmproto.Config{}
-	cfg.SetPingAfter(400 * time.Millisecond)
-	near := r.dial(t, cfg)
-	far := r.far(t)
+	near, far := r.dialBoth(t, pingAfter(400*time.Millisecond))
 	time.Sleep(1500 * time.Millisecond) // without the answers to pings it would be dead
 	data := random(8<<20, 3)
 	go far.Write(data)
@@ -42,15 +34,12 @@ func TestQuietPeerIsNotDead(t *testing.T) {
 		t.Errorf("%d bytes buffered", n)
 	}
 	check(t, expect("down", near, data))
-	if links := r.Sessions()[0].Links(); links != 1 {
-		t.Errorf("%d links, want the first still", links)
-	}
+	r.wantLinks(t, 1)
 }
 
 func TestAgentIsGone(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 500 * time.Millisecond})
-	far := r.far(t)
+	near, far := r.dialBoth(t, &ssmproto.Config{ResumeTimeout: 500 * time.Millisecond})
 	time.Sleep(600 * time.Millisecond) // with nothing to answer, silence is fine
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	r.KillAgents()

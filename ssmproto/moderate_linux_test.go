@@ -13,27 +13,29 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// TestSteadyDownloadIsGathered: what comes at the agent's pace is taken in
-// several messages at a time, and none of it is left lying in the end; whoever
-// writes has the answer at once.
-func TestSteadyDownloadIsGathered(t *testing.T) {
-	r := newRig(t, ssmtest.Config{TLS: true})
-	var socket atomic.Pointer[net.TCPConn]
-	transport := r.Transport()
-	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+// dialSocket returns a stream, and the TCP connection that it was last over.
+func (r *rig) dialSocket(t testing.TB) (*ssmproto.Conn, *atomic.Pointer[net.TCPConn]) {
+	t.Helper()
+	socket := new(atomic.Pointer[net.TCPConn])
+	cfg := &ssmproto.Config{Transport: r.Transport()}
+	cfg.Transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil {
 			socket.Store(c.(*net.TCPConn))
 		}
 		return c, err
 	}
+	return r.dial(t, cfg), socket
+}
+
+// TestSteadyDownloadIsGathered: what comes at the agent's pace is taken in
+// several messages at a time, and none of it is left lying in the end; whoever
+// writes has the answer at once.
+func TestSteadyDownloadIsGathered(t *testing.T) {
+	r := newRig(t, ssmtest.Config{TLS: true})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	near, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), &ssmproto.Config{Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
+	near, socket := r.dialSocket(t)
 	far := r.far(t)
 	gathers := func() bool {
 		conn, err := socket.Load().SyscallConn()

@@ -15,63 +15,6 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// forward opens a port-forwarding session.
-func (r *rig) forward(t testing.TB, cfg *ssmproto.Config) *ssmproto.Conn {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if cfg == nil {
-		cfg = &ssmproto.Config{}
-	}
-	cfg.Transport = r.Transport()
-	c, err := ssmproto.Dial(ctx, r.NewForwardClient(node, "db.example", "5432"), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-func newMux(t testing.TB, c *ssmproto.Conn, keepAlive time.Duration) *ssmproto.Mux {
-	t.Helper()
-	m := ssmproto.NewMux(c, ssmproto.MuxConfig{KeepAlive: keepAlive})
-	t.Cleanup(func() { m.Close() })
-	return m
-}
-
-func open(t testing.TB, m *ssmproto.Mux) net.Conn {
-	t.Helper()
-	c, err := m.Open(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// pairs opens n connections and returns both ends of each: the agent dials in
-// the order of opening.
-func (r *rig) pairs(t testing.TB, m *ssmproto.Mux, n int) (near, far []net.Conn) {
-	t.Helper()
-	for range n {
-		near = append(near, open(t, m))
-		far = append(far, r.far(t))
-	}
-	return near, far
-}
-
-// exchangeAll sends size bytes each way over each pair, all at once.
-func exchangeAll(t testing.TB, near, far []net.Conn, size int) {
-	t.Helper()
-	var wg sync.WaitGroup
-	for i := range near {
-		wg.Go(func() {
-			check(t, exchange(near[i], far[i], random(size, uint64(2*i)), random(size, uint64(2*i+1))))
-		})
-	}
-	wg.Wait()
-}
-
 func TestMuxCarriesManyConnections(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
 	m := newMux(t, r.forward(t, nil), 0)

@@ -13,13 +13,8 @@ import (
 
 func TestOutageIsOvercome(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	over := make(chan ssmproto.Outage, 1)
-	near := r.dial(t, &ssmproto.Config{OnOutage: func(o ssmproto.Outage) {
-		if o.Over {
-			over <- o
-		}
-	}})
-	far := r.far(t)
+	cfg, over := untilOver()
+	near, far := r.dialBoth(t, cfg)
 	r.Offline(true)
 	go func() {
 		time.Sleep(400 * time.Millisecond)
@@ -34,8 +29,7 @@ func TestOutageIsOvercome(t *testing.T) {
 // TestEveryOutageHasItsTime: the limit is an outage's, not the life's.
 func TestEveryOutageHasItsTime(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 700 * time.Millisecond})
-	far := r.far(t)
+	near, far := r.dialBoth(t, &ssmproto.Config{ResumeTimeout: 700 * time.Millisecond})
 	for range 3 {
 		r.Offline(true)
 		time.Sleep(400 * time.Millisecond) // of the limit
@@ -92,8 +86,7 @@ func TestSessionExpiresDuringAnOutage(t *testing.T) {
 
 func TestRefusedUpgradeOnResume(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	// Once may be bad luck with a token; again and again is an answer.
 	r.OnUpgrade(func(link int) int {
 		if link == 1 || link > 2 {
@@ -134,12 +127,8 @@ func TestLinksThatProveNothing(t *testing.T) {
 // TestIdleLinkProvesItself: without data the end of an outage is told too.
 func TestIdleLinkProvesItself(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	over := make(chan ssmproto.Outage, 1)
-	r.dial(t, &ssmproto.Config{OnOutage: func(o ssmproto.Outage) {
-		if o.Over {
-			over <- o
-		}
-	}})
+	cfg, over := untilOver()
+	r.dial(t, cfg)
 	r.far(t)
 	r.Cut(ssmtest.CutReset)
 	select {
@@ -153,8 +142,7 @@ func TestIdleLinkProvesItself(t *testing.T) {
 // silent.
 func TestSlowReaderIsNoOutage(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 300 * time.Millisecond})
-	far := r.far(t)
+	near, far := r.dialBoth(t, &ssmproto.Config{ResumeTimeout: 300 * time.Millisecond})
 	want := random(4<<20, 6)
 	go far.Write(want)
 	check(t, send("up", near, []byte("x")))

@@ -1,9 +1,7 @@
 package ssmproto_test
 
 import (
-	"context"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -14,20 +12,7 @@ import (
 // TestReceiveBufferIsSmall, whoever has made the connection.
 func TestReceiveBufferIsSmall(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	var socket atomic.Pointer[net.TCPConn]
-	cfg := &ssmproto.Config{Transport: r.Transport()}
-	cfg.Transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err == nil {
-			socket.Store(c.(*net.TCPConn))
-		}
-		return c, err
-	}
-	near, err := ssmproto.Dial(t.Context(), r.NewClient(node, "22"), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
+	_, socket := r.dialSocket(t)
 	limited, err := (&net.Dialer{Control: ssmproto.LimitReceiveBuffer}).Dial("tcp", socket.Load().RemoteAddr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -99,17 +99,42 @@ func (r *rig) dial(t testing.TB, cfg *ssmproto.Config) *ssmproto.Conn {
 
 func (r *rig) tryDial(t testing.TB, cfg *ssmproto.Config) (*ssmproto.Conn, error) {
 	t.Helper()
+	return r.dialSession(t, r.NewClient(node, "22"), cfg)
+}
+
+// dialSession dials through the rig's transport, unless cfg has its own.
+func (r *rig) dialSession(t testing.TB, s ssmproto.Session, cfg *ssmproto.Config) (*ssmproto.Conn, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if cfg == nil {
 		cfg = &ssmproto.Config{}
 	}
-	cfg.Transport = r.Transport()
-	c, err := ssmproto.Dial(ctx, r.NewClient(node, "22"), cfg)
+	if cfg.Transport == nil {
+		cfg.Transport = r.Transport()
+	}
+	c, err := ssmproto.Dial(ctx, s, cfg)
 	if err == nil {
 		t.Cleanup(func() { c.Close() })
 	}
 	return c, err
+}
+
+// dialBoth returns both ends of a new stream.
+func (r *rig) dialBoth(t testing.TB, cfg *ssmproto.Config) (near *ssmproto.Conn, far net.Conn) {
+	t.Helper()
+	near = r.dial(t, cfg)
+	return near, r.far(t)
+}
+
+// forward opens a port-forwarding session.
+func (r *rig) forward(t testing.TB, cfg *ssmproto.Config) *ssmproto.Conn {
+	t.Helper()
+	c, err := r.dialSession(t, r.NewForwardClient(node, "db.example", "5432"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // far returns the far side's end of the stream that was dialled last.
@@ -125,11 +150,76 @@ func (r *rig) far(t testing.TB) net.Conn {
 	}
 }
 
+func newMux(t testing.TB, c *ssmproto.Conn, keepAlive time.Duration) *ssmproto.Mux {
+	t.Helper()
+	m := ssmproto.NewMux(c, ssmproto.MuxConfig{KeepAlive: keepAlive})
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func open(t testing.TB, m *ssmproto.Mux) net.Conn {
+	t.Helper()
+	c, err := m.Open(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// pairs opens n connections and returns both ends of each: the agent dials in
+// the order of opening.
+func (r *rig) pairs(t testing.TB, m *ssmproto.Mux, n int) (near, far []net.Conn) {
+	t.Helper()
+	for range n {
+		near = append(near, open(t, m))
+		far = append(far, r.far(t))
+	}
+	return near, far
+}
+
+// exchangeAll sends size bytes each way over each pair, all at once.
+func exchangeAll(t testing.TB, near, far []net.Conn, size int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range near {
+		wg.Go(func() {
+			check(t, exchange(near[i], far[i], random(size, uint64(2*i)), random(size, uint64(2*i+1))))
+		})
+	}
+	wg.Wait()
+}
+
 func (r *rig) wantNoSessions(t testing.TB) {
 	t.Helper()
 	if n := r.ActiveSessions(); n != 0 {
 		t.Errorf("%d sessions linger in the account", n)
 	}
+}
+
+// wantLinks checks how many links the first session has had.
+func (r *rig) wantLinks(t testing.TB, want int) {
+	t.Helper()
+	if n := r.Sessions()[0].Links(); n != want {
+		t.Errorf("%d links, want %d", n, want)
+	}
+}
+
+// pingAfter returns a Config that notices a dead peer after three times d.
+func pingAfter(d time.Duration) *ssmproto.Config {
+	cfg := &ssmproto.Config{}
+	cfg.SetPingAfter(d)
+	return cfg
+}
+
+// untilOver returns a Config that tells of each outage when it is over.
+func untilOver() (*ssmproto.Config, chan ssmproto.Outage) {
+	over := make(chan ssmproto.Outage, 1)
+	return &ssmproto.Config{OnOutage: func(o ssmproto.Outage) {
+		if o.Over {
+			over <- o
+		}
+	}}, over
 }
 
 // random returns n bytes that are different for each seed.

@@ -47,13 +47,10 @@ func (r *rig) dialOver(t testing.TB, w *road, cfg *ssmproto.Config) *ssmproto.Co
 		close(ready)
 		<-ctx.Done()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	c, err := ssmproto.Dial(ctx, w, cfg)
+	c, err := r.dialSession(t, w, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
 	<-ready
 	return c
 }

@@ -91,18 +91,12 @@ func TestAddressThatIsTakenAway(t *testing.T) {
 		}
 		return d.DialContext(ctx, network, address)
 	}
-	near, err := ssmproto.Dial(t.Context(), r.NewClient(node, "22"), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
+	near := r.dial(t, cfg)
 	far := r.far(t)
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	check(t, set(alias, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) { r.SetUint16(0) })) // it goes
 	within(t, "it", 1500*time.Millisecond, near, far)
-	if n := r.Sessions()[0].Links(); n != 2 {
-		t.Errorf("%d links", n)
-	}
+	r.wantLinks(t, 2)
 }
 
 func TestWatchLeavesNoDescriptor(t *testing.T) {

@@ -29,9 +29,7 @@ func TestNetworkIsBackUnannounced(t *testing.T) {
 		{"upgrade, after a call of Resume", false, &road{muffled: true, onlyDials: true}, 4 * time.Second},
 	} {
 		r, w := newRig(t, ssmtest.Config{TLS: c.tls}), c.road
-		cfg := &ssmproto.Config{}
-		cfg.SetPingAfter(200 * time.Millisecond)
-		near := r.dialOver(t, w, cfg)
+		near := r.dialOver(t, w, pingAfter(200*time.Millisecond))
 		far := r.far(t)
 		all.Go(func() {
 			w.blocked.Store(true)
@@ -60,11 +58,7 @@ func TestTimeoutIsNoAnswer(t *testing.T) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
-	near, err := ssmproto.Dial(t.Context(), r.NewClient(node, "22"), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
+	near := r.dial(t, cfg)
 	within(t, "it", time.Second, near, r.far(t))
 	if n := r.Calls("ResumeSession"); n != 0 {
 		t.Errorf("it took %d more attempts", n)
@@ -266,11 +260,6 @@ func TestChangeOfNetworkPutsTheLinkInDoubt(t *testing.T) {
 		check(t, exchange(near, far, []byte("up"), []byte("down")))
 		all.Go(func() { f(r, w, near, far) })
 	}
-	wantOneLink := func(r *rig) {
-		if n := r.Sessions()[0].Links(); n != 1 {
-			t.Errorf("%d links, want the first still", n)
-		}
-	}
 	start(ssmtest.Config{}, func(r *rig, w *road, near *ssmproto.Conn, far net.Conn) { // dead
 		r.BlackHole()
 		w.change()
@@ -289,7 +278,7 @@ func TestChangeOfNetworkPutsTheLinkInDoubt(t *testing.T) {
 		w.change()
 		time.Sleep(2500 * time.Millisecond)
 		check(t, exchange(near, far, []byte("up"), []byte("down")))
-		wantOneLink(r)
+		r.wantLinks(t, 1)
 	})
 	unread := ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
 	start(unread, func(r *rig, w *road, near *ssmproto.Conn, far net.Conn) {
@@ -301,7 +290,7 @@ func TestChangeOfNetworkPutsTheLinkInDoubt(t *testing.T) {
 		w.change()
 		time.Sleep(2500 * time.Millisecond)
 		check(t, expect("down", near, data))
-		wantOneLink(r)
+		r.wantLinks(t, 1)
 	})
 	all.Wait()
 }

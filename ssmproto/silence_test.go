@@ -61,8 +61,7 @@ func TestRebootEndsTheSession(t *testing.T) {
 func TestBusyAgentKeepsItsSession(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
 	cfg, told := silences()
-	near := r.dial(t, cfg)
-	far := r.far(t)
+	near, far := r.dialBoth(t, cfg)
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	r.StallAgent(true)
 	check(t, send("up", near, []byte("anybody there?")))
@@ -86,8 +85,7 @@ func TestBusyAgentKeepsItsSession(t *testing.T) {
 // has all the time that there is.
 func TestSilenceAfterAPause(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, &ssmproto.Config{ResumeTimeout: 3 * time.Second})
-	far := r.far(t)
+	near, far := r.dialBoth(t, &ssmproto.Config{ResumeTimeout: 3 * time.Second})
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	time.Sleep(3500 * time.Millisecond) // more than the limit
 	r.StallAgent(true)
@@ -105,8 +103,7 @@ func TestSilenceAfterAPause(t *testing.T) {
 func TestSilenceMayNotAsk(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
 	cfg, told := silences()
-	near := r.dial(t, cfg)
-	far := r.far(t)
+	near, far := r.dialBoth(t, cfg)
 	r.OnAPI(func(operation string) *ssmtest.APIError {
 		if operation != "ResumeSession" {
 			return nil
@@ -126,8 +123,7 @@ func TestSilenceMayNotAsk(t *testing.T) {
 func TestLinkLostInSilence(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
 	cfg, told := silences()
-	near := r.dial(t, cfg)
-	far := r.far(t)
+	near, far := r.dialBoth(t, cfg)
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	r.StallAgent(true)
 	check(t, send("up", near, []byte("anybody there?")))

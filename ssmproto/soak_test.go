@@ -3,7 +3,6 @@
 package ssmproto_test
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -112,19 +111,15 @@ func newSoak(t testing.TB, seed uint64) *soak {
 	s.faults = soakFaults()
 	s.deck = append(fillers(), s.shuffled()...)
 	cfg := &ssmproto.Config{
-		Transport: s.rig.Transport(),
-		Log:       slog.New(slog.NewTextHandler(s.log, nil)),
-		OnOutage:  s.outage,
+		Log:      slog.New(slog.NewTextHandler(s.log, nil)),
+		OnOutage: s.outage,
 	}
 	cfg.SetPingAfter(time.Second) // a dead peer is noticed in seconds, too
 	s.session = &soakSession{Client: s.rig.NewClient(node, "22"), srv: s.rig.Server}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
 	var err error
-	if s.near, err = ssmproto.Dial(ctx, s.session, cfg); err != nil {
+	if s.near, err = s.rig.dialSession(t, s.session, cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.near.Close() })
 	far := s.rig.far(t)
 	go func() { s.errs <- s.up.send(s.near, s) }()
 	go func() { s.errs <- s.down.send(far, s) }()

@@ -21,8 +21,7 @@ func TestStandstillKeepsTheLink(t *testing.T) {
 			told := make(chan ssmproto.Outage, 100)
 			c := &ssmproto.Config{OnOutage: func(o ssmproto.Outage) { told <- o }}
 			c.SetPingAfter(250 * time.Millisecond) // dead after 300 ms in a download, if anybody can be reached
-			near := r.dial(t, c)
-			far := r.far(t)
+			near, far := r.dialBoth(t, c)
 			data := random(4<<20, 1)
 			go far.Write(data)
 			check(t, expect("down", near, data[:1<<20]))
@@ -57,26 +56,20 @@ func TestStandstillKeepsTheLink(t *testing.T) {
 // meanwhile is read first.
 func TestStoppedProcessKeepsTheLink(t *testing.T) {
 	r := newRig(t, ssmtest.Config{})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	data := random(2<<20, 1)
 	go far.Write(data)
 	check(t, expect("down", near, data[:1<<20]))
 	near.PretendStop(time.Hour) // longer than any outage may last
 	check(t, expect("down", near, data[1<<20:]))
-	if links := r.Sessions()[0].Links(); links != 1 {
-		t.Errorf("%d links, want the first still", links)
-	}
+	r.wantLinks(t, 1)
 }
 
 // TestDeadLinkInADownloadIsReplaced once others can be made, and not only at the
 // end of the longest grace.
 func TestDeadLinkInADownloadIsReplaced(t *testing.T) {
 	r := newRig(t, ssmtest.Config{TLS: true, Agent: ssmtest.Agent{ResendEvery: 5 * time.Millisecond}})
-	c := &ssmproto.Config{}
-	c.SetPingAfter(250 * time.Millisecond)
-	near := r.dial(t, c)
-	far := r.far(t)
+	near, far := r.dialBoth(t, pingAfter(250*time.Millisecond))
 	data := random(2<<20, 1)
 	go far.Write(data)
 	check(t, expect("down", near, data[:1<<20]))
@@ -85,17 +78,14 @@ func TestDeadLinkInADownloadIsReplaced(t *testing.T) {
 	near.SetReadDeadline(begun.Add(20 * time.Second))
 	check(t, expect("down", near, data[1<<20:]))
 	t.Logf("done after %v", time.Since(begun))
-	if links := r.Sessions()[0].Links(); links != 2 {
-		t.Errorf("%d links", links)
-	}
+	r.wantLinks(t, 2)
 }
 
 // TestWhatTheSocketHoldsIsReadFirst: a link that is given up still hands over
 // what has come.
 func TestWhatTheSocketHoldsIsReadFirst(t *testing.T) {
 	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	near := r.dial(t, nil)
-	far := r.far(t)
+	near, far := r.dialBoth(t, nil)
 	giveUp := near.GiveUpLink()
 	data := random(128<<10, 1)
 	release := near.Lock() // nothing is taken in meanwhile
@@ -118,8 +108,7 @@ func TestRepetitionIsTold(t *testing.T) {
 	told := make(chan ssmproto.Repeat, 10)
 	c := &ssmproto.Config{OnRepeat: func(r ssmproto.Repeat) { told <- r }}
 	c.SetPingAfter(250 * time.Millisecond)
-	near := r.dial(t, c)
-	far := r.far(t)
+	near, far := r.dialBoth(t, c)
 	data := random(6<<20, 1)
 	go far.Write(data)
 	check(t, expect("down", near, data[:1<<20]))
@@ -144,8 +133,7 @@ func TestStandstillIsNoSilentAgent(t *testing.T) {
 	}
 	c.SetPingAfter(100 * time.Millisecond)
 	c.SetSilenceAfter(time.Second)
-	near := r.dial(t, c)
-	far := r.far(t)
+	near, far := r.dialBoth(t, c)
 	check(t, exchange(near, far, []byte("up"), []byte("down")))
 	r.StandStill(true)
 	check(t, send("up", near, []byte("more")))
