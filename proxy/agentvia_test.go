@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -97,7 +98,11 @@ func TestAgentsThatDoNotKnowEachOther(t *testing.T) {
 					defer c.Close()
 					if far, err := net.Dial("unix", paths[1-i]); err == nil {
 						defer far.Close()
-						relay(c, far)
+						go func() {
+							io.Copy(far, c)
+							far.Close()
+						}()
+						io.Copy(c, far)
 					}
 				}()
 			}

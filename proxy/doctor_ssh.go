@@ -1,20 +1,16 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
-	"time"
-)
 
-// sshLimit bounds each call of ssh.
-const sshLimit = 5 * time.Second
+	"github.com/ssmpipe/ssmpipe/proxy/openssh"
+)
 
 // exampleInstance stands for all that the configuration should take in.
 const exampleInstance = "i-0123456789abcdef0"
@@ -41,7 +37,7 @@ func (d *doctor) sshVersion(ctx context.Context) Finding {
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh in PATH", Remedy: remedy})
 	}
 	d.ssh = path
-	_, said, err := output(ctx, path, "-V")
+	_, said, err := openssh.Ask(ctx, path, "-V")
 	version, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
 	f := ok("%s, %s", version, path)
 	number := openSSH.FindStringSubmatch(version)
@@ -70,7 +66,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	case strings.HasPrefix(host, "-") || strings.ContainsAny(host, " /:\\'\"`$&;|<>()*?~!"):
 		return skipped("%s is no name for ssh", host)
 	}
-	printed, said, err := output(ctx, d.ssh, "-G", "--", host)
+	printed, said, err := openssh.Ask(ctx, d.ssh, "-G", "--", host)
 	if err != nil {
 		said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
 		return d.withoutTarget(bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh says so"))
@@ -146,22 +142,4 @@ func words(command string) (list []string) {
 		list = append(list, word.String())
 	}
 	return list
-}
-
-// output runs a program that asks nobody anything.
-func output(ctx context.Context, program string, args ...string) (stdout, stderr string, err error) {
-	ctx, stop := context.WithTimeoutCause(ctx, sshLimit, fmt.Errorf("no end within %v", sshLimit))
-	defer stop()
-	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.WaitDelay = time.Second // for what it has started, which holds the pipes
-	err = cmd.Run()
-	if ctx.Err() != nil && err != nil {
-		err = context.Cause(ctx)
-	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	return out.String(), said.String(), err
 }

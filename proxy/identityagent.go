@@ -102,6 +102,13 @@ func (a *identityAgent) drop() {
 	a.private, a.signer = nil, nil
 }
 
+// restore makes the agent's path lead to a living one again, just before ssh
+// looks there.
+func (a *identityAgent) restore() { a.socket.restore() }
+
+// agentLinger is how long connections may go on that are there at the end.
+const agentLinger = time.Second
+
 // close ends the agent. Another ssh to the same machine, which has found this
 // one at the path that they share, gets the time to sign with what it was told
 // of: it asks once and stays connected until it is authenticated.
@@ -116,7 +123,7 @@ func (a *identityAgent) close() {
 	}()
 	select {
 	case <-served:
-	case <-time.After(lingerTime):
+	case <-time.After(agentLinger):
 	}
 	a.mu.Lock()
 	if a.forget != nil {

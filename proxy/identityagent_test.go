@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,16 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 )
+
+// shortSocket is a path that is not too long for a socket.
+func shortSocket(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "a")
+}
 
 // testAgent is an identityAgent without a socket, and a connection to it.
 func testAgent(t *testing.T) (a *identityAgent, conn net.Conn, known chan struct{}) {
@@ -213,7 +224,7 @@ func TestIdentityAgentEndsWhenNobodyNeedsIt(t *testing.T) {
 		}
 		select {
 		case <-ended:
-		case <-time.After(10 * lingerTime):
+		case <-time.After(10 * agentLinger):
 			t.Fatal("does not end")
 		}
 		conn.Close()

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"github.com/aws/smithy-go"
@@ -36,26 +35,11 @@ type PushKey struct {
 	Socket string
 }
 
-// PushWay is how the machine comes to know the key.
-type PushWay string
-
-const (
-	// InstanceConnect is EC2 Instance Connect: EC2 instances only, on which its
-	// package is installed.
-	InstanceConnect PushWay = "instance-connect"
-	// RunCommand runs a shell script on the machine as root, which takes far
-	// wider permissions.
-	RunCommand PushWay = "run-command"
-)
-
 // Keys that are no files.
 const (
 	KeyAgent = "agent" // the first of the ssh-agent that can be pushed
 	KeyMade  = "made"  // ~/.ssh/ssmpipe/key, which ssmpipe makes
 )
-
-// keyTime is for how long the machine knows the key. Instance Connect's own.
-const keyTime = time.Minute
 
 // osUser is what Instance Connect takes for a user's name. None of it means
 // anything to a shell inside quotes, or to a path.
@@ -174,7 +158,7 @@ func (p *pushing) ready(id string) {
 		return
 	}
 	if p.agent != nil {
-		p.agent.socket.restore()
+		p.agent.restore()
 	}
 	p.at <- id
 }
@@ -289,7 +273,6 @@ var (
 	errContainer         = errors.New("a container takes no key that way")
 	errNoInstanceConnect = errors.New("EC2 Instance Connect knows EC2 instances (i-…) only")
 	errUser              = errors.New("not a name that a key can be pushed for")
-	errKeyType           = errors.New("not a kind of key that can be pushed")
 )
 
 // next is what a user can do about a key that could not be pushed.

@@ -38,8 +38,8 @@ func pushService(t *testing.T) (cfg aws.Config, got func() []string) {
 	}
 }
 
-// shortSocket is a path that is not too long for a socket.
-func shortSocket(t *testing.T) string {
+// pushSocket is a path that is not too long for a socket.
+func pushSocket(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestPushFollowsTheSession(t *testing.T) {
 		cfg, got := pushService(t)
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
 			Notice: func(line string) { t.Error(line) },
-			Key:    &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: shortSocket(t)}}
+			Key:    &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestPushEndsWithoutASession(t *testing.T) {
 	cfg, _ := pushService(t)
 	for _, started := range []bool{true, false} {
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) },
-			Key: &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: shortSocket(t)}}
+			Key: &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/openssh"
 )
 
 // A ProxyCommand could say the user by %r, but other programs that read ssh's
@@ -42,7 +44,7 @@ func sshUser(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%w (%w)", errNoSSH, err)
 		}
 		if len(p.args) > 0 && (isSSH(p.exe) || isSSH(p.args[0])) {
-			return p.sshUser(ctx)
+			return p.user(ctx)
 		}
 		if pid = p.parent; pid <= 1 {
 			break
@@ -55,7 +57,7 @@ func isSSH(path string) bool {
 	return openSSHName.MatchString(strings.ToLower(path[strings.LastIndexAny(path, `/\`)+1:]))
 }
 
-func (p *process) sshUser(ctx context.Context) (string, error) {
+func (p *process) user(ctx context.Context) (string, error) {
 	exe := p.exe
 	if _, err := os.Stat(exe); exe == "" || err != nil { // replaced while it runs
 		var err error
@@ -63,7 +65,7 @@ func (p *process) sshUser(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%w (%w)", errNoSSH, err)
 		}
 	}
-	said, _, err := output(ctx, exe, append([]string{"-G"}, p.args[1:]...)...)
+	said, _, err := openssh.Ask(ctx, exe, append([]string{"-G"}, p.args[1:]...)...)
 	if err != nil {
 		return "", fmt.Errorf("%s -G does not say the user: %w", filepath.Base(exe), err)
 	}

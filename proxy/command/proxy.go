@@ -31,7 +31,7 @@ func proxyCommand() *cli.Command {
 					return usage("HOST is empty")
 				}
 			}
-			key, err := pushKey(c, way.PushWay)
+			key, err := pushKey(c, way.way)
 			if err != nil {
 				return err
 			}
@@ -56,19 +56,19 @@ func proxyCommand() *cli.Command {
 }
 
 // pushWay is --push-key's value, which may be left out.
-type pushWay struct{ proxy.PushWay }
+type pushWay struct{ way proxy.PushWay }
 
 func (w *pushWay) IsBoolFlag() bool { return true }
-func (w *pushWay) String() string   { return string(w.PushWay) }
+func (w *pushWay) String() string   { return string(w.way) }
 
 func (w *pushWay) Set(text string) error {
 	switch text {
 	case "true": // as package flag has it where there is no value
-		w.PushWay = proxy.InstanceConnect
+		w.way = proxy.InstanceConnect
 	case "false":
-		w.PushWay = ""
+		w.way = ""
 	case string(proxy.InstanceConnect), string(proxy.RunCommand):
-		w.PushWay = proxy.PushWay(text)
+		w.way = proxy.PushWay(text)
 	default:
 		return fmt.Errorf("it is %s or %s", proxy.InstanceConnect, proxy.RunCommand)
 	}
