@@ -24,6 +24,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -278,7 +279,7 @@ func TestMangledAnswers(t *testing.T) {
 	}
 	key := filepath.Join(t.TempDir(), "key.pub")
 	writeFile(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsVK4EaXMUTYdIT9PHmXNBbGNTQXPZyqBQEYW1C7DzP\n")
-	to := func(target string, push proxy.PushWay, how string) func(context.Context) error {
+	to := func(target string, push keys.Way, how string) func(context.Context) error {
 		var k *proxy.PushKey
 		if push != "" {
 			k = &proxy.PushKey{Way: push, User: "u", Key: key}
@@ -312,9 +313,9 @@ func TestMangledAnswers(t *testing.T) {
 		"DescribeInstanceInformation": {to("shop", "", ""), ls(false)},
 		"DescribeRegions":             {ls(false, "all")},
 		"DescribeSessions":            {sessions},
-		"SendSSHPublicKey":            {to(node1, proxy.InstanceConnect, "")},
-		"SendCommand":                 {to(node1, proxy.RunCommand, "")},
-		"GetCommandInvocation":        {to(node1, proxy.RunCommand, "")},
+		"SendSSHPublicKey":            {to(node1, keys.InstanceConnect, "")},
+		"SendCommand":                 {to(node1, keys.RunCommand, "")},
+		"GetCommandInvocation":        {to(node1, keys.RunCommand, "")},
 		"GenerateDataKey":             {exec(node1)},
 		"GetCallerIdentity":           {doctor},
 		"GetDocument":                 {doctor},

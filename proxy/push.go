@@ -16,13 +16,14 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // PushKey says that a key is made known to the machine, for a minute, while the
 // session is opened.
 type PushKey struct {
-	Way  PushWay
+	Way  keys.Way
 	User string // whom ssh logs in as; "" asks the ssh that has started this process
 
 	// Key is which one: a file, KeyAgent or KeyMade; "" is KeyAgent, or KeyMade
@@ -48,14 +49,14 @@ var osUser = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?$
 // Check says what is wrong with the way k is written.
 func (k *PushKey) Check() error {
 	switch {
-	case k.Way != InstanceConnect && k.Way != RunCommand:
-		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, InstanceConnect, RunCommand)
+	case k.Way != keys.InstanceConnect && k.Way != keys.RunCommand:
+		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, keys.InstanceConnect, keys.RunCommand)
 	case strings.ContainsAny(k.User, "/\x00"): // it is part of a path in ssh's configuration
 		return fmt.Errorf("%q is not a user's name", k.User)
 	case k.Socket != "" && k.Key != "":
 		return errors.New("--identity-agent brings a key of its own: no --key beside it")
 	case k.Socket != "":
-		return checkSocketPath(k.Socket)
+		return keys.CheckSocket(k.Socket)
 	}
 	return nil
 }
@@ -63,11 +64,11 @@ func (k *PushKey) Check() error {
 // pushing is a key on its way to the machine. All methods do nothing on nil.
 type pushing struct {
 	o      *Options
-	agent  *identityAgent     // nil: ssh finds the key by itself
+	agent  *keys.Agent        // nil: ssh finds the key by itself
 	cancel context.CancelFunc // nil before start
 	done   sync.WaitGroup
-	made   *madeKey // if that is the key
-	user   string   // whom ssh logs in as; "" until it is known
+	made   *keys.Made // if that is the key
+	user   string     // whom ssh logs in as; "" until it is known
 
 	known chan struct{} // closed once the machine knows the key, or will not
 	at    chan string   // the id of the machine that the session is open to
@@ -84,7 +85,7 @@ func (o *Options) newPushing() (*pushing, error) {
 	p := &pushing{o: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
 	if o.Key.Socket != "" {
 		var err error
-		if p.agent, err = newIdentityAgent(o.Key.Socket, p.known, o.Log); err != nil {
+		if p.agent, err = keys.NewAgent(o.Key.Socket, p.known, o.Log); err != nil {
 			// Without the socket ssh has no agent, but perhaps a key in a file.
 			if o.noSockets && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
 				return nil, nil // that has been told
@@ -104,7 +105,7 @@ func (p *pushing) start(ctx context.Context, c *client) {
 	}
 	limit := p.o.ConnectTimeout
 	if limit == 0 {
-		limit = keyTime // somebody waits for known
+		limit = keys.Time // somebody waits for known
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
 	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", errConnectTimeout, limit))
@@ -124,7 +125,7 @@ func (p *pushing) start(ctx context.Context, c *client) {
 			return // without a session its own error says enough
 		}
 		if p.agent != nil {
-			p.agent.settle(err == nil)
+			p.agent.Settle(err == nil)
 		}
 		if err != nil {
 			p.tell(id, err)
@@ -158,7 +159,7 @@ func (p *pushing) ready(id string) {
 		return
 	}
 	if p.agent != nil {
-		p.agent.restore()
+		p.agent.Restore()
 	}
 	p.at <- id
 }
@@ -199,11 +200,11 @@ func (p *pushing) close() {
 		p.cancel()
 	}
 	if p.agent != nil {
-		p.agent.close()
+		p.agent.Close()
 	}
 	p.done.Wait()
 	if p.made != nil {
-		if err := p.made.close(); err != nil {
+		if err := p.made.Close(); err != nil {
 			p.o.Log.Info("the key was not replaced", "err", err)
 		}
 	}
@@ -215,11 +216,11 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 	switch {
 	case strings.HasPrefix(id, "ecs:"):
 		return errContainer
-	case k.Way == InstanceConnect && !strings.HasPrefix(id, "i-"):
+	case k.Way == keys.InstanceConnect && !strings.HasPrefix(id, "i-"):
 		return errNoInstanceConnect
 	}
 	if p.user == "" {
-		user, err := sshUser(ctx)
+		user, err := keys.SSHUser(ctx)
 		if err != nil {
 			return err
 		}
@@ -233,7 +234,7 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 		return err
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-	if k.Way == RunCommand {
+	if k.Way == keys.RunCommand {
 		return runCommand(ctx, c.cfg, id, p.user, line)
 	}
 	_, err = ec2instanceconnect.NewFromConfig(c.cfg).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
@@ -248,25 +249,25 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 	k := p.o.Key
 	if p.agent != nil {
-		return p.agent.public, nil
+		return p.agent.Public, nil
 	}
 	switch k.Key {
 	case "", KeyAgent:
-		key, err := agentKey(ctx, k.Way)
+		key, err := keys.FromAgent(ctx, k.Way)
 		if err == nil || k.Key == KeyAgent {
 			return key, err
 		}
 		p.o.Log.Debug("no key of the ssh-agent", "err", err)
 	case KeyMade:
 	default:
-		return fileKey(k.Key, k.Way)
+		return keys.FromFile(k.Key, k.Way)
 	}
-	made, err := openMadeKey(ctx)
+	made, err := keys.OpenMade(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p.made = made
-	return made.public, nil
+	return made.Public, nil
 }
 
 var (
@@ -283,11 +284,11 @@ func (p *pushing) next(err error) string {
 		return "use --push-key=run-command, which needs ssm:SendCommand"
 	case errors.Is(err, errContainer):
 		return "leave out --push-key"
-	case errors.Is(err, errKeyType):
+	case errors.Is(err, keys.ErrKind):
 		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
-	case errors.Is(err, errNoSSH):
+	case errors.Is(err, keys.ErrNoSSH):
 		return "say it with --user"
-	case errors.Is(err, errAgentEmpty):
+	case errors.Is(err, keys.ErrAgentEmpty):
 		return "add a key with ssh-add, or use --key made"
 	}
 	var api smithy.APIError
@@ -296,7 +297,7 @@ func (p *pushing) next(err error) string {
 	}
 	switch api.ErrorCode() {
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "AuthException":
-		if k.Way == RunCommand {
+		if k.Way == keys.RunCommand {
 			return "allow ssm:SendCommand on the node and on the document AWS-RunShellScript, and ssm:GetCommandInvocation"
 		}
 		return "allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser " + p.user

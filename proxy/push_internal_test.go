@@ -14,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/ssmpipe/ssmpipe/proxy/keys"
 )
 
 // pushService accepts all keys and notes for which instance they were.
@@ -61,7 +63,7 @@ func TestPushFollowsTheSession(t *testing.T) {
 		cfg, got := pushService(t)
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
 			Notice: func(line string) { t.Error(line) },
-			Key:    &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
+			Key:    &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +83,7 @@ func TestPushEndsWithoutASession(t *testing.T) {
 	cfg, _ := pushService(t)
 	for _, started := range []bool{true, false} {
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) },
-			Key: &PushKey{Way: InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
+			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)

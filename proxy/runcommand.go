@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -42,9 +43,9 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 	sent, err := api.SendCommand(ctx, &ssm.SendCommandInput{
 		DocumentName: aws.String("AWS-RunShellScript"),
 		InstanceIds:  []string{node},
-		Comment:      aws.String(fmt.Sprintf("ssmpipe: an SSH key for %s, for %v", user, keyTime)),
+		Comment:      aws.String(fmt.Sprintf("ssmpipe: an SSH key for %s, for %v", user, keys.Time)),
 		Parameters: map[string][]string{
-			"commands":         {commandScript(user, key, keyTime)},
+			"commands":         {commandScript(user, key, keys.Time)},
 			"executionTimeout": {commandTime},
 		},
 	})

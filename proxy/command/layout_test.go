@@ -23,6 +23,7 @@ var layout = []room{
 	{"completion", "proxy proxy/aws/inventory proxy/regular proxy/safetext proxy/sshconfig", true},
 	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
 	{"proxy", "*", true},
+	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
 	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
 	{"proxy/terminal", "proxy/lastly", false},
 
@@ -33,6 +34,7 @@ var layout = []room{
 	{"proxy/ask", "proxy/lastly proxy/safetext", false},
 	{"proxy/listen", "proxy/safetext", false},
 	{"proxy/lastly", "", false},
+	{"proxy/openssh", "", false},
 	{"proxy/private", "", false},
 	{"proxy/quote", "", false},
 	{"proxy/regular", "", false},

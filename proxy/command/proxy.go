@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -56,7 +57,7 @@ func proxyCommand() *cli.Command {
 }
 
 // pushWay is --push-key's value, which may be left out.
-type pushWay struct{ way proxy.PushWay }
+type pushWay struct{ way keys.Way }
 
 func (w *pushWay) IsBoolFlag() bool { return true }
 func (w *pushWay) String() string   { return string(w.way) }
@@ -64,13 +65,13 @@ func (w *pushWay) String() string   { return string(w.way) }
 func (w *pushWay) Set(text string) error {
 	switch text {
 	case "true": // as package flag has it where there is no value
-		w.way = proxy.InstanceConnect
+		w.way = keys.InstanceConnect
 	case "false":
 		w.way = ""
-	case string(proxy.InstanceConnect), string(proxy.RunCommand):
-		w.way = proxy.PushWay(text)
+	case string(keys.InstanceConnect), string(keys.RunCommand):
+		w.way = keys.Way(text)
 	default:
-		return fmt.Errorf("it is %s or %s", proxy.InstanceConnect, proxy.RunCommand)
+		return fmt.Errorf("it is %s or %s", keys.InstanceConnect, keys.RunCommand)
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func keyFlags(way *pushWay) []cli.Flag {
 }
 
 // pushKey reads them.
-func pushKey(c *cli.Context, way proxy.PushWay) (*proxy.PushKey, error) {
+func pushKey(c *cli.Context, way keys.Way) (*proxy.PushKey, error) {
 	if way == "" {
 		for _, name := range []string{"user", "key", "identity-agent"} {
 			if c.IsSet(name) {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package keys
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 )
 
 // ring is agents of which each has the next one as the user's own.
-func ring(t *testing.T, n int) (paths []string, agents []*identityAgent) {
+func ring(t *testing.T, n int) (paths []string, agents []*Agent) {
 	dir, err := os.MkdirTemp("", "ring") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
@@ -30,17 +30,17 @@ func ring(t *testing.T, n int) (paths []string, agents []*identityAgent) {
 	close(known)
 	for i := range n {
 		t.Setenv("SSH_AUTH_SOCK", paths[(i+1)%n])
-		a, err := newIdentityAgent(paths[i], known, slog.New(slog.DiscardHandler))
+		a, err := NewAgent(paths[i], known, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(a.close)
+		t.Cleanup(a.Close)
 		agents = append(agents, a)
 	}
 	return paths, agents
 }
 
-func (a *identityAgent) connections() int {
+func (a *Agent) connections() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.conns)
@@ -64,7 +64,7 @@ func TestAgentsThatLeadToEachOther(t *testing.T) {
 				if err != nil || len(keys) != n {
 					t.Errorf("%d agents: %d keys, %v", n, len(keys), err)
 				}
-				if _, err := client.Sign(agents[1].public, []byte("text")); err != nil {
+				if _, err := client.Sign(agents[1].Public, []byte("text")); err != nil {
 					t.Errorf("%d agents: signing with the key of another: %v", n, err)
 				}
 			}

@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"context"
@@ -49,10 +49,10 @@ func maxSocketPath() int {
 	return 103 // macOS and the BSDs
 }
 
-// checkSocketPath says whether path can be what --identity-agent names. Its last
-// element may hold ssh's tokens, of which a user chooses the values: none leads
+// CheckSocket returns an error if path cannot be what --identity-agent names. Its
+// last element may hold ssh's tokens, of which a user chooses the values: none leads
 // to another directory.
-func checkSocketPath(path string) error {
+func CheckSocket(path string) error {
 	switch {
 	case runtime.GOOS == "windows":
 		return errors.New("--identity-agent: ssh on Windows takes no Unix socket; use --key made")

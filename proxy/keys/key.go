@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"context"
@@ -20,15 +20,16 @@ import (
 const maxKeyFile = 64 << 10
 
 // pushable says whether a key can go that way.
-func pushable(way PushWay, key ssh.PublicKey) bool {
+func pushable(way Way, key ssh.PublicKey) bool {
 	if _, certificate := key.(*ssh.Certificate); certificate {
 		return false
 	}
 	return way == RunCommand || key.Type() == ssh.KeyAlgoED25519 || key.Type() == ssh.KeyAlgoRSA
 }
 
-// fileKey reads the public key in a file, or that of the private key in it.
-func fileKey(name string, way PushWay) (ssh.PublicKey, error) {
+// FromFile reads the public key in a file, or that of the private key in it. The
+// error is [ErrKind] if the key cannot go that way.
+func FromFile(name string, way Way) (ssh.PublicKey, error) {
 	text, err := regular.ReadFile(name, maxKeyFile)
 	switch {
 	case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
@@ -47,7 +48,7 @@ func fileKey(name string, way PushWay) (ssh.PublicKey, error) {
 	case key == nil:
 		return nil, fmt.Errorf("%s holds no key, nor does %s.pub", name, name)
 	case !pushable(way, key):
-		return nil, fmt.Errorf("%s: %s: %w", name, key.Type(), errKeyType)
+		return nil, fmt.Errorf("%s: %s: %w", name, key.Type(), ErrKind)
 	}
 	return key, nil
 }
@@ -68,29 +69,31 @@ func parseKey(text []byte) ssh.PublicKey {
 	return nil
 }
 
-var errAgentEmpty = errors.New("the ssh-agent has no key that can be pushed")
+// ErrAgentEmpty says that the user's ssh-agent has no key for the way that was
+// chosen, or that there is no agent.
+var ErrAgentEmpty = errors.New("the ssh-agent has no key that can be pushed")
 
 // agentTime bounds the question that is put to the user's ssh-agent.
 const agentTime = 5 * time.Second
 
-// agentKey returns the ssh-agent's first ed25519 key, or else its first other
-// that can be pushed.
-func agentKey(ctx context.Context, way PushWay) (ssh.PublicKey, error) {
+// FromAgent returns the ssh-agent's first ed25519 key, or else its first other
+// that can be pushed. The error is [ErrAgentEmpty] if there is none.
+func FromAgent(ctx context.Context, way Way) (ssh.PublicKey, error) {
 	path := os.Getenv("SSH_AUTH_SOCK")
 	if path == "" {
-		return nil, fmt.Errorf("%w: SSH_AUTH_SOCK is not set", errAgentEmpty)
+		return nil, fmt.Errorf("%w: SSH_AUTH_SOCK is not set", ErrAgentEmpty)
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentTime)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errAgentEmpty, listen.ShortOpError(err))
+		return nil, fmt.Errorf("%w: %w", ErrAgentEmpty, listen.ShortOpError(err))
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	defer conn.Close()
 	list, err := agent.NewClient(conn).List()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", errAgentEmpty, strings.TrimPrefix(err.Error(), "agent: "))
+		return nil, fmt.Errorf("%w: %s", ErrAgentEmpty, strings.TrimPrefix(err.Error(), "agent: "))
 	}
 	var best ssh.PublicKey
 	for _, k := range list {
@@ -106,7 +109,7 @@ func agentKey(ctx context.Context, way PushWay) (ssh.PublicKey, error) {
 		}
 	}
 	if best == nil {
-		return nil, errAgentEmpty
+		return nil, ErrAgentEmpty
 	}
 	return best, nil
 }

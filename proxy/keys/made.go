@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ const madeComment = "made by ssmpipe, which replaces it daily"
 // madeLockTime is how long another process is waited for that writes the key.
 const madeLockTime = 2 * time.Second
 
-// madeKey is the key in ~/.ssh/ssmpipe that ssmpipe has made, for an ssh that
+// Made is the key in ~/.ssh/ssmpipe that ssmpipe has made, for an ssh that
 // cannot have it from an agent of ours.
 //
 // ssh reads the public key when it starts and the private one when it
@@ -40,15 +40,15 @@ const madeLockTime = 2 * time.Second
 // with the lock held exclusively, or else at the next one's. (What is left is
 // an ssh that has started in this very moment and whose ssmpipe has not yet
 // come to take the lock: it fails, once a day at most, and the next does not.)
-type madeKey struct {
+type Made struct {
 	name   string // of the private key's file
-	public ssh.PublicKey
+	Public ssh.PublicKey
 	lock   *flock.Flock
 	done   func() // with the use of the key; may be called again
 }
 
-// openMadeKey returns the key, which it makes if there is none.
-func openMadeKey(ctx context.Context) (*madeKey, error) {
+// OpenMade returns the key, which it makes if there is none. Close must be called.
+func OpenMade(ctx context.Context) (*Made, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func openMadeKey(ctx context.Context) (*madeKey, error) {
 	if err := private.Dir(dir); err != nil {
 		return nil, err
 	}
-	m := &madeKey{name: filepath.Join(dir, "key")}
+	m := &Made{name: filepath.Join(dir, "key")}
 	m.lock = flock.New(m.name+".lock", flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(ctx, madeLockTime)
 	defer cancel()
@@ -66,17 +66,17 @@ func openMadeKey(ctx context.Context) (*madeKey, error) {
 		return nil, err
 	}
 	m.done = sync.OnceFunc(func() { m.lock.Unlock() })
-	time.AfterFunc(keyTime, m.done)
+	time.AfterFunc(Time, m.done)
 	return m, nil
 }
 
-func (m *madeKey) open(ctx context.Context) error {
+func (m *Made) open(ctx context.Context) error {
 	for {
 		if _, err := m.lock.TryRLockContext(ctx, time.Millisecond); err != nil {
 			return fmt.Errorf("%s.lock: %w", m.name, err)
 		}
 		var err error
-		if m.public, err = m.read(); !errors.Is(err, fs.ErrNotExist) {
+		if m.Public, err = m.read(); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		m.lock.Unlock()
@@ -94,7 +94,7 @@ func (m *madeKey) open(ctx context.Context) error {
 
 // read returns the public part of the key in the file, if it is one of ours,
 // and puts beside it what ssh reads it from.
-func (m *madeKey) read() (ssh.PublicKey, error) {
+func (m *Made) read() (ssh.PublicKey, error) {
 	text, err := regular.ReadFile(m.name, maxKeyFile)
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func publicFile(key ssh.PublicKey) []byte {
 }
 
 // write makes a new pair.
-func (m *madeKey) write() error {
+func (m *Made) write() error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (m *madeKey) write() error {
 }
 
 // replace writes a file of mode 0600, all of it or nothing.
-func (m *madeKey) replace(name string, text []byte) error {
+func (m *Made) replace(name string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".key")
 	if err != nil {
 		return err
@@ -159,9 +159,9 @@ func (m *madeKey) replace(name string, text []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// close ends the use of the key, and replaces it if it is old and nobody else
+// Close ends the use of the key, and replaces it if it is old and nobody else
 // uses it now.
-func (m *madeKey) close() error {
+func (m *Made) Close() error {
 	m.done()
 	defer m.lock.Close()
 	if !m.old() {
@@ -179,7 +179,7 @@ func (m *madeKey) close() error {
 	return m.write()
 }
 
-func (m *madeKey) old() bool {
+func (m *Made) old() bool {
 	info, err := os.Stat(m.name)
 	if err != nil {
 		return false

@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package keys
 
 import (
 	"net"
@@ -114,7 +114,7 @@ func TestSocketPath(t *testing.T) {
 		"/" + strings.Repeat("d", 90) + "/a@b.22":    false, // what it leads to is longer
 		"/" + strings.Repeat("d", 80) + "/user@b.22": true,
 	} {
-		if err := checkSocketPath(path); (err == nil) != good {
+		if err := CheckSocket(path); (err == nil) != good {
 			t.Errorf("%q: %v", path, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"bytes"
@@ -14,35 +14,35 @@ import (
 func TestMadeKeyIsKeptWhileSomebodyUsesIt(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	open := func() *madeKey {
-		m, err := openMadeKey(context.Background())
+	open := func() *Made {
+		m, err := OpenMade(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return m
 	}
 	a, b := open(), open()
-	if !bytes.Equal(a.public.Marshal(), b.public.Marshal()) {
+	if !bytes.Equal(a.Public.Marshal(), b.Public.Marshal()) {
 		t.Error("two keys")
 	}
 	yesterday := time.Now().Add(-25 * time.Hour)
 	os.Chtimes(a.name, yesterday, yesterday)
 	before, _ := os.ReadFile(a.name)
-	if err := a.close(); err != nil {
+	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
 	if now, _ := os.ReadFile(a.name); !bytes.Equal(now, before) {
 		t.Error("replaced while another used it")
 	}
-	if err := b.close(); err != nil {
+	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
 	if now, err := os.ReadFile(a.name); err != nil || bytes.Equal(now, before) {
 		t.Errorf("not replaced by the last: %v", err)
 	}
 	c := open()
-	defer c.close()
-	if pub, _ := os.ReadFile(c.name + ".pub"); !bytes.Equal(pub, publicFile(c.public)) {
+	defer c.Close()
+	if pub, _ := os.ReadFile(c.name + ".pub"); !bytes.Equal(pub, publicFile(c.Public)) {
 		t.Errorf("%s is not of the pair", pub)
 	}
 }
@@ -58,15 +58,15 @@ func TestMadeKeyIsMadeOnce(t *testing.T) {
 		for range 12 {
 			wg.Go(func() {
 				<-start
-				m, err := openMadeKey(context.Background())
+				m, err := OpenMade(context.Background())
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				defer m.close()
+				defer m.Close()
 				mu.Lock()
 				defer mu.Unlock()
-				seen[string(m.public.Marshal())] = true
+				seen[string(m.Public.Marshal())] = true
 			})
 		}
 		close(start)
@@ -82,11 +82,11 @@ func TestMadeKeyIsMadeOnce(t *testing.T) {
 func TestMadeKeyLeavesOthersFilesAlone(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	m, err := openMadeKey(context.Background())
+	m, err := OpenMade(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.close(); err != nil {
+	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	public, err := os.ReadFile(m.name + ".pub")
@@ -105,7 +105,7 @@ func TestMadeKeyLeavesOthersFilesAlone(t *testing.T) {
 		if err := os.WriteFile(name, []byte(theirs), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := openMadeKey(context.Background()); err == nil || !strings.Contains(err.Error(), "that ssmpipe has made: move it") {
+		if m, err := OpenMade(context.Background()); err == nil || !strings.Contains(err.Error(), "that ssmpipe has made: move it") {
 			t.Errorf("%s: %v, %v", name, m, err)
 		}
 		if now, _ := os.ReadFile(name); string(now) != theirs {

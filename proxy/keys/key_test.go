@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"bytes"
@@ -68,7 +68,7 @@ func TestFileKey(t *testing.T) {
 	put("old.pub", ssh.MarshalAuthorizedKey(rs))
 	for _, c := range []struct {
 		name string
-		way  PushWay
+		way  Way
 		want ssh.PublicKey
 		err  string
 	}{
@@ -85,7 +85,7 @@ func TestFileKey(t *testing.T) {
 		{dir, InstanceConnect, nil, "holds no key"},
 		{filepath.Join(dir, "none"), InstanceConnect, nil, "no such file"},
 	} {
-		got, err := fileKey(c.name, c.way)
+		got, err := FromFile(c.name, c.way)
 		switch {
 		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)),
 			c.err == "" && (err != nil || !bytes.Equal(got.Marshal(), c.want.Marshal())):
@@ -129,11 +129,11 @@ func TestAgentKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(way PushWay, want string) {
+	check := func(way Way, want string) {
 		t.Helper()
-		got, err := agentKey(context.Background(), way)
+		got, err := FromAgent(context.Background(), way)
 		switch {
-		case want == "" && !errors.Is(err, errAgentEmpty),
+		case want == "" && !errors.Is(err, ErrAgentEmpty),
 			want != "" && (err != nil || !bytes.Equal(got.Marshal(), publicOf(t, private[want]).Marshal())):
 			t.Errorf("%v, %v, not %q", got, err, want)
 		}

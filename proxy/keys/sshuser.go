@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 // has started us is asked: "ssh -G" with its own arguments says what it makes
 // of them and of its configuration.
 
-// errNoSSH says that whoever has started this process is no OpenSSH.
-var errNoSSH = errors.New("ssmpipe was not started by OpenSSH, and does not know the user")
+// ErrNoSSH says that whoever has started this process is no OpenSSH.
+var ErrNoSSH = errors.New("ssmpipe was not started by OpenSSH, and does not know the user")
 
 // process is what is known of one that runs.
 type process struct {
@@ -34,14 +34,14 @@ const maxShells = 3
 
 var openSSHName = regexp.MustCompile(`^(hpn)?ssh([-._]?[0-9][-._0-9a-z]*)?(\.real)?(\.exe)?$`)
 
-// sshUser returns whom the ssh that this process is the ProxyCommand of logs in
-// as.
-func sshUser(ctx context.Context) (string, error) {
+// SSHUser returns the name that the ssh whose ProxyCommand this process is logs
+// in with. The error is [ErrNoSSH] if no ssh has started it.
+func SSHUser(ctx context.Context) (string, error) {
 	pid := os.Getppid()
 	for range maxShells {
 		p, err := processOf(pid)
 		if err != nil {
-			return "", fmt.Errorf("%w (%w)", errNoSSH, err)
+			return "", fmt.Errorf("%w (%w)", ErrNoSSH, err)
 		}
 		if len(p.args) > 0 && (isSSH(p.exe) || isSSH(p.args[0])) {
 			return p.user(ctx)
@@ -50,7 +50,7 @@ func sshUser(ctx context.Context) (string, error) {
 			break
 		}
 	}
-	return "", errNoSSH
+	return "", ErrNoSSH
 }
 
 func isSSH(path string) bool {
@@ -62,7 +62,7 @@ func (p *process) user(ctx context.Context) (string, error) {
 	if _, err := os.Stat(exe); exe == "" || err != nil { // replaced while it runs
 		var err error
 		if exe, err = exec.LookPath(p.args[0]); err != nil {
-			return "", fmt.Errorf("%w (%w)", errNoSSH, err)
+			return "", fmt.Errorf("%w (%w)", ErrNoSSH, err)
 		}
 	}
 	said, _, err := openssh.Ask(ctx, exe, append([]string{"-G"}, p.args[1:]...)...)

@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"context"
@@ -19,17 +19,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
 )
 
-// identityAgent is the ssh-agent that ssh asks for keys, and which has one that
+// Agent is the ssh-agent that ssh asks for keys, and which has one that
 // was made for this connection. All else it leaves to the user's own agent, so
 // that with it nothing is lost: other keys, those on hardware, destination
 // constraints, ssh -A.
 //
 // ssh connects to it after the key exchange, so it is there in time. It tells
-// of its key only once the machine knows it.
-type identityAgent struct {
+// of its key only once the machine knows it. Its methods may be called
+// concurrently.
+type Agent struct {
 	socket *agentSocket
-	public ssh.PublicKey
-	blob   []byte // of public
+	Public ssh.PublicKey // of the key that was made; not to be changed
+	blob   []byte        // of public
 	known  <-chan struct{}
 	log    *slog.Logger
 
@@ -47,9 +48,9 @@ type identityAgent struct {
 	end       context.CancelFunc
 }
 
-// newIdentityAgent makes a key, and an agent at path that tells of it after
-// known is closed.
-func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
+// NewAgent makes a key, and an agent at path that tells of it after known is
+// closed. Settle must have been called by then. The agent serves until Close.
+func NewAgent(path string, known <-chan struct{}, log *slog.Logger) (*Agent, error) {
 	a, err := newKeyAgent(known, log)
 	if err != nil {
 		return nil, err
@@ -65,9 +66,9 @@ func newIdentityAgent(path string, known <-chan struct{}, log *slog.Logger) (*id
 	return a, nil
 }
 
-// newKeyAgent is newIdentityAgent without a socket.
-func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*identityAgent, error) {
-	a := &identityAgent{known: known, log: log, conns: make(map[net.Conn]struct{}), users: os.Getenv("SSH_AUTH_SOCK"), id: rand.Text()}
+// newKeyAgent is NewAgent without a socket.
+func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*Agent, error) {
+	a := &Agent{known: known, log: log, conns: make(map[net.Conn]struct{}), users: os.Getenv("SSH_AUTH_SOCK"), id: rand.Text()}
 	a.ended, a.end = context.WithCancel(context.Background())
 	a.accepting.Tell = func(text string) { log.Debug(text) }
 	var err error
@@ -77,42 +78,42 @@ func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*identityAgent, error
 	if a.signer, err = ssh.NewSignerFromKey(a.private); err != nil {
 		return nil, err
 	}
-	a.public = a.signer.PublicKey()
-	a.blob = a.public.Marshal()
+	a.Public = a.signer.PublicKey()
+	a.blob = a.Public.Marshal()
 	return a, nil
 }
 
-// settle says whether the machine knows the key. What it does not know, or not
+// Settle says whether the machine knows the key. What it does not know, or not
 // any more, is not offered.
-func (a *identityAgent) settle(known bool) {
+func (a *Agent) Settle(known bool) {
 	if !known {
 		a.drop()
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.forget = time.AfterFunc(keyTime, a.drop)
+	a.forget = time.AfterFunc(Time, a.drop)
 }
 
 // drop takes the key out of memory.
-func (a *identityAgent) drop() {
+func (a *Agent) drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.private)
 	a.private, a.signer = nil, nil
 }
 
-// restore makes the agent's path lead to a living one again, just before ssh
+// Restore makes the agent's path lead to a living one again, just before ssh
 // looks there.
-func (a *identityAgent) restore() { a.socket.restore() }
+func (a *Agent) Restore() { a.socket.restore() }
 
 // agentLinger is how long connections may go on that are there at the end.
 const agentLinger = time.Second
 
-// close ends the agent. Another ssh to the same machine, which has found this
+// Close ends the agent. Another ssh to the same machine, which has found this
 // one at the path that they share, gets the time to sign with what it was told
 // of: it asks once and stays connected until it is authenticated.
-func (a *identityAgent) close() {
+func (a *Agent) Close() {
 	a.socket.close()
 	a.end()
 	a.accepting.Stop()
@@ -143,7 +144,7 @@ func (a *identityAgent) close() {
 const maxAgentConns = 256
 
 // hold registers a connection, for close to end it, unless there are too many.
-func (a *identityAgent) hold(conn net.Conn) bool {
+func (a *Agent) hold(conn net.Conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.conns == nil || len(a.conns) >= maxAgentConns {
@@ -154,7 +155,7 @@ func (a *identityAgent) hold(conn net.Conn) bool {
 	return true
 }
 
-func (a *identityAgent) release(conn net.Conn) {
+func (a *Agent) release(conn net.Conn) {
 	conn.Close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -179,14 +180,14 @@ const (
 // agentConn is one connection of ssh's, and that to the user's own agent which
 // belongs to it: what ssh binds to a session are connections.
 type agentConn struct {
-	*identityAgent
+	*Agent
 	sought    bool     // user was looked for, which is done when it is first needed
 	user      net.Conn // nil: there is none
 	forwarded bool     // the connection is the far side's, by way of ssh -A
 	via       []string // the ids of agents that it comes by way of
 }
 
-func (a *identityAgent) serve(conn net.Conn) {
+func (a *Agent) serve(conn net.Conn) {
 	if !a.hold(conn) {
 		return
 	}
@@ -195,7 +196,7 @@ func (a *identityAgent) serve(conn net.Conn) {
 	if whose.other != "" && a.passOn(conn, whose.other) {
 		return
 	}
-	c := &agentConn{identityAgent: a, sought: whose.unclear}
+	c := &agentConn{Agent: a, sought: whose.unclear}
 	defer func() {
 		if c.user != nil {
 			a.release(c.user)

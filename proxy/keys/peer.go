@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"crypto/sha256"
@@ -86,7 +86,7 @@ func (s *agentSocket) whose(conn net.Conn) (c caller) {
 
 // passOn hands a connection on to another ssmpipe's socket, until either side
 // ends. It says whether there was one.
-func (a *identityAgent) passOn(conn net.Conn, socket string) bool {
+func (a *Agent) passOn(conn net.Conn, socket string) bool {
 	other, err := net.Dial("unix", socket)
 	if err != nil {
 		return false // it has just ended

@@ -1,4 +1,4 @@
-package proxy
+package keys
 
 import (
 	"bytes"
@@ -28,8 +28,8 @@ func shortSocket(t *testing.T) string {
 	return filepath.Join(dir, "a")
 }
 
-// testAgent is an identityAgent without a socket, and a connection to it.
-func testAgent(t *testing.T) (a *identityAgent, conn net.Conn, known chan struct{}) {
+// testAgent is an Agent without a socket, and a connection to it.
+func testAgent(t *testing.T) (a *Agent, conn net.Conn, known chan struct{}) {
 	t.Helper()
 	known = make(chan struct{})
 	a, err := newKeyAgent(known, slog.New(slog.DiscardHandler))
@@ -64,7 +64,7 @@ func TestIdentityAgentForgets(t *testing.T) {
 			t.Fatal("told before it was known")
 		default:
 		}
-		a.settle(true)
+		a.Settle(true)
 		close(known)
 		<-listed
 		if len(list) != 1 || !bytes.Equal(list[0].Blob, a.blob) {
@@ -72,10 +72,10 @@ func TestIdentityAgentForgets(t *testing.T) {
 		}
 		data := []byte("data")
 		signature, err := client.Sign(list[0], data)
-		if err != nil || a.public.Verify(data, signature) != nil {
+		if err != nil || a.Public.Verify(data, signature) != nil {
 			t.Errorf("%v, %v", signature, err)
 		}
-		time.Sleep(keyTime - time.Second)
+		time.Sleep(Time - time.Second)
 		if list, err := client.List(); err != nil || len(list) != 1 {
 			t.Errorf("before the minute is over: %v, %v", list, err)
 		}
@@ -97,7 +97,7 @@ func TestIdentityAgentKeepsAKeyThatIsNotKnown(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	a, conn, known := testAgent(t)
 	client := agent.NewClient(conn)
-	a.settle(false)
+	a.Settle(false)
 	close(known)
 	if list, err := client.List(); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
@@ -111,7 +111,7 @@ func TestIdentityAgentPassesOn(t *testing.T) {
 	serveKeys(t, theirs)
 	a, conn, known := testAgent(t)
 	client := agent.NewClient(conn)
-	a.settle(true)
+	a.Settle(true)
 	close(known)
 	private := keys(t)
 	for _, name := range []string{"rsa", "ecdsa"} {
@@ -194,7 +194,7 @@ func TestIdentityAgentEndsWhenNobodyNeedsIt(t *testing.T) {
 	known := make(chan struct{})
 	close(known)
 	for _, stays := range []bool{false, true} {
-		a, err := newIdentityAgent(shortSocket(t), known, slog.New(slog.DiscardHandler))
+		a, err := NewAgent(shortSocket(t), known, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func TestIdentityAgentEndsWhenNobodyNeedsIt(t *testing.T) {
 		}
 		ended := make(chan struct{})
 		go func() {
-			a.close()
+			a.Close()
 			close(ended)
 		}()
 		for gone := false; !gone; {
