@@ -13,6 +13,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -119,7 +120,16 @@ func (c *client) machine() machine {
 
 // open starts a session to d. The document is the one that the user has named,
 // or else document, or else the one that d needs.
-func (c *client) open(ctx context.Context, document string, d destination) (*ssmproto.Conn, error) {
+func (c *client) open(ctx context.Context, document string, d destination) (stream.Port, error) {
+	conn, err := c.openConn(ctx, document, d)
+	if err != nil {
+		return nil, err
+	}
+	return ssmproto.NewPort(conn, ssmproto.MuxConfig{KeepAlive: c.o.KeepAlive, Buffer: c.o.buffer}), nil
+}
+
+// openConn is open without connections.
+func (c *client) openConn(ctx context.Context, document string, d destination) (*ssmproto.Conn, error) {
 	return c.openSession(ctx, func(id string) (*ssmproto.Conn, error) {
 		return c.o.dialSession(ctx, c.portSession(id, document, d))
 	})

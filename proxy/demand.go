@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // Sessions that a tunnel starts when it has need of them.
@@ -21,7 +23,7 @@ const (
 
 // addNeeded starts a session for a dial that has none to go by. t.mu is held.
 func (t *tunnel) addNeeded() {
-	old := len(t.lanes) > 0 && t.lanes[0].mux == nil
+	old := len(t.lanes) > 0 && !t.lanes[0].port.Multiplexed()
 	switch {
 	case len(t.lanes)+t.starting >= maxSessions:
 		return
@@ -36,21 +38,28 @@ func (t *tunnel) addNeeded() {
 	}
 	if t.demand == 0 {
 		t.log("a program does not read, or the agent is silent; starting another session")
-		t.add(t.ctx, cmp.Or(t.hurry.idle, extraIdle))
+		t.addExtra()
 		return
 	}
 	if t.starting == 0 {
 		t.needed, t.abandon = context.WithCancel(t.ctx)
 	}
-	t.add(t.needed, t.idle)
+	t.add(t.needed, t.idleTime())
 }
+
+// idleTime is how long a session that is started on demand stays without a
+// connection.
+func (t *tunnel) idleTime() time.Duration { return cmp.Or(t.idle, idleTunnel) }
+
+// addExtra starts a session beside those that are there. t.mu is held.
+func (t *tunnel) addExtra() { t.add(t.ctx, cmp.Or(t.idle, extraIdle)) }
 
 // spread starts a session for connections to come if c has to share its own
 // before there are as many sessions as there may be. t.mu is held.
 func (t *tunnel) spread(c *laneConn) {
 	n, _, _ := c.lane.load()
-	if n > 1 && t.starting == 0 && len(t.lanes) < t.demand {
-		t.add(t.ctx, t.idle)
+	if n > 1 && t.starting == 0 && len(t.lanes) < min(t.demand, maxSessions) {
+		t.add(t.ctx, t.idleTime())
 	}
 }
 
@@ -118,12 +127,12 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 		}
 		ended := t.whileUsed(l, idle)
 		last := t.forget(l)
-		err = l.conn.Err()
+		err = l.port.Err()
 		l.close()
 		t.log("session ended", "err", err)
 		switch {
 		case !ended || t.ctx.Err() != nil:
-		case isForbidden(err):
+		case stream.Forbidden(err):
 			t.refused(err)
 		case last:
 			t.tell(tunnelDown, err)

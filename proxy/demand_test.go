@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -36,11 +37,15 @@ func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
 	ctx, stop := context.WithCancel(context.Background())
 	r.run(ctx, func(port string) *tunnel {
 		return &tunnel{
-			open: func(ctx context.Context) (*ssmproto.Conn, error) {
+			open: func(ctx context.Context) (stream.Port, error) {
 				if err := r.failed.Load(); err != nil {
 					return nil, *err
 				}
-				return ssmproto.Dial(ctx, r.NewForwardClient(node, "", port), nil)
+				conn, err := ssmproto.Dial(ctx, r.NewForwardClient(node, "", port), nil)
+				if err != nil {
+					return nil, err
+				}
+				return ssmproto.NewPort(conn, ssmproto.MuxConfig{}), nil
 			},
 			log:    func(string, ...any) {},
 			budget: r.budget,

@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // dialAddr is an address as it was dialled.
@@ -127,7 +128,7 @@ func (c *dialedConn) failed(op string, err error) error {
 		return err
 	case ok && timeout.Timeout():
 		err = os.ErrDeadlineExceeded
-	case errors.Is(err, ErrRefused):
+	case stream.Refused(err):
 		err = refusedError{err}
 	}
 	return &net.OpError{Op: op, Net: "tcp", Addr: c.remote, Err: err}

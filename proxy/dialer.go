@@ -18,6 +18,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -26,7 +27,7 @@ var (
 	// listens there, or the host cannot be reached from it. It is what Read of a
 	// connection fails with then, because the machine tells it only afterwards.
 	// syscall.ECONNREFUSED matches it too.
-	ErrRefused = ssmproto.ErrNotConnected
+	ErrRefused = errors.New("the machine could not connect to the port")
 
 	// ErrAway says that the machine is there but not connected to Systems
 	// Manager: it is stopped, or its agent does not call in.
@@ -218,12 +219,10 @@ func (d *Dialer) Close() error {
 func (d *Dialer) tunnel(to dialled) *tunnel {
 	p := &port{d: d, to: to}
 	return &tunnel{
-		open:      p.open,
-		keepAlive: d.KeepAlive,
-		log:       d.log().Info,
-		replaced:  func() { d.log().Warn(to.target + ": " + errReplaced.Error()) },
-		demand:    min(max(d.Sessions, 1), maxSessions),
-		idle:      idleTunnel,
+		open:     p.open,
+		log:      d.log().Info,
+		replaced: func() { d.log().Warn(to.target + ": " + errReplaced.Error()) },
+		demand:   max(d.Sessions, 1),
 	}
 }
 
@@ -241,7 +240,7 @@ type port struct {
 }
 
 // open starts a session to the port.
-func (p *port) open(ctx context.Context) (*ssmproto.Conn, error) {
+func (p *port) open(ctx context.Context) (stream.Port, error) {
 	limited, limit, stop := ask.WithLimit(ctx, dialTime, errConnectTimeout)
 	defer stop()
 	c, err := p.client(limited, limit)
@@ -266,6 +265,7 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
 		Region:        d.Region,
 		Pick:          d.Pick,
 		ResumeTimeout: cmp.Or(d.ResumeTimeout, ssmproto.DefaultResumeTimeout),
+		KeepAlive:     d.KeepAlive,
 		Notice:        func(line string) { log.Warn(line) },
 		Log:           log,
 	}
@@ -375,6 +375,8 @@ func (e dialError) Timeout() bool {
 // Is knows what the SDK has no sentinels for.
 func (e dialError) Is(target error) bool {
 	switch target {
+	case ErrRefused:
+		return stream.Refused(e.error)
 	case ErrAway:
 		var away *awayError
 		return errors.As(e.error, &away) || isCode(e.error, "TargetNotConnected")
@@ -384,8 +386,12 @@ func (e dialError) Is(target error) bool {
 	return false
 }
 
-// refusedError is ErrRefused for those who look for the system's word.
+// refusedError is ErrRefused in the driver's words, also for those who look for
+// the system's.
 type refusedError struct{ error }
 
-func (e refusedError) Unwrap() error        { return e.error }
-func (e refusedError) Is(target error) bool { return target == syscall.ECONNREFUSED }
+func (e refusedError) Unwrap() error { return e.error }
+
+func (e refusedError) Is(target error) bool {
+	return target == ErrRefused || target == syscall.ECONNREFUSED
+}

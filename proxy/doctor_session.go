@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -42,7 +44,7 @@ func (d *doctor) documentName() string { return cmp.Or(d.o.Document, sshDocument
 // session starts a session as "ssmpipe proxy" does. How far that came, the next
 // checks tell.
 func (d *doctor) session(ctx context.Context) Finding {
-	d.trial.conn, d.trial.err = d.client.open(ctx, sshDocument, destination{"", d.o.Port})
+	d.trial.conn, d.trial.err = d.client.openConn(ctx, sshDocument, destination{"", d.o.Port})
 	err, called := d.api.of("StartSession")
 	d.trial.opened = time.Since(d.api.began)
 	switch {
@@ -108,7 +110,7 @@ func (d *doctor) port(ctx context.Context) Finding {
 		f.Detail = fmt.Sprintf("says %q%s", said, way)
 	case way != "":
 		f.Detail = "connected, but it says nothing by itself" + way
-	case errors.Is(err, ssmproto.ErrNotConnected), errors.Is(err, io.EOF):
+	case stream.Refused(err), errors.Is(err, io.EOF):
 		return nobody
 	default:
 		return bad(StatusFailed, err, d.o.next(err))
@@ -121,7 +123,7 @@ func (d *doctor) port(ctx context.Context) Finding {
 
 // firstLine returns the line that tells SSH, or else the first that comes. An
 // error means that nothing has.
-func firstLine(ctx context.Context, conn *ssmproto.Conn) (string, error) {
+func firstLine(ctx context.Context, conn net.Conn) (string, error) {
 	conn.SetReadDeadline(time.Now().Add(bannerLimit))
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

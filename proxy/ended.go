@@ -1,9 +1,9 @@
 package proxy
 
 import (
-	"errors"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -45,8 +45,7 @@ func (u use) again() string {
 // keep one alive in which nothing happens is of use only after an idle timeout.
 func (o *Options) nextSession(err error) string {
 	again := o.use.again()
-	var closed *ssmproto.ClosedError
-	if !errors.As(err, &closed) || !isIdleReason(closed.Reason) {
+	if reason, told := stream.Reason(err); !told || !isIdleReason(reason) {
 		return again
 	}
 	switch {
@@ -57,6 +56,9 @@ func (o *Options) nextSession(err error) string {
 	}
 	return "--keepalive 5m keeps a session alive in which nothing happens"
 }
+
+// nextForbidden is what to do when the agent refuses to forward to a host.
+const nextForbidden = "the agent forwards to no loopback or metadata address, nor to a name that leads to one there, such as the machine's own; for a port of the machine itself give localhost as the host, or none"
 
 // isIdleReason says whether the service ended a session because it was idle, in
 // its words "Your session timed out due to inactivity."

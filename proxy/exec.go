@@ -12,7 +12,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // AWS's session documents that run a command.
@@ -117,12 +117,9 @@ func (o *ExecOptions) document(command string) (name string, parameters map[stri
 }
 
 // collect writes what the command says to out and to errs, until its end.
-func collect(ctx context.Context, o *Options, conn *ssmproto.Conn, out *os.File, errs io.Writer) error {
+func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, errs io.Writer) error {
 	if text := conn.Message(); text != "" { // stderr is the command's
 		o.Log.Info("the agent says", "text", safetext.Printable(text))
-	}
-	if o.KeepAlive > 0 {
-		go sendKeepAlive(conn, o.KeepAlive)
 	}
 	gone, unwatch := watchGone(out)
 	defer unwatch()
@@ -146,7 +143,7 @@ func collect(ctx context.Context, o *Options, conn *ssmproto.Conn, out *os.File,
 }
 
 // copyParts copies until the command's end.
-func copyParts(conn *ssmproto.Conn, out, errs *checkedWriter) error {
+func copyParts(conn stream.Shell, out, errs *checkedWriter) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, isErr, err := conn.ReadPart(buf)

@@ -17,6 +17,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -204,13 +205,13 @@ func (o *Options) next(err error) string {
 		return awsapi.NextForProxy(err)
 	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
 		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
-	case errors.Is(err, ssmproto.ErrNotConnected):
+	case stream.Refused(err):
 		if o.Host != "" {
 			return fmt.Sprintf("check that something listens on %s, as seen from there", destination{o.Host, o.Port})
 		}
 		return fmt.Sprintf("check that something listens on port %s there", o.Port)
 	case errors.Is(err, ssmproto.ErrSessionEnded), errors.Is(err, ssmproto.ErrGap), errors.As(err, &closed):
-		if isForbidden(err) {
+		if stream.Forbidden(err) {
 			return nextForbidden
 		}
 		return o.nextSession(err)

@@ -9,12 +9,13 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // ForwardOptions say what to forward. Options.Host and Port mean nothing here.
@@ -37,6 +38,14 @@ type ForwardOptions struct {
 type Listening struct {
 	Spec Spec
 	Addr net.Addr // where it listens: the port may have been chosen
+}
+
+// hurry is what a test has in place of constants, so that a session's life takes
+// no minutes.
+type hurry struct {
+	held     time.Duration // heldAfter
+	idle     time.Duration // of sessions without a connection
+	sessions int64         // maxDemand
 }
 
 // maxDemand is how many sessions there may be at once for what SOCKS clients ask
@@ -200,22 +209,22 @@ func (f *forwarder) dial(d destination, s Spec) (net.Conn, error) {
 // tunnel prepares one to d.
 func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
 	t := &tunnel{
-		open: func(ctx context.Context) (*ssmproto.Conn, error) {
+		open: func(ctx context.Context) (stream.Port, error) {
 			limited, _, stop := f.o.connectLimit(ctx)
 			defer stop()
 			return f.client.open(limited, "", d)
 		},
-		keepAlive: f.o.KeepAlive,
-		log:       f.o.Log.Info,
-		changed:   f.tellState(d, onDemand),
+		log:     f.o.Log.Info,
+		changed: f.tellState(d, onDemand),
 		replaced: func() {
 			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, errReplaced))
 		},
-		hurry: f.o.hurry,
+		held: f.o.hurry.held,
+		idle: f.o.hurry.idle,
 	}
 	if onDemand {
 		t.budget = f.demand.budget
-		t.demand, t.idle = min(max(f.o.Sessions, 1), maxSessions), cmp.Or(f.o.hurry.idle, idleTunnel)
+		t.demand = max(f.o.Sessions, 1)
 	}
 	return t
 }
@@ -226,7 +235,7 @@ func (f *forwarder) lost(d destination, err error) {
 	var api smithy.APIError
 	line := ""
 	switch {
-	case errors.Is(err, ssmproto.ErrNotConnected):
+	case stream.Refused(err):
 		line = safetext.Printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
 	case errors.Is(err, errManySessions):
 		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.budget.most)
@@ -275,9 +284,9 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 		case s == tunnelUp:
 			began = true
 		case !began: // run tells
-		case isForbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
+		case stream.Forbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
 			f.cancel(&destinationError{d, err}) // nothing is left to do
-		case isForbidden(err):
+		case stream.Forbidden(err):
 			f.o.Notice(f.o.explain(&destinationError{d, err}).Error())
 		case f.o.Once:
 			f.cancel(&endedError{fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), err})
@@ -293,10 +302,10 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 
 // endCause says why a session ended, in a few words.
 func endCause(err error) string {
-	var closed *ssmproto.ClosedError
+	reason, told := stream.Reason(err)
 	switch {
-	case errors.As(err, &closed):
-		return closed.Reason
+	case told:
+		return reason
 	case err == nil, errors.Is(err, io.EOF):
 		return "by the far side"
 	}

@@ -159,13 +159,12 @@ func (l *life) live(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	o := ForwardOptions{
-		Options: Options{Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l)},
+		Options: Options{Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l), buffer: 200_000},
 		Specs:   []Spec{spec},
 		Ready:   func(at Listening) { address <- at.Addr.String() },
 		hurry: hurry{
-			buffer: 200_000,
-			held:   20 * time.Millisecond,
-			idle:   time.Duration(20+l.rng.IntN(100)) * time.Millisecond,
+			held: 20 * time.Millisecond,
+			idle: time.Duration(20+l.rng.IntN(100)) * time.Millisecond,
 		},
 	}
 	ended := make(chan struct{})

@@ -53,6 +53,8 @@ type Options struct {
 
 	noSockets bool // ControlDir cannot be used
 
+	buffer int // a test's, for programs that do not read; 0 is ssmproto.DefaultMuxBuffer
+
 	resumed func() // told when a session goes on after an outage; nil: nobody
 }
 
@@ -93,6 +95,21 @@ func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 		o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
 			o.Target, r.Messages, r.Takes.Round(time.Second)))
 	}
+}
+
+// tellSilence turns silences into notices.
+func (o *Options) tellSilence(s ssmproto.Silence) {
+	lasted := s.Lasted.Round(time.Second)
+	if s.Over {
+		o.Notice(fmt.Sprintf("%s: the machine answers again after %v", o.Target, lasted))
+		return
+	}
+	limit := ""
+	if o.ResumeTimeout > 0 {
+		limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
+	}
+	o.Notice(fmt.Sprintf("%s: the machine has not answered for %v, though the connection to AWS is up; it may be busy or rebooting; waiting%s",
+		o.Target, lasted, limit))
 }
 
 // tell tells the user something about the target.

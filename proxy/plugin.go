@@ -17,6 +17,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -180,7 +181,7 @@ func dialGiven(ctx context.Context, o *Options, call *pluginCall) (*ssmproto.Con
 var errNoRequest = errors.New("the AWS CLI has not passed what was asked for")
 
 // another starts a session that is asked for as the given one was.
-func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
+func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 	switch {
 	case p.given.NoAPI != nil:
 		return nil, p.given.NoAPI
@@ -195,7 +196,11 @@ func (p *pluginSession) another(ctx context.Context) (*ssmproto.Conn, error) {
 	s.Endpoint, s.Unsigned = p.given.Endpoint, p.given.Unsigned
 	limited, _, stop := p.o.connectLimit(ctx)
 	defer stop()
-	return p.o.dialSession(limited, s)
+	conn, err := p.o.dialSession(limited, s)
+	if err != nil {
+		return nil, err
+	}
+	return ssmproto.NewPort(conn, ssmproto.MuxConfig{}), nil
 }
 
 // pluginSession is a session of Plugin's.
@@ -215,6 +220,9 @@ func (p *pluginSession) run(ctx context.Context) error {
 	if kind == ssmproto.PortSession && p.conn.Property("type") != "LocalPortForwarding" {
 		return pipeStdio(ctx, p.o, p.conn, p.t.In, p.t.Out)
 	}
+	if kind != ssmproto.PortSession && p.o.KeepAlive > 0 {
+		go p.conn.KeepAlive(p.o.KeepAlive)
+	}
 	p.say("\nStarting session with SessionId: %s\n", p.id)
 	var err error
 	switch kind {
@@ -232,9 +240,8 @@ func (p *pluginSession) run(ctx context.Context) error {
 			err = nil // after any other status the AWS CLI shows our whole command line
 		}
 	}
-	var closed *ssmproto.ClosedError
-	if errors.As(err, &closed) {
-		p.say("\n\nSessionId: %s : %s\n\n", p.id, safetext.Printable(closed.Reason))
+	if reason, told := stream.Reason(err); told {
+		p.say("\n\nSessionId: %s : %s\n\n", p.id, safetext.Printable(reason))
 	} else {
 		p.say("\n\nExiting session with sessionId: %s.\n\n", p.id)
 	}

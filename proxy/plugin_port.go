@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -34,7 +34,7 @@ func (p *pluginSession) forward(ctx context.Context) error {
 		held: math.MaxInt64, // a program that does not read is no reason for another session
 		log:  p.o.Log.Info,
 		changed: func(s tunnelState, err error) {
-			if s == tunnelDown || isForbidden(err) {
+			if s == tunnelDown || stream.Forbidden(err) {
 				end(err)
 			}
 		},
@@ -67,19 +67,19 @@ type pluginForward struct {
 
 // open returns the session that was given, and then such as are started in its
 // place.
-func (f *pluginForward) open(ctx context.Context) (*ssmproto.Conn, error) {
+func (f *pluginForward) open(ctx context.Context) (stream.Port, error) {
 	f.mu.Lock()
 	first := !f.taken
 	f.taken = true
 	f.mu.Unlock()
 	if first {
-		return f.conn, nil
+		return ssmproto.NewPort(f.conn, ssmproto.MuxConfig{}), nil
 	}
-	conn, err := f.another(ctx)
+	port, err := f.another(ctx)
 	why := ""
 	switch {
 	case ctx.Err() != nil:
-		return conn, err
+		return port, err
 	case err != nil:
 		why = cause(err)
 	}
@@ -89,7 +89,7 @@ func (f *pluginForward) open(ctx context.Context) (*ssmproto.Conn, error) {
 		f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session does not answer, and another could not be started (%s); if new connections do not work soon, start the command again", f.o.Target, why)))
 	}
 	f.told = why
-	return conn, err
+	return port, err
 }
 
 func (f *pluginForward) run() error {
@@ -117,7 +117,7 @@ func (f *pluginForward) run() error {
 		return nil
 	}
 	err = context.Cause(f.sessions)
-	refused := errors.Is(err, ssmproto.ErrNotConnected)
+	refused := stream.Refused(err)
 	switch {
 	case refused && !f.conn.Multiplexed():
 		f.say(portRefused) // an old agent dials at once, and ends the session then
@@ -163,7 +163,7 @@ func (f *pluginForward) handle(local net.Conn) {
 	stop := context.AfterFunc(f.programs, func() { abort(local) })
 	defer stop()
 	err = relay(local, far)
-	if c, ok := far.(*laneConn); ok && errors.Is(err, ssmproto.ErrNotConnected) && c.lane.conn.Err() == nil {
+	if c, ok := far.(*laneConn); ok && stream.Refused(err) && c.lane.port.Err() == nil {
 		f.say(portRefused)
 	}
 }

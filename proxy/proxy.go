@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // Stdio connects to the target's port and pipes stdin and stdout over it until
@@ -55,39 +55,35 @@ func dial(ctx context.Context, o *Options, key *pushing) (net.Conn, error) {
 	if o.Host == "" {
 		document = sshDocument
 	}
-	conn, err := c.open(limited, document, destination{o.Host, o.Port})
+	port, err := c.open(limited, document, destination{o.Host, o.Port})
 	if err != nil {
 		return nil, err
 	}
 	o.linkHostKeys(c.machine().id)
 	key.ready(c.machine().id)
-	return only(limited, o, conn)
+	return only(limited, port)
 }
 
-// only makes conn's one connection.
-func only(ctx context.Context, o *Options, conn *ssmproto.Conn) (net.Conn, error) {
-	if !conn.Multiplexed() {
-		if o.KeepAlive > 0 {
-			go sendKeepAlive(conn, o.KeepAlive)
-		}
-		return conn, nil
+// only makes port's one connection.
+func only(ctx context.Context, port stream.Port) (net.Conn, error) {
+	if !port.Multiplexed() {
+		return port, nil
 	}
-	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: o.KeepAlive})
-	c := l.reserve()
-	if err := c.open(ctx); err != nil {
-		l.close()
+	c, err := port.Open(ctx)
+	if err != nil {
+		port.Close()
 		return nil, err
 	}
-	return &onlyConn{c, l}, nil
+	return &onlyConn{c, port}, nil
 }
 
 // onlyConn takes its session with it.
 type onlyConn struct {
 	net.Conn
-	lane *lane
+	port stream.Port
 }
 
 func (c *onlyConn) Close() error {
 	c.Conn.Close()
-	return c.lane.close()
+	return c.port.Close()
 }

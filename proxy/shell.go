@@ -12,6 +12,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -69,7 +70,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 const containerShell = "/bin/sh"
 
 // dialWith opens the session that session makes of the target's id.
-func dialWith(ctx context.Context, o *Options, session func(c *client, id string) (*awsapi.Session, error)) (*ssmproto.Conn, error) {
+func dialWith(ctx context.Context, o *Options, session func(c *client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
 	limited, limit, stop := o.connectLimit(ctx)
 	defer stop()
 	c, err := o.newClient(ctx, limited, limit)
@@ -77,13 +78,20 @@ func dialWith(ctx context.Context, o *Options, session func(c *client, id string
 	if err != nil {
 		return nil, err
 	}
-	return c.openSession(limited, func(id string) (*ssmproto.Conn, error) {
+	conn, err := c.openSession(limited, func(id string) (*ssmproto.Conn, error) {
 		s, err := session(c, id)
 		if err != nil {
 			return nil, err
 		}
 		return o.dialSession(limited, s)
 	})
+	if err != nil {
+		return nil, err
+	}
+	if o.KeepAlive > 0 {
+		go conn.KeepAlive(o.KeepAlive)
+	}
+	return conn, nil
 }
 
 // noDocument refuses what a session without a document cannot have.
@@ -98,12 +106,9 @@ func noDocument(o *Options, parameters map[string][]string) error {
 // ends (nil, once everything has been written), the user leaves it, or ctx ends.
 // If t.In is a terminal, it is in raw mode meanwhile. conn is the caller's to
 // close.
-func interact(ctx context.Context, o *Options, conn *ssmproto.Conn, t Terminal) error {
+func interact(ctx context.Context, o *Options, conn stream.Shell, t Terminal) error {
 	if text := conn.Message(); text != "" {
 		o.Notice(safetext.Printable(text))
-	}
-	if o.KeepAlive > 0 {
-		go sendKeepAlive(conn, o.KeepAlive)
 	}
 	i := &interaction{conn: conn, Terminal: t, typed: newTyped(smallCopy), done: make(chan struct{}),
 		ends: make(chan error, 2), suspend: make(chan chan struct{})}
@@ -132,7 +137,7 @@ const pasteLimit = 64 << 20
 // interaction is a terminal and a far one, joined.
 type interaction struct {
 	Terminal
-	conn    *ssmproto.Conn
+	conn    stream.Shell
 	raw     *terminal.Raw // nil: In is no terminal
 	escapes escapes
 	typed   *typed

@@ -2,17 +2,14 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"time"
-
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // What becomes of a session whose agent is silent: it acknowledges nothing,
 // though the link is up. The machine may have been rebooted, and then its agent
 // knows nothing of the session; or it is busy, or the network behind AWS slow.
 //
-// ssmproto asks the service, and ends the session if that has it no longer. While
+// The stream asks the service, and ends the session if that has it no longer. While
 // the service has it, only the resume timeout ends the session of a single stream
 // (proxy, shell, exec, plugin): it cannot be moved, and one that is only late must
 // not be lost.
@@ -43,25 +40,10 @@ const (
 // errReplaced says that a session was given up.
 var errReplaced = errors.New("the machine no longer answers in this session, but does in another: it was probably restarted")
 
-// tellSilence turns silences into notices.
-func (o *Options) tellSilence(s ssmproto.Silence) {
-	lasted := s.Lasted.Round(time.Second)
-	if s.Over {
-		o.Notice(fmt.Sprintf("%s: the machine answers again after %v", o.Target, lasted))
-		return
-	}
-	limit := ""
-	if o.ResumeTimeout > 0 {
-		limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
-	}
-	o.Notice(fmt.Sprintf("%s: the machine has not answered for %v, though the connection to AWS is up; it may be busy or rebooting; waiting%s",
-		o.Target, lasted, limit))
-}
-
 // silent says whether the session's agent does not answer.
 func (l *lane) silent() bool {
-	s, _ := l.conn.Silence()
-	return s.Lasted > silentAfter
+	lasted, _, _ := l.port.Silence()
+	return lasted > silentAfter
 }
 
 // silent says whether no session's agent answers. t.mu is held.
@@ -79,15 +61,15 @@ func (t *tunnel) silent() bool {
 func (t *tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 	var look <-chan time.Time // while the agent is silent
 	for {
-		s, news := l.conn.Silence()
+		lasted, pending, news := l.port.Silence()
 		switch {
-		case s.Lasted > silentAfter && t.outlived(l, s):
+		case lasted > silentAfter && t.outlived(l, lasted, pending):
 			if t.replaced != nil {
 				t.replaced()
 			}
-			l.conn.Fail(errReplaced)
+			l.port.Fail(errReplaced)
 			return true
-		case s.Lasted > silentAfter:
+		case lasted > silentAfter:
 			look = time.After(silenceLook)
 		default:
 			look = nil
@@ -95,7 +77,7 @@ func (t *tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 		select {
 		case <-alarm:
 			return false
-		case <-l.conn.Done():
+		case <-l.port.Done():
 			return true
 		case <-t.ctx.Done():
 			return true
@@ -107,17 +89,17 @@ func (t *tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 
 // hopeless says whether a silence is not to be waited out any more, if another
 // session, that answers, was started in it and is up for a time.
-func hopeless(s ssmproto.Silence, up time.Duration) bool {
+func hopeless(lasted time.Duration, pending int, up time.Duration) bool {
 	patience := replacedAfter
-	if s.Pending > fewPending {
+	if pending > fewPending {
 		patience = blockedAfter
 	}
-	return s.Lasted > patience && up > provenAfter
+	return lasted > patience && up > provenAfter
 }
 
 // outlived says whether a session whose agent is silent is to be given up. It
 // starts another session if there is none that answers.
-func (t *tunnel) outlived(l *lane, s ssmproto.Silence) bool {
+func (t *tunnel) outlived(l *lane, lasted time.Duration, pending int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	other := false
@@ -125,16 +107,16 @@ func (t *tunnel) outlived(l *lane, s ssmproto.Silence) bool {
 		if m == l || m.silent() {
 			continue
 		}
-		if age := time.Since(m.born); age < s.Lasted {
+		if age := time.Since(m.born); age < lasted {
 			other = true
-			if hopeless(s, age) {
+			if hopeless(lasted, pending, age) {
 				return true
 			}
 		}
 	}
 	if !other && t.starting == 0 && len(t.lanes) < maxSessions && !time.Now().Before(t.retryAt) {
 		t.log("the agent is silent; starting another session")
-		t.add(t.ctx, extraIdle)
+		t.addExtra()
 	}
 	return false
 }

@@ -3,8 +3,6 @@ package proxy
 import (
 	"testing"
 	"time"
-
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // TestHopeless: what may only be held up by a program that does not read is given
@@ -23,7 +21,7 @@ func TestHopeless(t *testing.T) {
 		{110 * time.Second, 500, 90 * time.Second, false},
 		{130 * time.Second, 500, 90 * time.Second, true},
 	} {
-		if got := hopeless(ssmproto.Silence{Lasted: tt.lasted, Pending: tt.pending}, tt.up); got != tt.want {
+		if got := hopeless(tt.lasted, tt.pending, tt.up); got != tt.want {
 			t.Errorf("silent for %v with %d pending, another up for %v: %v", tt.lasted, tt.pending, tt.up, got)
 		}
 	}

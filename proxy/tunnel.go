@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 const (
@@ -34,20 +34,20 @@ var errTunnelClosed = errors.New("the forward has ended")
 // starts them when a connection needs one and ends them when they have been
 // idle. All methods may be called concurrently.
 type tunnel struct {
-	open      func(context.Context) (*ssmproto.Conn, error) // a session
-	keepAlive time.Duration
-	log       func(msg string, args ...any)
+	open func(context.Context) (stream.Port, error) // a session
+	log  func(msg string, args ...any)
 
 	// demand, if not 0, is over how many sessions connections are spread that are
-	// started on demand, and idle how long these stay without a connection.
+	// started on demand: at most maxSessions.
 	demand int
-	idle   time.Duration
+
+	// idle is how long sessions stay without a connection that were started on
+	// demand, or added to those that are kept up; 0 is idleTunnel or extraIdle.
+	idle time.Duration
 
 	held time.Duration // for how long a program may not read; 0 is heldAfter
 
 	budget *budget // of sessions that are started on demand, with other tunnels
-
-	hurry hurry // a test's
 
 	// changed, if not nil, is told when the first session is up, when the last
 	// one is gone before its time, and when another cannot be started, unless
@@ -84,16 +84,6 @@ type tunnel struct {
 	// when no dial waits any more.
 	needed  context.Context
 	abandon context.CancelFunc
-}
-
-// hurry is what a test has in place of constants, so that a session's life takes
-// no minutes.
-type hurry struct {
-	buffer int           // ssmproto.DefaultMuxBuffer
-	held   time.Duration // heldAfter
-	idle   time.Duration // extraIdle and idleTunnel
-
-	sessions int64 // maxDemand
 }
 
 // tunnelState is what a tunnel's owner wants to know.
@@ -164,12 +154,12 @@ func (t *tunnel) once() bool {
 	}
 	t.during(l, nil)
 	last := t.forget(l)
-	err = l.conn.Err()
+	err = l.port.Err()
 	l.close()
 	t.log("session ended", "err", err)
 	switch {
 	case t.ctx.Err() != nil:
-	case isForbidden(err):
+	case stream.Forbidden(err):
 		t.refused(err)
 	case last:
 		t.tell(tunnelDown, err)
@@ -187,14 +177,11 @@ func (t *tunnel) refused(err error) {
 }
 
 func (t *tunnel) start(ctx context.Context) (*lane, error) {
-	conn, err := t.open(ctx)
+	port, err := t.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := newLane(conn, ssmproto.MuxConfig{KeepAlive: t.keepAlive, Buffer: t.hurry.buffer})
-	l.held = cmp.Or(t.hurry.held, t.held, heldAfter)
-	l.freed = func() { t.update(func() {}) }
-	return l, nil
+	return newLane(port, cmp.Or(t.held, heldAfter), func() { t.update(func() {}) }), nil
 }
 
 // forget takes l off the list, and says whether none is left.
@@ -286,7 +273,7 @@ func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
 		case failed:
 			return nil, lastErr
 		}
-		recheck, stop := context.WithTimeout(ctx, cmp.Or(t.hurry.held, heldAfter))
+		recheck, stop := context.WithTimeout(ctx, min(cmp.Or(t.held, heldAfter), heldAfter))
 		t.wait(recheck, news)
 		stop()
 		if err := cmp.Or(context.Cause(t.ctx), context.Cause(ctx)); err != nil {

@@ -5,7 +5,8 @@
 // has one that calls AWS, and a Dialer that does the whole job.)
 //
 // [Dial] opens a Session and returns a [Conn], which is a net.Conn. If it
-// forwards a port and is Multiplexed, [NewMux] carries many connections over it.
+// forwards a port, [NewPort] carries connections over it: many at a time, by a
+// [Mux], if it is Multiplexed.
 //
 // # Where things are
 //
@@ -36,5 +37,5 @@
 // them, attempt.go limits each try, close.go ends it all. vigil.go decides whether
 // a link is dead and linkwatch.go acts on it; silence.go does the same for the
 // agent. roam.go puts the link in doubt when the network changes. On top of a
-// Conn, mux.go, muxstream.go and muxframe.go carry many connections.
+// Conn, port.go, mux.go, muxstream.go and muxframe.go carry connections.
 package ssmproto

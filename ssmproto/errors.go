@@ -3,6 +3,7 @@ package ssmproto
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,7 @@ var (
 	// ErrNotConnected says that the agent could not connect to the port: it
 	// ended the session before it took or sent a byte of the stream, or it
 	// said so of one of the connections over a Mux.
-	ErrNotConnected = errors.New("the agent could not connect to the port")
+	ErrNotConnected error = notConnectedError{}
 
 	// ErrGap says that the channel was closed while messages were missing.
 	ErrGap = errors.New("the channel was closed before all data had arrived")
@@ -29,11 +30,29 @@ var (
 	ErrDeadPeer = errors.New("nothing heard on the data channel")
 )
 
+type notConnectedError struct{}
+
+func (notConnectedError) Error() string { return "the agent could not connect to the port" }
+
+// Refused says what the error is to those who do not know this package.
+func (notConnectedError) Refused() bool { return true }
+
 // ClosedError says that the service or the agent ended the session and gave a
 // reason for people.
 type ClosedError struct{ Reason string }
 
 func (e *ClosedError) Error() string { return "the session was closed: " + clip(e.Reason) }
+
+// EndReason returns the reason.
+func (e *ClosedError) EndReason() string { return e.Reason }
+
+// Forbidden says whether the agent refuses to forward to the host, in its words
+// "Forwarding to IP address 127.0.0.1 is forbidden." Agents from 3.3.4851 on
+// refuse loopback addresses and names that lead to them, all agents the
+// instance's metadata service.
+func (e *ClosedError) Forbidden() bool {
+	return strings.Contains(e.Reason, "Forwarding to") && strings.Contains(e.Reason, "is forbidden")
+}
 
 // UpgradeError says that the WebSocket was refused.
 type UpgradeError struct {

@@ -33,13 +33,15 @@ type silence struct {
 	stop  context.CancelFunc // ends a question that is under way; nil: there is none
 }
 
-// Silence returns how long the agent has been silent by now, and a channel that
-// is closed when a silence of 15 s or more begins or ends. Lasted is 0 when
-// nothing is waited for, or while there is no link.
-func (c *Conn) Silence() (Silence, <-chan struct{}) {
+// Silence returns how long the agent has been silent by now, how many messages
+// wait for an acknowledgement, and a channel that is closed when a silence of 15 s
+// or more begins or ends. lasted is 0 when nothing is waited for, or while there
+// is no link.
+func (c *Conn) Silence() (lasted time.Duration, pending int, changed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.silenceNow(c.now()), c.silenceNews
+	s := c.silenceNow(c.now())
+	return s.Lasted, s.Pending, c.silenceNews
 }
 
 // silenceNow is Silence with c.mu held.

@@ -39,6 +39,7 @@ var layout = []room{
 	{"proxy/quote", "", false},
 	{"proxy/regular", "", false},
 	{"proxy/safetext", "", false},
+	{"proxy/stream", "", false},
 
 	{"ssmproto/ssmtest", "ssmproto", false},
 	{"ssmproto", "ssmproto/rawio", false},
