@@ -165,7 +165,7 @@ func TestExecLost(t *testing.T) {
 		end  bool   // the session, meanwhile
 		want string // the last line, with %s for the node
 	}{
-		"ended meanwhile": {nil, true, `ssmpipe: %s: the session has ended while the connection was away \(for \d+s\); see what the command has done before you run it again`},
+		"ended meanwhile": {nil, true, `ssmpipe: %s: the session has ended while the connection was down \(for \d+s\); see what the command has done before you run it again`},
 		"not in time":     {[]string{"--resume-timeout", "1s"}, false, `ssmpipe: %s: could not resume the session within \d+s: .*; check the network, and see what the command has done before you run it again; --resume-timeout sets how long is tried`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,7 +42,7 @@ func TestHTTPProxyRefuses(t *testing.T) {
 			cmd.Env = append(env, "HTTPS_PROXY=http://someone:secret@"+host, "AWS_REGION=eu-central-1", "AWS_ENDPOINT_URL=https://aws.invalid",
 				"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=s", "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir(), "SSMPIPE_CACHE="+t.TempDir())
 			got := run(t, cmd, nil)
-			if got.status != 1 || !strings.Contains(got.stderr, "proxy http://"+host+" refused the way to ") || !strings.Contains(got.stderr, tt.cause) ||
+			if got.status != 1 || !strings.Contains(got.stderr, "proxy http://"+host+" refused to connect to ") || !strings.Contains(got.stderr, tt.cause) ||
 				!strings.Contains(got.stderr, tt.do) || strings.Contains(got.stderr, "secret") || strings.Contains(got.stderr, "someone") {
 				t.Errorf("%q: %+v", args, got)
 			}

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-// The pieces between the values, in the order in which agent and plugin write them.
+// The text around the values, in the order in which agent and plugin write
+// them.
 const (
 	ackHead = `{"AcknowledgedMessageType":"`
 	ackID   = `","AcknowledgedMessageId":"`
@@ -15,8 +16,8 @@ const (
 	ackTail = `,"IsSequentialMessage":true}`
 )
 
-// maxAck is the length of a payload that can be an acknowledgement's. They have
-// some 200 bytes.
+// maxAck is the maximum length of an acknowledgement's payload. They have about
+// 200 bytes.
 const maxAck = 4 << 10
 
 // AppendAck appends the payload that acknowledges m.
@@ -30,8 +31,8 @@ func AppendAck(b []byte, m *Message) []byte {
 	return append(b, ackTail...)
 }
 
-// ParseAck returns the sequence number that an acknowledgement's payload is
-// for. It reads the usual form without allocating and any other JSON form
+// ParseAck returns the sequence number that an acknowledgement's payload
+// acknowledges. It parses the usual form without allocating, and any other JSON
 // with encoding/json.
 func ParseAck(payload []byte) (int64, error) {
 	if n, ok := parseUsualAck(payload); ok {

@@ -39,7 +39,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A nonce of its own in front of each ciphertext is what the agent has.
+	// The agent puts a random nonce in front of each ciphertext.
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
@@ -57,8 +57,8 @@ func (c *streamCipher) open(payload []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// challenge decrypts what the agent encrypted with its key and encrypts it
-// with ours, to prove that both have the same data key.
+// challenge decrypts a challenge that the agent encrypted with its key and
+// encrypts it with ours, to prove that both have the same data key.
 func (c *streamCipher) challenge(sealed []byte) ([]byte, error) {
 	plain, err := c.open(sealed)
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is how many bytes are kept of a text that comes from outside. What
-// services and agents have to say to people is shorter.
+// maxText is how many bytes are kept of text from outside. Messages of services
+// and agents for people are shorter.
 const maxText = 400
 
-// clip cuts a text from outside to a length that people can read.
+// clip shortens text from outside to a length that people can read.
 func clip(s string) string { return clipTo(s, maxText) }
 
 func clipTo(s string, n int) string {

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// Bounds of Close: for the acknowledgement of what was written last, and in all.
+// Bounds of Close: lingerTime is how long it waits for acknowledgements,
+// closeTime how long it takes in all.
 const (
 	lingerTime = time.Second
 	closeTime  = 1900 * time.Millisecond
 )
 
-// Close ends the session and frees everything, within 2 s: if there is a link,
-// what was written is given one second to be acknowledged; the agent is told,
-// and the service is asked to terminate the session.
+// Close ends the session and releases all resources, within 2 s. If there is a
+// link, it waits up to one second until everything written is acknowledged, and
+// tells the agent. It then asks the service to terminate the session.
 func (c *Conn) Close() error {
 	var err error
 	c.closing.Do(func() {
@@ -57,8 +58,8 @@ func (c *Conn) linger(d time.Duration) {
 	}
 }
 
-// Flush waits until all that has been written is acknowledged. It returns the
-// Conn's error if that ends before, or ctx's cause.
+// Flush waits until everything written is acknowledged. It returns the Conn's
+// error if that ends first, or the cause of ctx.
 func (c *Conn) Flush(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
@@ -82,8 +83,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-// sayGoodbye tells the agent to end the session. It is usually not
-// acknowledged, so only its writing is waited for, and that not for long.
+// sayGoodbye tells the agent to end the session. The agent usually does not
+// acknowledge that, so sayGoodbye only waits, briefly, until it is written.
 func (c *Conn) sayGoodbye() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

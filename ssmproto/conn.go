@@ -13,12 +13,12 @@ import (
 )
 
 // Conn is a stream over the data channel of one session. It outlives its
-// WebSockets: when one ends it resumes the session and goes on, and nothing of
-// the stream is lost, doubled or changed.
+// WebSockets: when one ends it resumes the session and continues, and no byte
+// of the stream is lost, duplicated or changed.
 //
-// It is a net.Conn: all methods may be called concurrently. Read returns
-// io.EOF when the far side has ended the session as it should. Close must be
-// called; it ends the session.
+// It is a net.Conn: all methods may be called concurrently. Read returns io.EOF
+// when the far side has ended the session normally. Close must be called; it
+// ends the session.
 type Conn struct {
 	session Session
 	cfg     Config
@@ -31,7 +31,7 @@ type Conn struct {
 	wg     sync.WaitGroup // supervisor, watch on the network, and key request
 
 	attempt atomic.Pointer[attempt] // to connect, while one is under way
-	again   chan struct{}           // roamed was called: the next one is not waited for
+	again   chan struct{}           // roamed was called: make the next attempt at once
 
 	wake   chan struct{} // the writer has something to do
 	opened chan struct{} // closed once the handshake is complete
@@ -44,7 +44,7 @@ type Conn struct {
 	mu         sync.Mutex
 	readable   sync.Cond // data to read, an end, or a deadline
 	writable   sync.Cond // room to write, an end, or a deadline
-	drained    sync.Cond // what the link's reader or Close wait for
+	drained    sync.Cond // what the link's reader and Close wait for
 	readUntil  deadline
 	writeUntil deadline
 
@@ -54,32 +54,32 @@ type Conn struct {
 	asked      bool   // the agent has asked for the handshake
 	challenged bool   // the agent has sent its encryption challenge
 	refusal    error  // why we refused the handshake
-	refused    func() // told of a connection that the agent could not make; nil: there is but one
+	refused    func() // called when the agent could not make a connection; nil: there is only one
 
 	link        *link
 	linked      bool          // link is up
 	cause       error         // why the last link ended
 	stalled     bool          // the reader waits for room
-	waiting     bool          // the agent had something to answer when it was last looked at
-	answered    time.Duration // when it last had not, or answered
-	silence     *silence      // nil: there is none
-	silenceNews chan struct{} // closed when one begins or ends
-	gapBegan    time.Duration // since when there is a gap; 0: there is none
-	gapTold     bool          // OnRepeat was told of it
-	gapSince    time.Duration // since when nothing has been done about it
+	waiting     bool          // at the last check the agent owed an answer
+	answered    time.Duration // when it last answered, or owed nothing
+	silence     *silence      // nil: the agent is not silent
+	silenceNews chan struct{} // closed when a silence begins or ends
+	gapBegan    time.Duration // when the gap opened; 0: there is none
+	gapTold     bool          // OnRepeat has been called for it
+	gapSince    time.Duration // when progress was last made on it
 	gapAt       int64         // how far the agent had come then
 	lingering   int           // callers that wait for acknowledgements or for written
 	written     int64         // number up to which messages are known to have been written
 
 	over   bool        // the service has ended the session
 	reason string      // why, in its words
-	grace  *time.Timer // ends the wait for what is missing then; nil: there is none
-	err    error       // why there is no more to come
+	grace  *time.Timer // limits the wait for missing messages then; nil: nothing is missing
+	err    error       // why the Conn has ended
 }
 
 // Dial opens session and returns once the agent is ready for data. If ctx ends
-// before, the session is terminated again; after that ctx means nothing to the
-// Conn.
+// before that, the session is terminated; once Dial has returned, ctx no longer
+// affects the Conn.
 func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	c := newConn(session, cfg)
 	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
@@ -103,7 +103,8 @@ func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	return nil, err
 }
 
-// unopened says how far Dial got until its context ended.
+// unopened returns an error that says how far Dial got before its context
+// ended.
 func (c *Conn) unopened(cause error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +153,7 @@ func newConn(session Session, cfg *Config) *Conn {
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, _ = http.DefaultTransport.(*http.Transport)
 	}
-	if c.cfg.Transport == nil { // somebody replaced the default
+	if c.cfg.Transport == nil { // the default has been replaced
 		c.cfg.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
 	if c.log = c.cfg.Log; c.log == nil {
@@ -167,24 +168,24 @@ func newConn(session Session, cfg *Config) *Conn {
 	return c
 }
 
-// now is the time for the core: since the Conn began, and never 0.
+// now returns the time for the core: the time since the Conn began, never 0.
 func (c *Conn) now() time.Duration { return time.Since(c.start) + 1 }
 
-// SessionType returns what the agent says the session is.
+// SessionType returns the session's type as the agent reports it.
 func (c *Conn) SessionType() SessionType {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hs.sessionType
 }
 
-// AgentVersion returns what the agent says of itself, as "3.3.0.0".
+// AgentVersion returns the version that the agent reports, such as "3.3.0.0".
 func (c *Conn) AgentVersion() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hs.agentVersion
 }
 
-// Message returns what the agent has to say to the user, if anything.
+// Message returns the agent's message for the user, if any.
 func (c *Conn) Message() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,9 +198,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadPart is Read, and says whether what it has read is what a command has
-// written to its standard error. It returns what the two are in one order, that
-// in which the agent has sent it, and never both at once.
+// ReadPart is like Read, and reports whether the bytes are from a command's
+// standard error. It returns both outputs in the order in which the agent sent
+// them, and never bytes of both in one call.
 func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,7 +216,7 @@ func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 				c.drained.Broadcast()
 			}
 			if c.s.in.buf.n > 0 {
-				c.readable.Signal() // another reader may wait
+				c.readable.Signal() // another reader may be waiting
 			}
 			return n, stderr, nil
 		}
@@ -229,8 +230,9 @@ func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 	}
 }
 
-// Write queues p and returns when all of it is on its way. It blocks while the
-// window is full. An error means that not all of p was taken.
+// Write queues p and returns once all of it has been accepted for sending. It
+// blocks while the window is full. An error means that not all of p was
+// accepted.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -256,7 +258,8 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 }
 
 // ReadFrom copies r to the stream until r ends; io.Copy calls it. It reads only
-// what can be sent soon, so that nothing waits in a buffer of its own.
+// as much as can be sent soon, so that it does not add a buffer in which data
+// waits.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	buf := make([]byte, maxBacklog)
 	for {
@@ -278,8 +281,8 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// waitForSendRoom returns how much Write would take now without blocking, once
-// that is not nothing.
+// waitForSendRoom waits until Write would accept something without blocking,
+// and returns how much.
 func (c *Conn) waitForSendRoom() (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -297,7 +300,8 @@ func (c *Conn) waitForSendRoom() (int, error) {
 	}
 }
 
-// writeError is what a writer is told once the Conn has ended. c.mu is held.
+// writeError returns the error for writers once the Conn has ended. c.mu is
+// held.
 func (c *Conn) writeError() error {
 	if c.err == io.EOF {
 		return io.ErrClosedPipe

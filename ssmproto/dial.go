@@ -17,21 +17,20 @@ import (
 )
 
 // Bounds of opening a connection. It may hang because of one packet that was
-// lost while the network was away: TCP sends a SYN again after 1, 3 and 7 s, a
-// DNS resolver its question after 5 s, and the network may long be back. So
-// another connection is begun beside one that hangs, every second, and the first
-// to be made is taken. The one begun first has all the time there is, for paths
-// that are slow; those beside it have enough for round trips of almost a second,
-// so that there are never more than four.
+// lost while the network was down: TCP retransmits a SYN after 1, 3 and 7 s, a
+// DNS resolver its query after 5 s, and the network may be back long before. So
+// while connections hang, another attempt is started every second, and the
+// first to succeed is used. The first attempt has the whole time, for slow
+// paths; later ones have enough for round trips of almost a second, so that
+// there are never more than four.
 const (
 	dialTimeout   = 15 * time.Second // in all
 	besideEvery   = time.Second
 	besideTimeout = 3 * time.Second
 )
 
-// dialNet opens the byte stream that a WebSocket to u runs on. How long that
-// connection took, from its own beginning, is told to connected, unless that is
-// nil.
+// dialNet opens the byte stream that a WebSocket to u runs on. If connected is
+// not nil, it is called with the time that the successful attempt took.
 func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(took time.Duration)) (*wire, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	type result struct {
@@ -74,7 +73,7 @@ func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(
 					connected(r.took)
 				}
 				return r.conn, nil
-			case errors.As(r.err, &late) && late.Timeout(): // no answer, so perhaps to the next
+			case errors.As(r.err, &late) && late.Timeout(): // no answer; the next attempt may get one
 			default:
 				return nil, r.err
 			}
@@ -85,8 +84,8 @@ func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(
 }
 
 // dialOnce opens one connection: TCP, through the proxy that t names for u if
-// any, and TLS for wss. Doing it here, and not in the WebSocket library, lets
-// several frames share one TLS record.
+// any, and TLS for wss. Doing this here instead of in the WebSocket library
+// lets several frames share one TLS record.
 func dialOnce(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error) {
 	secure := u.Scheme == "wss"
 	w := &wire{}
@@ -115,9 +114,9 @@ func dialOnce(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error)
 	return w, nil
 }
 
-// headStart is a connection that is opened before it is known to be wanted: the
-// host of a data channel follows from the region, and on a resumption from the
-// channel before, so its set-up takes no time beyond the API call's.
+// headStart is a connection that is opened before it is known to be needed: the
+// host of a data channel follows from the region, or from the previous channel
+// when a session is resumed, so that connecting overlaps with the API call.
 type headStart struct {
 	to     string // scheme and host
 	cancel context.CancelFunc
@@ -126,8 +125,8 @@ type headStart struct {
 	err    error
 }
 
-// startDial begins to dial address, of which only scheme and host count, and
-// tells connected as dialNet does. The caller calls drop in the end.
+// startDial starts to dial address, of which only scheme and host matter, and
+// calls connected as dialNet does. The caller must call drop.
 func startDial(ctx context.Context, address string, t *http.Transport, connected func(took time.Duration)) *headStart {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
@@ -142,7 +141,8 @@ func startDial(ctx context.Context, address string, t *http.Transport, connected
 	return h
 }
 
-// take returns the connection if it leads to u and was or is being opened.
+// take waits for the connection and returns it, or nil if it does not lead to u
+// or could not be made.
 func (h *headStart) take(ctx context.Context, u *url.URL) *wire {
 	if h == nil || h.to != u.Scheme+u.Host {
 		return nil
@@ -157,7 +157,8 @@ func (h *headStart) take(ctx context.Context, u *url.URL) *wire {
 	return conn
 }
 
-// drop ends what was not taken, and returns when nothing is left of it.
+// drop closes the connection if it was not taken, and returns once that is
+// done.
 func (h *headStart) drop() {
 	if h == nil {
 		return
@@ -204,8 +205,7 @@ func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *htt
 	return nil, fmt.Errorf("proxy %s: unknown scheme", proxyName(via))
 }
 
-// proxyFor asks t for the proxy of u, under the scheme that proxy settings
-// know it by.
+// proxyFor asks t for the proxy of u, with the scheme that proxy settings use.
 func proxyFor(u *url.URL, secure bool, t *http.Transport) (*url.URL, error) {
 	if t.Proxy == nil {
 		return nil, nil
@@ -218,11 +218,11 @@ func proxyFor(u *url.URL, secure bool, t *http.Transport) (*url.URL, error) {
 	return t.Proxy(&http.Request{Method: http.MethodGet, URL: &asked, Host: u.Host, Header: http.Header{}})
 }
 
-// maxHead is how many bytes of an answer's head are read, of a proxy or of the
-// service: neither has proved anything by then.
+// maxHead is how many bytes are read of the header of a response, from a proxy
+// or from the service: neither is authenticated by then.
 const maxHead = 64 << 10
 
-var errHeadTooLarge = fmt.Errorf("an answer's head of more than %d bytes", maxHead)
+var errHeadTooLarge = fmt.Errorf("the response header has more than %d bytes", maxHead)
 
 // connect asks the HTTP proxy via for a tunnel to target.
 func connect(ctx context.Context, conn net.Conn, target string, via *url.URL) error {
@@ -240,7 +240,7 @@ func connect(ctx context.Context, conn net.Conn, target string, via *url.URL) er
 	if err := req.Write(conn); err != nil {
 		return failed(err)
 	}
-	// Nothing but the answer can be in the buffer: the far side speaks second.
+	// The buffer holds only the response: the far side waits for us to speak.
 	head := &io.LimitedReader{R: conn, N: maxHead}
 	res, err := http.ReadResponse(bufio.NewReader(head), req)
 	if err != nil && head.N == 0 {
@@ -249,7 +249,7 @@ func connect(ctx context.Context, conn net.Conn, target string, via *url.URL) er
 	if err != nil {
 		return failed(err)
 	}
-	// There is no body to read: what follows is the tunnel, or the end.
+	// There is no body to read: the tunnel follows, or the connection ends.
 	if res.StatusCode != http.StatusOK {
 		return NewProxyError(via, target, res)
 	}
@@ -265,8 +265,8 @@ func startTLS(ctx context.Context, conn net.Conn, host string, config *tls.Confi
 		config.ServerName = host
 	}
 	config.NextProtos = []string{"http/1.1"}
-	// Small records help a browser show the first part of a page; here a
-	// batch is written when it is ready and wants no splitting.
+	// Small records help a browser to show the first part of a page; here they
+	// would only split batches of frames.
 	config.DynamicRecordSizingDisabled = true
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
@@ -294,7 +294,7 @@ func contextError(ctx context.Context, err error) error {
 	return err
 }
 
-// contextDialer makes a dial function what golang.org/x/net/proxy forwards to.
+// contextDialer adapts a dial function to the Dialer of golang.org/x/net/proxy.
 type contextDialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 func (d contextDialer) Dial(network, address string) (net.Conn, error) {

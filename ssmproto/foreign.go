@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Foreign says whether res, which seems to be the service's, is the answer of
-// something on the way there: of a proxy that asks for a password or refuses, or
-// of a network that wants people to log in on a page of its own. The service
-// gives each answer an id, leads nowhere else and serves no pages.
+// Foreign reports whether res, though addressed to the service, is the response
+// of something in between: of a proxy that requires a password or refuses, or
+// of a network with a login page. The service gives each response an id, and
+// sends neither redirections nor web pages.
 func Foreign(res *http.Response) bool {
 	if res.Header.Get("X-Amzn-Requestid") != "" {
 		return false
@@ -23,7 +23,7 @@ func Foreign(res *http.Response) bool {
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Type"))), "text/html")
 }
 
-// LeadsTo returns the host that a redirection leads to, or "".
+// LeadsTo returns the host that a response redirects to, or "".
 func LeadsTo(res *http.Response) string {
 	if u, err := url.Parse(res.Header.Get("Location")); err == nil {
 		return clipTo(u.Host, maxHost)
@@ -31,18 +31,19 @@ func LeadsTo(res *http.Response) string {
 	return ""
 }
 
-// maxHost is the length of a host's name with its port.
+// maxHost is the maximum length of a host name with its port.
 const maxHost = 255 + len(":65535")
 
-// ProxyError says that an HTTP proxy did not open the way to Target.
+// ProxyError means that an HTTP proxy refused to connect to Target.
 type ProxyError struct {
 	Proxy  string // its URL without user and password
 	Target string // host and port
-	Code   int    // of its answer
-	Status string // and its words
+	Code   int    // the response's status code
+	Status string // and the text with it
 }
 
-// NewProxyError returns what proxy, asked for a way to target, has answered.
+// NewProxyError returns the error for res, proxy's response to a CONNECT
+// request for target.
 func NewProxyError(proxy *url.URL, target string, res *http.Response) *ProxyError {
 	words := strings.TrimSpace(strings.TrimPrefix(res.Status, fmt.Sprint(res.StatusCode)))
 	if words == "" {
@@ -52,11 +53,11 @@ func NewProxyError(proxy *url.URL, target string, res *http.Response) *ProxyErro
 }
 
 func (e *ProxyError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("proxy %s refused the way to %s: %d %s", e.Proxy, e.Target, e.Code, e.Status))
+	return strings.TrimSpace(fmt.Sprintf("proxy %s refused to connect to %s: %d %s", e.Proxy, e.Target, e.Code, e.Status))
 }
 
-// RetryableError tells AWS's SDK whether to try again.
+// RetryableError tells the AWS SDK whether to retry.
 func (e *ProxyError) RetryableError() bool { return e.Code >= http.StatusInternalServerError }
 
-// proxyName is a proxy's URL without what is secret in it.
+// proxyName returns a proxy's URL without user and password.
 func proxyName(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -7,9 +7,9 @@ import (
 )
 
 // The frames of WebSocket, RFC 6455 section 5. The library opens the channel;
-// from there on we read and write the frames ourselves, because each message is
-// one, a thousand a megabyte: here they are taken from the buffer that they
-// were read into and made in the buffer that they are written from.
+// after that we read and write frames ourselves, because every message is one,
+// a thousand per megabyte: frames are parsed in the buffer that they were read
+// into, and built in the buffer that they are written from.
 const (
 	opContinuation = 0x0
 	opText         = 0x1
@@ -22,18 +22,19 @@ const (
 	maskBit    = 0x80
 	maxControl = 125
 
-	maxServerHead = 2 + 8 // without a mask
+	maxServerHead = 2 + 8 // servers send no mask
 )
 
 var (
-	// errMoreToCome says that the rest of a frame has not been read yet.
+	// errMoreToCome means that the rest of a frame has not been read yet.
 	errMoreToCome = errors.New("incomplete frame")
 
 	errFrameTooLarge = fmt.Errorf("a message of more than %d bytes", MaxFrame)
-	errFrame         = errors.New("a frame that breaks RFC 6455")
+	errFrame         = errors.New("a frame that violates RFC 6455")
 )
 
-// appendFrame appends a whole message as a client sends it: masked by key.
+// appendFrame appends a message as a client sends it: one frame, masked with
+// key.
 func appendFrame(b []byte, opcode byte, payload []byte, key uint32) []byte {
 	switch n := len(payload); {
 	case n <= maxControl:
@@ -52,7 +53,7 @@ func appendFrame(b []byte, opcode byte, payload []byte, key uint32) []byte {
 	return b
 }
 
-// mask applies or takes off a mask: section 5.3.
+// mask applies or removes a mask: section 5.3.
 func mask(p []byte, key uint32) {
 	wide := uint64(key)<<32 | uint64(key)
 	for len(p) >= 8 {
@@ -67,31 +68,31 @@ func mask(p []byte, key uint32) {
 // frameReader finds messages in the bytes that a server sends.
 type frameReader struct {
 	buf        []byte
-	start, end int // what has been read and not returned yet is buf[start:end]
+	start, end int // buf[start:end] has been read and not returned yet
 
-	fragments []byte // of the message that is under way
-	opcode    byte   // its type, 0 if there is none
+	fragments []byte // of a message that is not complete
+	opcode    byte   // its type; 0: there is none
 }
 
-// space returns where to read into. What next returned is not valid after it.
+// space returns the buffer to read into. It invalidates what next returned.
 func (f *frameReader) space() []byte {
 	if f.start > 0 {
 		f.end = copy(f.buf, f.buf[f.start:f.end])
 		f.start = 0
 	}
 	if f.end == len(f.buf) {
-		grown := make([]byte, max(2*len(f.buf), 32<<10)) // ends above MaxFrame
+		grown := make([]byte, max(2*len(f.buf), 32<<10)) // MaxFrame bounds it
 		copy(grown, f.buf)
 		f.buf = grown
 	}
 	return f.buf[f.end:]
 }
 
-// filled takes in that n bytes were read into what space returned.
+// filled records that n bytes were read into the buffer that space returned.
 func (f *frameReader) filled(n int) { f.end += n }
 
 // next returns the next message or control frame with its opcode, or
-// errMoreToCome. Any other error is the end of the channel.
+// errMoreToCome. Any other error ends the channel.
 func (f *frameReader) next() (opcode byte, payload []byte, err error) {
 	for {
 		final, opcode, payload, err := f.frame()
@@ -157,7 +158,7 @@ func (f *frameReader) frame() (final bool, opcode byte, payload []byte, err erro
 	return final, opcode, b[head : head+int(n)], nil
 }
 
-// closedByPeer is the error of a close frame: section 7.
+// closedByPeer returns the error for a close frame: section 7.
 func closedByPeer(payload []byte) error {
 	if len(payload) < 2 {
 		return errors.New("closed by the service")

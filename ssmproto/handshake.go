@@ -7,12 +7,12 @@ import (
 	"fmt"
 )
 
-// DefaultClientVersion is what the handshake tells the agent, which decides by
-// it what it does: it speaks versions of the reference client. This one gets
-// multiplexing and no smux keep-alive from agents that know them.
+// DefaultClientVersion is the version that the handshake reports. It is one of
+// the reference client's, by which agents decide which features to use. With
+// this one they use multiplexing, and no smux keep-alive, if they know of them.
 const DefaultClientVersion = "1.2.896.0"
 
-// SessionType is what the agent says a session is.
+// SessionType is a session's type, as the agent reports it.
 type SessionType string
 
 // The session types of today's agents.
@@ -23,18 +23,18 @@ const (
 	NonInteractiveSession SessionType = "NonInteractiveCommands"
 )
 
-// Actions that an agent may ask for.
+// Actions that an agent may request.
 const (
 	actionSessionType = "SessionType"
 	actionKMS         = "KMSEncryption"
 )
 
-// Bounds of what an agent may ask for, each far above what agents do ask for:
-// they decide what work we do and what we send back.
+// Bounds of what an agent may request, each far above what agents do request:
+// they limit the work that we do and the size of our response.
 const (
 	maxActions   = 8
 	maxName      = 64   // of an action, a session type or an agent's version, in bytes
-	maxKeyID     = 2048 // as KMS has it
+	maxKeyID     = 2048 // KMS's own limit
 	maxChallenge = 1024
 )
 
@@ -85,7 +85,7 @@ type kmsResult struct {
 	ChallengeAcknowledgement bool   `json:",omitempty"`
 }
 
-// handshake is what was agreed on.
+// handshake is the result of a handshake.
 type handshake struct {
 	agentVersion string
 	sessionType  SessionType
@@ -94,9 +94,9 @@ type handshake struct {
 	cipher       *streamCipher
 }
 
-// answer works through a HandshakeRequest. What it refuses, it refuses in the
-// response too, so that the agent can end the session and say why. The key
-// function may take a network round trip, and is called once at most.
+// answer processes a HandshakeRequest. The response names the actions that it
+// refuses, so that the agent can end the session and say why. The key function
+// may take a network round trip, and is called at most once.
 func (h *handshake) answer(ctx context.Context, request []byte, clientVersion string,
 	key func(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error)) (response []byte, err error) {
 
@@ -169,7 +169,7 @@ func (h *handshake) takeKey(ctx context.Context, parameters []byte,
 		return nil, errors.New("encryption: the agent's key id or challenge is too long")
 	}
 	if key == nil {
-		return nil, errors.New("the session wants KMS encryption, which is not set up")
+		return nil, errors.New("the session requires KMS encryption, which is not set up")
 	}
 	plain, sealed, err := key(ctx, p.KMSKeyID, p.Challenge)
 	if err != nil {
@@ -182,7 +182,7 @@ func (h *handshake) takeKey(ctx context.Context, parameters []byte,
 	return kmsResult{KMSCipherTextKey: sealed, ChallengeAcknowledgement: p.Challenge != ""}, nil
 }
 
-// answerChallenge shows that we have the data key.
+// answerChallenge returns the proof that we have the data key.
 func (h *handshake) answerChallenge(request []byte) ([]byte, error) {
 	var c encChallenge
 	if err := json.Unmarshal(request, &c); err != nil {

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// control handles what the agent sends beside the stream: in order, once, and
-// with c.mu held.
+// control handles the agent's messages that are not stream data. It is called
+// once for each, in order, with c.mu held.
 func (c *Conn) control(t PayloadType, payload []byte) {
 	var err error
-	// The handshake is made once. A second answer would block the agent for
-	// good, and nobody may switch encryption off in mid-session.
+	// The handshake happens once. A second response would block the agent for
+	// good, and encryption must not be switched off in mid-session.
 	once := func(done *bool) bool {
 		first := !*done
 		*done = true
@@ -56,7 +56,7 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 	}
 }
 
-// flagged takes in a flag of the agent's.
+// flagged handles a flag from the agent.
 func (c *Conn) flagged(payload []byte) error {
 	if len(payload) != 4 {
 		return nil
@@ -89,8 +89,8 @@ func (c *Conn) open() {
 	}
 }
 
-// answerHandshake runs on a goroutine of its own because a data key takes a
-// call to KMS, during which acknowledgements must go on.
+// answerHandshake runs on its own goroutine because a data key takes a call to
+// KMS, during which we must go on acknowledging.
 func (c *Conn) answerHandshake(request []byte) {
 	defer c.wg.Done()
 	var h handshake
@@ -106,23 +106,23 @@ func (c *Conn) answerHandshake(request []byte) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.linger(lingerTime) // so that the agent learns it from the response
+		c.linger(lingerTime) // so that the response reaches the agent
 		c.fail(&HandshakeError{err})
 	}
 }
 
-// closeGrace is how long a gap may stay open after channel_closed: what is
-// missing may still be on its way, but nobody will send it again.
+// closeGrace is how long a gap may stay open after channel_closed: the missing
+// messages may still arrive, but will not be retransmitted.
 const closeGrace = time.Second
 
-// channelClosed takes in that the service ended the session. c.mu is held.
+// channelClosed records that the service ended the session. c.mu is held.
 func (c *Conn) channelClosed(payload []byte) {
 	if c.over {
 		return
 	}
 	c.over = true
 	var closed struct{ Output string }
-	json.Unmarshal(payload, &closed) // without a reason it is closed all the same
+	json.Unmarshal(payload, &closed) // the reason is optional
 	c.reason = clip(closed.Output)
 	c.log.Debug("channel closed", "output", c.reason)
 	if c.s.in.gap() {
@@ -131,8 +131,8 @@ func (c *Conn) channelClosed(payload []byte) {
 	c.leave()
 }
 
-// leave ends the Conn once the service has ended the session and nothing is
-// missing before what has come. c.mu is held.
+// leave ends the Conn if the service has ended the session and no message is
+// missing. c.mu is held.
 func (c *Conn) leave() {
 	if !c.over || c.s.in.gap() {
 		return
@@ -151,7 +151,7 @@ func (c *Conn) leave() {
 	c.failLocked(err)
 }
 
-// received hands to the core all that the link has read. An error is the end of
+// received passes everything that the link has read to the core. An error ends
 // the link.
 func (c *Conn) received(l *link) error {
 	c.mu.Lock()
@@ -186,7 +186,8 @@ func (c *Conn) received(l *link) error {
 			c.log.Debug("first bytes from the port")
 		}
 		if c.hs.agentVersion == "" {
-			// Data before any handshake: an agent too old for one, so a shell.
+			// Data before any handshake: the agent is too old for one, so this
+			// is a shell.
 			c.hs.sessionType = ShellSession
 			c.open()
 		}
@@ -203,23 +204,23 @@ func (c *Conn) received(l *link) error {
 	return ended
 }
 
-// gapLimit is how long a message may be missing while others come. The agent
-// repeats it every second at the latest once it is the oldest on its list, if
-// it still has it: those beyond its buffer it has not. As long as it repeats
-// what we have, because our acknowledgements were lost, it is on its way there,
-// at ten messages a second.
+// gapLimit is how long a message may be missing while others arrive. Once it is
+// the oldest in the agent's buffer, the agent retransmits it at least every
+// second, unless the buffer was too small to keep it. While the agent
+// retransmits messages that we have, because our acknowledgements were lost, it
+// makes progress towards the missing one, at ten messages a second.
 const gapLimit = time.Minute
 
-// repeatEvery is how long the agent takes for each message that it repeats
-// (protocol section 4).
+// repeatEvery is how long the agent takes to retransmit one message (protocol
+// section 4).
 const repeatEvery = 100 * time.Millisecond
 
-// tellRepeatAfter is how long a gap may be open before anybody is told: what only
-// came in another order is there by then.
+// tellRepeatAfter is how long a gap must be open to be reported: messages that
+// were merely reordered have arrived by then.
 const tellRepeatAfter = time.Second
 
-// checkGap tells of a gap that will take long to fill, and ends the Conn over one
-// that is not being filled.
+// checkGap reports a gap that will take long to fill, and ends the Conn if a
+// gap is not being filled.
 func (c *Conn) checkGap(now time.Duration) {
 	if !c.s.in.gap() {
 		c.gapBegan, c.gapSince, c.gapTold = 0, 0, false
@@ -244,7 +245,7 @@ func (c *Conn) checkGap(now time.Duration) {
 }
 
 // waitForRoom blocks the reader while Read does not keep up, so that memory
-// stays flat and the agent is held back by TCP.
+// stays bounded and TCP slows the agent down.
 func (c *Conn) waitForRoom(l *link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

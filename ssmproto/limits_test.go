@@ -101,7 +101,7 @@ func TestProxyThatRefuses(t *testing.T) {
 		_, err := ssmproto.Dial(context.Background(), grantTo("wss://service.invalid/"), &ssmproto.Config{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}})
 		var refused *ssmproto.ProxyError
 		want, _, _ := strings.Cut(answer, "\r")
-		if !errors.As(err, &refused) || err.Error() != "data channel: proxy http://"+tk.Addr().String()+" refused the way to service.invalid:443: "+want {
+		if !errors.As(err, &refused) || err.Error() != "data channel: proxy http://"+tk.Addr().String()+" refused to connect to service.invalid:443: "+want {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// A link proves itself by what only a working session brings: stream data or an
-// acknowledgement. On an idle session there is neither, so an answer to a ping
-// does as well once the link has lived for settleTime. A link that takes us in,
-// greets us and throws us out has proved nothing.
+// A link has proved itself once it has carried something that only a working
+// session sends: stream data or an acknowledgement. An idle session sends
+// neither, so a pong counts too once the link is older than settleTime. A link
+// that is accepted, greeted and closed has proved nothing.
 const settleTime = time.Second
 
 // link is one WebSocket. One goroutine may read and one may write.
@@ -27,19 +27,19 @@ type link struct {
 	net   *wire
 	in    frameReader
 	out   []byte        // frames to write
-	masks *rand.ChaCha8 // keys that nobody can guess: RFC 6455 section 10.3
-	wake  func()        // tells the writer that ping or pong is due
+	masks *rand.ChaCha8 // unpredictable keys: RFC 6455 section 10.3
+	wake  func()        // tells the writer that a ping or pong is due
 	// settled is called once, by the reader, when the link has proved itself: see
 	// settleTime.
 	settled func()
-	proof   bool // stream data or an acknowledgement has come
+	proof   bool // stream data or an acknowledgement has arrived
 
-	messages int64 // come since the last call of alive
-	stream   int64 // of them the stream's
-	answered bool  // and a ping or pong
-	ponged   bool  // and a pong
+	messages int64 // received since the last call of alive
+	stream   int64 // those of them that are stream data
+	answered bool  // a ping or pong was received since then
+	ponged   bool  // a pong was received since then
 
-	why  atomic.Pointer[error] // we gave the link up, if we did
+	why  atomic.Pointer[error] // why we gave the link up; nil: we did not
 	ping atomic.Bool           // the writer is to send a ping
 	pong atomic.Pointer[string]
 
@@ -58,13 +58,12 @@ type hello struct {
 	ClientVersion        string
 }
 
-// dialLink opens a WebSocket with what g grants and introduces us, on a
-// connection that early brings, if that leads to the right place. The caller
-// starts its watch.
+// dialLink opens the WebSocket that g grants, over the connection of early if
+// that leads to the right host, and sends h. The caller starts its watch.
 func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *headStart, wake func()) (*link, error) {
 	u, err := url.Parse(g.URL)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
-		return nil, fmt.Errorf("stream URL %q is not a WebSocket's", g.URL)
+		return nil, fmt.Errorf("stream URL %q is not a WebSocket URL", g.URL)
 	}
 	conn := early.take(ctx, u)
 	if conn == nil {
@@ -79,7 +78,7 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	dialer := websocket.Dialer{
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return &upgradeConn{wire: conn}, nil },
 	}
-	// The library's own deadline handling knows deadlines only, not cancellation.
+	// The library itself handles deadlines, but not cancellation.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	header := g.Header.Clone()
 	if header == nil {
@@ -118,8 +117,8 @@ func dialLink(ctx context.Context, g Grant, h hello, t *http.Transport, early *h
 	return l, nil
 }
 
-// alive notes what has come since it was last called. It runs on the reader's
-// goroutine.
+// alive records what was received since it was last called. It runs on the
+// reader's goroutine.
 func (l *link) alive() {
 	messages := l.messages
 	if messages == 0 && !l.answered {
@@ -134,7 +133,7 @@ func (l *link) alive() {
 	}
 }
 
-// ask has a ping sent.
+// ask requests a ping.
 func (l *link) ask() {
 	l.ping.Store(true)
 	l.wake()
@@ -178,7 +177,7 @@ func (l *link) next() ([]byte, error) {
 	}
 }
 
-// ended says why the link is over.
+// ended returns the error that ended the link.
 func (l *link) ended(err error) error {
 	if why := l.why.Load(); why != nil {
 		return *why
@@ -186,13 +185,12 @@ func (l *link) ended(err error) error {
 	return fmt.Errorf("data channel: %w", err)
 }
 
-// drainTime is for how long a link that is given up is still read: what the
-// socket holds is there already, and whatever is not read the agent has to
-// repeat.
+// drainTime is how long a link that is given up is still read: the data in the
+// socket is here already, and the agent must retransmit what is not read.
 const drainTime = 50 * time.Millisecond
 
-// giveUp ends the link because it is no good any more, once what the socket
-// holds has been read.
+// giveUp ends a link that is of no more use, once the data in its socket has
+// been read.
 func (l *link) giveUp(why error) {
 	if l.why.CompareAndSwap(nil, &why) {
 		l.net.socket.SetReadDeadline(time.Now().Add(drainTime))
@@ -206,7 +204,7 @@ func (l *link) queue(opcode byte, payload []byte) {
 	l.out = appendFrame(l.out, opcode, payload, uint32(l.masks.Uint64()))
 }
 
-// write sends what is queued, and pings and pongs that are due, in one go.
+// write sends all that is queued, and any ping or pong that is due, together.
 func (l *link) write() error {
 	if l.ping.Swap(false) {
 		l.queue(opPing, nil)
@@ -225,16 +223,16 @@ func (l *link) write() error {
 	return nil
 }
 
-// moderate takes in that messages have come, the last of size bytes. When they
-// come steadily, at the agent's pace of one a millisecond, and nothing else is
-// going on, Read waits for several: to wake up costs far more than to take one
-// in. Whoever watches a download does not see the difference, and a keystroke
-// ends it.
+// moderate records that messages have arrived, the last of size bytes. If they
+// arrive steadily, at the agent's pace of one a millisecond, and nothing else
+// is going on, it makes Read wait for several: waking up costs far more than
+// handling a message. The delay is not noticeable in a download, and a
+// keystroke ends it.
 func (l *link) moderate(messages, size int, alone bool) {
 	const (
 		several = 6
 		sample  = 32
-		longest = sample * calmTime / several * 3 / 4 // or the others would not come in time
+		longest = sample * calmTime / several * 3 / 4 // or the other messages would come too late
 	)
 	if !alone {
 		l.steady = 0
@@ -253,13 +251,13 @@ func (l *link) moderate(messages, size int, alone bool) {
 	}
 }
 
-// control says that write has something to do without frames.
+// control reports whether write has a ping or pong to send.
 func (l *link) control() bool { return l.ping.Load() || l.pong.Load() != nil }
 
 // close ends the link at once; reader and writer return.
 func (l *link) close() { l.net.Close() }
 
-// newUUID returns a random UUID as the hello message wants it.
+// newUUID returns a random UUID in the form that the hello message uses.
 func newUUID() string {
 	var u UUID
 	crand.Read(u[:]) // never fails

@@ -10,17 +10,18 @@ import (
 	"time"
 )
 
-// linkWatch watches over one link: it keeps the time for its vigil and does what
-// that says. Its methods may be called concurrently, but for those of the reader.
+// linkWatch watches one link: it runs the timer of its vigil and carries out
+// what the vigil decides. Its methods may be called concurrently, except those
+// of the reader.
 type linkWatch struct {
 	born     time.Time
-	ping     func()            // has a ping sent
+	ping     func()            // requests a ping
 	giveUp   func(error)       // ends the link
-	dial     func() *headStart // begins the second connection
-	spawn    func(func())      // runs it on a goroutine that is waited for
-	onOutage func(Outage)      // told of a silence; calls do not overlap
+	dial     func() *headStart // starts the second connection
+	spawn    func(func())      // runs a function on a goroutine of the Conn
+	onOutage func(Outage)      // called when a silence is reported; calls do not overlap
 
-	// Of the goroutine that reads.
+	// Used only by the goroutine that reads.
 	window      int64         // messages of the stream since windowSince
 	before      int64         // and in the second before that
 	windowSince time.Duration // since born
@@ -29,23 +30,23 @@ type linkWatch struct {
 	provedAt atomic.Int64 // the last answer to a ping, likewise
 	recent   atomic.Int64 // messages of the stream in the last second or two before heardAt
 	paused   atomic.Bool  // the reader waits for room: silence means nothing
-	told     atomic.Bool  // onOutage was told that there is a silence
-	doubts   atomic.Bool  // the vigil tries a second connection
+	told     atomic.Bool  // onOutage has been called for the present silence
+	doubts   atomic.Bool  // the vigil is trying a second connection
 
 	mu      sync.Mutex
 	timer   *time.Timer
-	looked  bool // once at least
+	looked  bool // check has run at least once
 	over    bool
 	due     time.Time // when check is to run,
 	dueWall time.Time // and by the wall clock
 	vigil   vigil
-	quiet   time.Duration // when the silence began that told is about
+	quiet   time.Duration // when the silence that told refers to began
 	second  *headStart    // the vigil's second connection; nil: there is none
 }
 
-// lateTime is by how much a timer must be late to mean that this process did not
-// run, be it stopped or be the machine asleep. What came meanwhile is still to
-// be read.
+// lateTime is how late a timer must be to show that this process did not run,
+// because it was stopped or the machine was asleep. Data that arrived meanwhile
+// has not been read yet.
 const lateTime = 2 * time.Second
 
 // start begins the watch.
@@ -58,8 +59,8 @@ func (w *linkWatch) start() {
 
 func (w *linkWatch) age() time.Duration { return time.Since(w.born) }
 
-// hear takes in that something has come: messages of the stream, if any, and
-// perhaps the answer to a ping. It is for the goroutine that reads.
+// hear records that something was received: messages of the stream, if any, and
+// possibly a pong. Only the goroutine that reads may call it.
 func (w *linkWatch) hear(age time.Duration, messages int64, pong bool) {
 	if d := age - w.windowSince; d >= time.Second {
 		w.before = 0
@@ -81,8 +82,8 @@ func (w *linkWatch) hear(age time.Duration, messages int64, pong bool) {
 	}
 }
 
-// pause and unpause say that the reader waits for room, so that silence means
-// nothing, and that it reads again.
+// pause records that the reader waits for room, so that silence means nothing,
+// and unpause that it reads again.
 func (w *linkWatch) pause() { w.paused.Store(true) }
 
 func (w *linkWatch) unpause() {
@@ -101,13 +102,13 @@ func (w *linkWatch) check() {
 		w.vigil.suspect(w.age(), doubtTime)
 		w.ping()
 	case !w.looked:
-		w.ping() // so that an idle link proves itself
+		w.ping() // lets an idle link prove itself
 	}
 	w.looked = true
 	w.look()
 }
 
-// doubtful has the link prove itself within patience.
+// doubtful puts the link in doubt: it must prove itself within patience.
 func (w *linkWatch) doubtful(patience time.Duration, rerouted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,14 +120,14 @@ func (w *linkWatch) doubtful(patience time.Duration, rerouted bool) {
 	w.look()
 }
 
-// look does what the vigil says and sets the timer. w.mu is held.
+// look carries out what the vigil decides and sets the timer. w.mu is held.
 func (w *linkWatch) look() {
 	if w.over {
 		return
 	}
 	v, now := &w.vigil, w.age()
 	if w.paused.Load() {
-		w.heardAt.Store(int64(now)) // an answer would not be read
+		w.heardAt.Store(int64(now)) // an answer would not be read now
 	}
 	v.heard = time.Duration(w.heardAt.Load())
 	v.proved = max(v.proved, time.Duration(w.provedAt.Load()))
@@ -152,8 +153,8 @@ func (w *linkWatch) look() {
 	w.sleep(max(again-now, time.Millisecond))
 }
 
-// silent says whether the network may be away: nothing has been heard for so
-// long that a second connection is tried.
+// silent reports whether the network may be down: nothing has been heard for so
+// long that a second connection is being tried.
 func (w *linkWatch) silent() bool { return w.doubts.Load() }
 
 // sleep sets the timer. w.mu is held.
@@ -163,8 +164,8 @@ func (w *linkWatch) sleep(d time.Duration) {
 	w.timer.Reset(d)
 }
 
-// tell tells of a silence during which a second connection is tried, and of its
-// end. w.mu is held.
+// tell reports a silence in which a second connection is tried, and its end.
+// w.mu is held.
 func (w *linkWatch) tell(now time.Duration) {
 	since := w.vigil.since()
 	switch told := w.told.Load(); {
@@ -184,7 +185,7 @@ func (w *linkWatch) await(second *headStart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.second != second {
-		second.drop() // nobody wants it any more
+		second.drop() // no longer needed
 		return
 	}
 	w.vigil.probed(w.age(), second.err == nil)
@@ -194,7 +195,7 @@ func (w *linkWatch) await(second *headStart) {
 	w.look()
 }
 
-// dropSecond ends the second connection without waiting for its end. w.mu is
+// dropSecond closes the second connection without waiting for that. w.mu is
 // held.
 func (w *linkWatch) dropSecond() {
 	if w.second == nil {
@@ -209,8 +210,8 @@ func (w *linkWatch) dropSecond() {
 	w.second = nil
 }
 
-// close ends the watch. It returns since when the link has been silent, if it
-// has, and the second connection if that stands; the caller drops it.
+// close ends the watch. It returns when the link fell silent, if it did, and
+// the second connection if that has been made; the caller drops it.
 func (w *linkWatch) close() (silent time.Time, second *headStart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,9 +227,9 @@ func (w *linkWatch) close() (silent time.Time, second *headStart) {
 	return silent, second
 }
 
-// startProbe begins a connection like the one to address, without a token. What
-// has no TLS must answer a request: that a socket was connected may be the work
-// of the system at the far end, or of something on the way.
+// startProbe starts a connection like the one to address, without a token.
+// Without TLS the far end must answer a request: a TCP connection alone may
+// have been accepted by the far end's kernel, or by something in between.
 func startProbe(ctx context.Context, address string, t *http.Transport) *headStart {
 	u, _ := url.Parse(address) // a link was made to it
 	if u.Scheme == "wss" {

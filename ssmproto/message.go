@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// MessageType names what a message of the data channel is for.
+// MessageType is the type of a message of the data channel.
 type MessageType string
 
 // The message types of the data channel.
@@ -21,7 +21,7 @@ const (
 	PausePublication MessageType = "pause_publication"
 )
 
-// PayloadType says how the payload of stream data is to be read.
+// PayloadType says how to interpret the payload of stream data.
 type PayloadType uint32
 
 // The payload types of stream data.
@@ -105,9 +105,9 @@ const (
 	// carries a payload type: everything but the service's own messages.
 	HeadLen = longHeader + 4
 
-	// MaxFrame is the largest frame that Parse takes. The agent sends 1,024
-	// payload bytes a message; the bound leaves room for handshakes and for
-	// agents that will send more, and keeps memory flat.
+	// MaxFrame is the size of the largest frame that Parse accepts. The agent
+	// sends 1,024 payload bytes per message; the bound leaves room for
+	// handshakes and for future agents that send more, and limits memory.
 	MaxFrame = 256 << 10
 )
 
@@ -119,7 +119,7 @@ var ErrMalformed = errors.New("malformed message")
 func Parse(frame []byte) (Message, error) {
 	var m Message
 	if len(frame) < shortHeader+4 {
-		return m, fmt.Errorf("%w: %d bytes are less than a head", ErrMalformed, len(frame))
+		return m, fmt.Errorf("%w: %d bytes are less than a header", ErrMalformed, len(frame))
 	}
 	if len(frame) > MaxFrame {
 		return m, fmt.Errorf("%w: %d bytes are more than %d", ErrMalformed, len(frame), MaxFrame)

@@ -14,36 +14,38 @@ import (
 )
 
 const (
-	// muxFrame is how many bytes of one connection go out before it is another's
-	// turn. With the frame's head of 8 they fill four messages.
+	// muxFrame is how many bytes of one connection are sent before the next
+	// one's turn. With the frame's 8-byte header they fill four messages.
 	muxFrame = 4*MaxPayload - muxHead
 
-	// DefaultMuxBuffer is how many bytes of a session may wait for programs that
-	// do not read them. The protocol has no flow control by connection: past it
-	// the whole session stands still. At the agent's pace of less than 1 MB/s
-	// one connection that nobody reads takes a minute and more to get there.
+	// DefaultMuxBuffer is how many bytes of a session may be buffered for
+	// programs that do not read them. The protocol has no flow control per
+	// connection: once the buffer is full, the whole session stalls. At the
+	// agent's pace of less than 1 MB/s a connection that is not read fills it
+	// in more than a minute.
 	DefaultMuxBuffer = 64 << 20
 
 	muxReadSize = 32 << 10
 )
 
-// Multiplexed says whether the agent carries many connections over c, by way
-// of a Mux: it does in port-forwarding sessions, unless it is old. Without that
-// c is one connection.
+// Multiplexed reports whether the agent carries many connections over c, by
+// means of a Mux: it does in port-forwarding sessions, unless it is old.
+// Otherwise c is a single connection.
 func (c *Conn) Multiplexed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.multiplexed()
 }
 
-// multiplexed follows the agent's own decision (protocol.md section 3).
+// multiplexed makes the same decision as the agent (protocol.md section 3).
 func (c *Conn) multiplexed() bool {
 	return c.hs.sessionType == PortSession && c.hs.properties["type"] == "LocalPortForwarding" &&
 		later(c.hs.agentVersion, "3.0.196.0") && !later("1.1.70", c.cfg.ClientVersion)
 }
 
-// later says whether version a is later than b, compared part by part, as
-// numbers if both are and else as text, as the agent does.
+// later reports whether version a is later than b. Like the agent, it compares
+// them part by part, as numbers if both parts are numbers and otherwise as
+// text.
 func later(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
@@ -60,14 +62,14 @@ func later(a, b string) bool {
 	return len(as) > len(bs)
 }
 
-// Done is closed when c has ended; Err says why.
+// Done returns a channel that is closed when c has ended; Err says why.
 func (c *Conn) Done() <-chan struct{} { return c.ended }
 
-// Err returns why c has ended, or nil. io.EOF means as it should.
+// Err returns why c has ended, or nil if it has not. io.EOF means that it ended
+// normally.
 func (c *Conn) Err() error { return c.failure() }
 
-// SendFlag sends a flag to the agent. It keeps its place behind what has been
-// written.
+// SendFlag sends a flag to the agent, in order after what has been written.
 func (c *Conn) SendFlag(f Flag) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,12 +79,12 @@ func (c *Conn) SendFlag(f Flag) {
 	}
 }
 
-// Mux carries many connections over one Conn: it is the client's side of smux
-// version 1 (protocol.md section 4), which the agent has on the other end. All
+// Mux carries many connections over one Conn. It is the client side of smux
+// version 1 (protocol.md section 4), of which the agent has the other side. All
 // methods may be called concurrently.
 //
 // One goroutine receives and one sends. Only the sender waits for the network,
-// so that nobody who closes something does.
+// so closing a connection never does.
 type Mux struct {
 	conn    *Conn
 	buffer  int
@@ -92,35 +94,36 @@ type Mux struct {
 	mu       sync.Mutex
 	streams  map[uint32]*muxStream // those that are not closed here
 	last     uint32                // number of the connection that was opened last
-	waiting  int                   // bytes that have come and not been read
-	room     sync.Cond             // waiting has become less, or does not matter any more
-	full     time.Time             // since when room is waited for; zero: it is not
-	overflow bool                  // the Conn has ended: what it still holds may be more than buffer
-	err      error                 // why no more comes
-	sendErr  error                 // why no more goes out
-	sendable sync.Cond             // ready, nop or sendErr
+	waiting  int                   // bytes received and not read yet
+	room     sync.Cond             // waiting has decreased, or no longer matters
+	full     time.Time             // when the receiver began to wait for room; zero: it does not
+	overflow bool                  // the Conn has ended: what it still holds may exceed buffer
+	err      error                 // why nothing more is received
+	sendErr  error                 // why nothing more is sent
+	sendable sync.Cond             // ready, nop or sendErr is set
 	ready    []*muxStream          // those with something to send, the next one first
 	nop      bool                  // a keep-alive is due
 }
 
-// MuxConfig holds what a Mux can be told. The zero value is good.
+// MuxConfig configures a Mux. The zero value is valid.
 type MuxConfig struct {
-	// KeepAlive is how often something is sent, so that the service sees the
-	// session in use. 0 means never.
+	// KeepAlive is how often a keep-alive is sent, so that the service
+	// considers the session in use. 0 means never.
 	KeepAlive time.Duration
 
-	// Buffer is how many bytes may wait for programs that do not read them. 0
-	// means DefaultMuxBuffer.
+	// Buffer is how many bytes may be buffered for programs that do not read
+	// them. 0 means DefaultMuxBuffer.
 	Buffer int
 }
 
-// NewMux makes a Mux of c, which must be Multiplexed, and owns it from then on.
+// NewMux returns a Mux over c, which must be Multiplexed. The Mux owns c from
+// then on.
 func NewMux(c *Conn, cfg MuxConfig) *Mux {
 	m := &Mux{
 		conn:    c,
 		buffer:  cmp.Or(cfg.Buffer, DefaultMuxBuffer),
 		streams: make(map[uint32]*muxStream),
-		last:    1, // the first is 3: smux has it so
+		last:    1, // the first is 3, as in smux
 	}
 	m.room.L, m.sendable.L = &m.mu, &m.mu
 	c.mu.Lock()
@@ -136,9 +139,9 @@ func NewMux(c *Conn, cfg MuxConfig) *Mux {
 	return m
 }
 
-// Open opens a connection; it returns once the agent is being told, or ctx has
-// ended. That the agent could connect is known only when something comes back:
-// until then Read may fail with ErrNotConnected.
+// Open opens a connection. It returns once the request to the agent is on its
+// way, or ctx has ended. Whether the agent could connect is known only when
+// something comes back: until then Read may fail with ErrNotConnected.
 func (m *Mux) Open(ctx context.Context) (net.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -177,8 +180,8 @@ func (m *Mux) Len() int {
 	return len(m.streams)
 }
 
-// Stalled returns for how long nothing has been taken in because programs do
-// not read what has come for their connections.
+// Stalled returns how long the Mux has received nothing because its buffer is
+// full of data that programs do not read.
 func (m *Mux) Stalled() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -188,11 +191,12 @@ func (m *Mux) Stalled() time.Duration {
 	return time.Since(m.full)
 }
 
-// Close closes all connections and the Conn, and takes no longer than that. What
-// has come before the Conn ended by itself can be read afterwards.
+// Close closes all connections and the Conn, and takes no longer than closing
+// the Conn. If the Conn had already ended, data received before can still be
+// read.
 func (m *Mux) Close() error {
 	if m.conn.Err() != nil {
-		m.wg.Wait() // nothing holds them up any more
+		m.wg.Wait() // nothing blocks the goroutines any more
 	}
 	m.mu.Lock()
 	m.end(net.ErrClosed)
@@ -202,14 +206,14 @@ func (m *Mux) Close() error {
 	return err
 }
 
-// update changes the state.
+// update calls change with the lock held.
 func (m *Mux) update(change func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change()
 }
 
-// end takes in that nothing comes or goes any more. m.mu is held.
+// end stops sending and receiving. m.mu is held.
 func (m *Mux) end(err error) {
 	m.stopSending(err)
 	if m.err == nil {
@@ -221,7 +225,7 @@ func (m *Mux) end(err error) {
 	m.room.Broadcast()
 }
 
-// stopSending takes in that nothing goes out any more. m.mu is held.
+// stopSending stops sending. m.mu is held.
 func (m *Mux) stopSending(err error) {
 	if m.sendErr == nil {
 		m.sendErr = err
@@ -232,8 +236,8 @@ func (m *Mux) stopSending(err error) {
 	}
 }
 
-// cause is why the Conn has ended. To a connection io.EOF would say that the far
-// side has ended that one.
+// cause returns why the Conn has ended. It never returns io.EOF, which would
+// tell a connection that the far side had ended it.
 func (m *Mux) cause() error {
 	if err := m.conn.Err(); err != io.EOF {
 		return err
@@ -241,7 +245,7 @@ func (m *Mux) cause() error {
 	return ErrSessionEnded
 }
 
-// receive takes in what the agent sends, until the Conn has ended.
+// receive receives from the agent until the Conn has ended.
 func (m *Mux) receive() {
 	var in demux
 	buf := make([]byte, muxReadSize)
@@ -261,8 +265,8 @@ func (m *Mux) receive() {
 	}
 }
 
-// take takes in bytes of the stream. An error is a breach of the protocol. m.mu
-// is held.
+// take processes bytes of the stream. An error is a violation of the protocol.
+// m.mu is held.
 func (m *Mux) take(in *demux, p []byte) error {
 	for len(p) > 0 && m.err == nil {
 		f, rest, err := in.next(p)
@@ -270,7 +274,8 @@ func (m *Mux) take(in *demux, p []byte) error {
 			return err
 		}
 		p = rest
-		// The agent may not know yet that we have closed one.
+		// A connection that is not in streams may be one that we have closed,
+		// which the agent does not know yet.
 		if f.id > m.last || f.id%2 == 0 || f.id == 1 {
 			if f.cmd != muxNOP {
 				return &MuxError{f.cmd, f.id}
@@ -290,7 +295,7 @@ func (m *Mux) take(in *demux, p []byte) error {
 	return nil
 }
 
-// waitForRoom waits until n bytes more may wait for their readers. m.mu is held.
+// waitForRoom waits until there is room to buffer n more bytes. m.mu is held.
 func (m *Mux) waitForRoom(n int) {
 	for m.waiting > 0 && m.waiting+n > m.buffer && !m.overflow && m.err == nil {
 		if m.full.IsZero() {
@@ -301,13 +306,13 @@ func (m *Mux) waitForRoom(n int) {
 	m.full = time.Time{}
 }
 
-// read takes in that n bytes do not wait any more. m.mu is held.
+// read records that n buffered bytes were read or dropped. m.mu is held.
 func (m *Mux) read(n int) {
 	m.waiting -= n
 	m.room.Signal()
 }
 
-// send sends what is ready, a frame of each connection in turn.
+// send sends a frame of each connection that is ready in turn.
 func (m *Mux) send() {
 	buf := make([]byte, 0, muxHead+muxFrame)
 	for {
@@ -346,8 +351,8 @@ func (m *Mux) send() {
 	}
 }
 
-// keepAlive sends something each time, if that is not 0, until the Conn has
-// ended.
+// keepAlive sends a keep-alive at the given interval, or never if that is 0,
+// until the Conn has ended.
 func (m *Mux) keepAlive(every time.Duration) {
 	if every <= 0 {
 		<-m.conn.Done()
@@ -368,7 +373,8 @@ func (m *Mux) keepAlive(every time.Duration) {
 	}
 }
 
-// claimRefusal says whether the agent has told that it could not connect.
+// claimRefusal claims one report of the agent that it could not connect, if
+// there is one.
 func (m *Mux) claimRefusal() bool {
 	for {
 		n := m.refused.Load()

@@ -6,25 +6,26 @@ import (
 	"fmt"
 )
 
-// A frame of smux version 1: one byte each for version and command, two for the
-// length of what follows, four for the connection's number, little-endian.
+// The header of a frame of smux version 1: one byte each for version and
+// command, two for the payload's length, four for the connection's number,
+// little-endian.
 const (
 	muxHead    = 8
 	muxVersion = 1
 )
 
-// muxCmd is what a frame says.
+// muxCmd is the command of a frame.
 type muxCmd byte
 
 const (
-	muxSYN muxCmd = iota // a connection is opened
-	muxFIN               // and ended, in both directions
-	muxPSH               // its data
-	muxNOP               // nothing: a keep-alive
+	muxSYN muxCmd = iota // opens a connection
+	muxFIN               // ends it, in both directions
+	muxPSH               // carries its data
+	muxNOP               // does nothing: a keep-alive
 )
 
-// MuxError says that the agent's multiplexer has sent a frame that makes no
-// sense: the session has ended for it.
+// MuxError means that the agent's multiplexer sent an invalid frame, which
+// ended the session.
 type MuxError struct {
 	cmd muxCmd
 	id  uint32
@@ -41,28 +42,28 @@ func (e *MuxError) Error() string {
 }
 
 var (
-	errMuxNumbers = errors.New("the session has no numbers left for connections")
+	errMuxNumbers = errors.New("the session has run out of connection numbers")
 	errMuxControl = errors.New("the agent's multiplexer sent a command with a payload")
 )
 
-// muxPart is a frame, or the part of a data frame that has come.
+// muxPart is a frame, or the part of a data frame that has been received.
 type muxPart struct {
 	cmd  muxCmd
 	id   uint32
 	data []byte
 }
 
-// demux takes a stream apart into frames. It keeps nothing but the head of the
-// frame that is under way.
+// demux splits a stream into frames. It keeps only the header of the current
+// frame.
 type demux struct {
 	head [muxHead]byte
-	have int // bytes of head
-	left int // bytes that are to come of the payload
+	have int // bytes of head received
+	left int // bytes of the payload still to come
 }
 
-// next returns the first part of p, which is not empty, and what follows it. The
-// part is a NOP while the head is not complete. Connections are opened by the
-// client alone.
+// next returns the first part of p, which is not empty, and the rest. The part
+// is a NOP while the header is not complete. A SYN is an error, as only the
+// client opens connections.
 func (d *demux) next(p []byte) (part muxPart, rest []byte, err error) {
 	if d.left == 0 {
 		n := copy(d.head[d.have:], p)
@@ -89,7 +90,7 @@ func (d *demux) next(p []byte) (part muxPart, rest []byte, err error) {
 	return part, p[len(part.data):], nil
 }
 
-// part is what the head says.
+// part returns the part that the header describes, without data.
 func (d *demux) part() muxPart {
 	return muxPart{cmd: muxCmd(d.head[1]), id: binary.LittleEndian.Uint32(d.head[4:])}
 }

@@ -17,17 +17,17 @@ type muxStream struct {
 	readable  sync.Cond // data, an end or a deadline
 	readUntil deadline
 	in        chunks
-	began     bool // something has come
+	began     bool // data has been received
 	fin       bool // the far side has ended the connection
-	refused   bool // it could not be made
+	refused   bool // the agent could not make it
 
 	writable   sync.Cond // something has been sent, an end or a deadline
 	writeUntil deadline
 	writing    bool   // a Write is under way
-	out        []byte // what it has still to send
-	syn        bool   // the agent is to be told of the connection
-	finish     bool   // and of its end
-	queued     bool   // it is on the Mux's list
+	out        []byte // the rest of its data
+	syn        bool   // a SYN is to be sent
+	finish     bool   // a FIN is to be sent
+	queued     bool   // the connection is in the Mux's ready list
 	sending    bool   // a frame of it is being sent
 
 	closed bool
@@ -40,7 +40,7 @@ func newMuxStream(m *Mux, id uint32) *muxStream {
 	return s
 }
 
-// Read implements net.Conn. What came before an end is delivered first.
+// Read implements net.Conn. Data received before an end is delivered first.
 func (s *muxStream) Read(p []byte) (int, error) {
 	m := s.mux
 	m.mu.Lock()
@@ -68,7 +68,7 @@ func (s *muxStream) Read(p []byte) (int, error) {
 	}
 }
 
-// Write implements net.Conn. It returns when the Conn has taken p. After an
+// Write implements net.Conn. It returns when the Conn has accepted p. After an
 // error nothing more of p is sent.
 func (s *muxStream) Write(p []byte) (int, error) {
 	s.mux.mu.Lock()
@@ -112,8 +112,8 @@ func (s *muxStream) writeError() error {
 	return nil
 }
 
-// Close implements net.Conn. It waits for nothing: the agent is told when the
-// connection has its turn.
+// Close implements net.Conn. It does not block: the FIN is sent when it is the
+// connection's turn.
 func (s *muxStream) Close() error {
 	s.mux.mu.Lock()
 	defer s.mux.mu.Unlock()
@@ -135,14 +135,14 @@ func (s *muxStream) close() {
 		s.finish = true
 		s.enqueue()
 	}
-	s.readUntil.set(time.Time{}) // which wakes who reads
+	s.readUntil.set(time.Time{}) // wakes readers
 	s.writeUntil.set(time.Time{})
 }
 
-// deliver takes in what has come.
+// deliver buffers received data.
 func (s *muxStream) deliver(p []byte) {
 	if s.closed || s.fin {
-		return // while room was waited for, or against the rules
+		return // closed while waiting for room, or a violation of the protocol
 	}
 	s.began = true
 	s.in.write(p)
@@ -150,8 +150,9 @@ func (s *muxStream) deliver(p []byte) {
 	s.readable.Broadcast()
 }
 
-// ended takes in that the far side has ended the connection. The agent says only
-// that a connection was refused, and ends that one next.
+// ended records that the far side has ended the connection. When a connection
+// is refused, the agent's report does not say which one, but the next one that
+// it ends is it.
 func (s *muxStream) ended() {
 	if !s.fin && !s.began {
 		s.refused = s.mux.claimRefusal()
@@ -160,7 +161,7 @@ func (s *muxStream) ended() {
 	s.readable.Broadcast()
 }
 
-// enqueue has the connection send what it has.
+// enqueue puts the connection on the Mux's ready list.
 func (s *muxStream) enqueue() {
 	if !s.queued {
 		s.queued = true
@@ -169,8 +170,8 @@ func (s *muxStream) enqueue() {
 	}
 }
 
-// frame appends the next frame of the connection to b, if there is one, and
-// queues the connection again if there are more.
+// frame appends the connection's next frame to b, if there is one, and queues
+// the connection again if there are more.
 func (s *muxStream) frame(b []byte) []byte {
 	s.queued = false
 	switch {
@@ -195,7 +196,7 @@ func (s *muxStream) frame(b []byte) []byte {
 // LocalAddr returns the address of the Conn's socket.
 func (s *muxStream) LocalAddr() net.Addr { return s.mux.conn.LocalAddr() }
 
-// RemoteAddr returns the service's address: the far side has none here.
+// RemoteAddr returns the service's address: the far side's is not known.
 func (s *muxStream) RemoteAddr() net.Addr { return s.mux.conn.RemoteAddr() }
 
 // SetDeadline sets both deadlines.
@@ -206,12 +207,12 @@ func (s *muxStream) SetDeadline(t time.Time) error {
 	})
 }
 
-// SetReadDeadline sets when Read gives up, also one that is under way.
+// SetReadDeadline sets the deadline of current and future calls of Read.
 func (s *muxStream) SetReadDeadline(t time.Time) error {
 	return s.set(func() { s.readUntil.set(t) })
 }
 
-// SetWriteDeadline sets when Write gives up, also one that is under way.
+// SetWriteDeadline sets the deadline of current and future calls of Write.
 func (s *muxStream) SetWriteDeadline(t time.Time) error {
 	return s.set(func() { s.writeUntil.set(t) })
 }
@@ -226,13 +227,13 @@ func (s *muxStream) set(deadline func()) error {
 	return nil
 }
 
-// chunkSize is in what pieces memory is taken for what nobody has read yet.
+// chunkSize is the size of the pieces in which chunks allocates memory.
 const chunkSize = 16 << 10
 
-// chunks is a queue of bytes that takes little more memory than there are, and
-// gives it back.
+// chunks is a queue of bytes that uses little more memory than it holds bytes,
+// and releases it as they are read.
 type chunks struct {
-	list [][]byte // none is empty but the last
+	list [][]byte // only the last may be empty
 	n    int      // bytes queued
 }
 

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// The rest of what makes a Conn a net.Conn.
+// The other methods of net.Conn.
 
-// LocalAddr returns the address of the socket in use, or of none.
+// LocalAddr returns the local address of the current link, or a placeholder if
+// there never was one.
 func (c *Conn) LocalAddr() net.Addr { return c.addr((net.Conn).LocalAddr) }
 
-// RemoteAddr returns the service's address: the far side has none here.
+// RemoteAddr returns the service's address: the far side's is not known.
 func (c *Conn) RemoteAddr() net.Addr { return c.addr((net.Conn).RemoteAddr) }
 
 func (c *Conn) addr(of func(net.Conn) net.Addr) net.Addr {
@@ -34,7 +35,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets when Read gives up, also one that is under way.
+// SetReadDeadline sets the deadline of current and future calls of Read.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,7 +43,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline sets when Write gives up, also one that is under way.
+// SetWriteDeadline sets the deadline of current and future calls of Write.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,8 +51,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// deadline wakes those who wait on a condition when its time comes. The
-// condition's lock guards it.
+// deadline wakes the goroutines that wait on a condition when its time comes.
+// The condition's lock guards it.
 type deadline struct {
 	cond  *sync.Cond
 	at    time.Time
@@ -66,7 +67,7 @@ func (d *deadline) set(t time.Time) {
 	d.at = t
 	d.cond.Broadcast()
 	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.at = time.Now().Add(wait) // with the clock that the timer goes by
+		d.at = time.Now().Add(wait) // on the monotonic clock, like the timer
 		d.timer = time.AfterFunc(wait, func() {
 			d.cond.L.Lock()
 			defer d.cond.L.Unlock()

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Port carries connections over a Conn to a port: many at a time, by way of a
-// Mux, or, if the agent is old and the Conn not Multiplexed, one after the other.
-// All methods may be called concurrently. Of a Multiplexed one's Conn only what
-// does not read or write may be used.
+// Port carries connections over a Conn to a port: many at a time, by means of a
+// Mux, or, if the agent is old and the Conn not Multiplexed, one after the
+// other. All methods may be called concurrently. If the Conn is Multiplexed,
+// its methods that read or write must not be called.
 type Port struct {
 	*Conn
 	mux *Mux // nil: one after the other
 	wg  sync.WaitGroup
 }
 
-// NewPort makes a Port of c, and owns it from then on.
+// NewPort returns a Port over c. The Port owns c from then on.
 func NewPort(c *Conn, cfg MuxConfig) *Port {
 	p := &Port{Conn: c}
 	switch {
@@ -30,9 +30,9 @@ func NewPort(c *Conn, cfg MuxConfig) *Port {
 	return p
 }
 
-// Open opens a connection as [Mux.Open] does. Without a Mux it only begins to use
-// the connection there is; closing it takes until the agent has hung up and
-// another can be opened, which must not be done before.
+// Open opens a connection as [Mux.Open] does. Without a Mux it returns the only
+// connection. Close on that returns once the agent has closed its end; Open
+// must not be called again before.
 func (p *Port) Open(ctx context.Context) (net.Conn, error) {
 	if p.mux == nil {
 		return &soleConn{p.Conn}, nil
@@ -48,7 +48,8 @@ func (p *Port) Stalled() time.Duration {
 	return p.mux.Stalled()
 }
 
-// Close closes all connections and the Conn, and takes no longer than that.
+// Close closes all connections and the Conn, and takes no longer than closing
+// the Conn.
 func (p *Port) Close() error {
 	if p.mux != nil {
 		return p.mux.Close()
@@ -61,12 +62,12 @@ func (p *Port) Close() error {
 // soleConn is the connection of a Port without a Mux.
 type soleConn struct{ *Conn }
 
-// quiet is how long nothing may come before what an old agent's port has sent
-// is over.
+// quiet is how long nothing must arrive before the data of an old agent's
+// connection is considered complete.
 const quiet = 200 * time.Millisecond
 
-// Close makes the agent close its connection; it dials again for the next. What
-// comes until then belongs to nobody.
+// Close makes the agent close its connection; the agent dials again for the
+// next one. Data that arrives until then is discarded.
 func (c *soleConn) Close() error {
 	c.SendFlag(DisconnectToPort)
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
@@ -80,7 +81,7 @@ func (c *soleConn) Close() error {
 	for over := false; !over; {
 		select {
 		case <-acked:
-			over = true // after one more wait
+			over = true // once nothing more arrives
 		default:
 		}
 		c.SetReadDeadline(time.Now().Add(quiet))
@@ -98,8 +99,9 @@ func (c *soleConn) Close() error {
 	return nil
 }
 
-// KeepAlive sends, each time, a flag of a value that no agent knows, so that all
-// ignore it and the service sees the session in use. It returns when c has ended.
+// KeepAlive sends a flag at the given interval, so that the service considers
+// the session in use. Its value is unknown to all agents, so they ignore it.
+// KeepAlive returns when c has ended.
 func (c *Conn) KeepAlive(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

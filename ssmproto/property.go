@@ -2,8 +2,9 @@ package ssmproto
 
 import "fmt"
 
-// Property returns what the agent says of the session under that name in its
-// handshake, such as a port session's "portNumber"; "" if it says nothing.
+// Property returns a property of the session that the agent sent in its
+// handshake, such as a port session's "portNumber", or "" if there is none of
+// that name.
 func (c *Conn) Property(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -15,5 +16,5 @@ func (c *Conn) Property(name string) string {
 	case float64, bool:
 		return fmt.Sprint(v)
 	}
-	return "" // agents name no objects
+	return "" // agents send no objects
 }

@@ -1,44 +1,45 @@
 package ssmproto
 
 const (
-	// readLimit is how many bytes of the stream wait for Read at most.
+	// readLimit is how many bytes of the stream may wait for Read.
 	readLimit = 1 << 20
 
-	// What may wait out of order, by number and by bytes. The agent keeps
-	// 100,000 messages and sends on, at 1 MB/s, while it repeats what was lost
-	// at ten messages a second. What has no place here it has to repeat, too, and
-	// that would have no end: so there is room for what comes while it repeats
-	// some 800 messages.
+	// Bounds of what may wait out of order, in messages and in bytes. The agent
+	// keeps 100,000 messages and goes on sending, at 1 MB/s, while it
+	// retransmits lost ones at ten a second. It would have to retransmit
+	// whatever has no place here, too, and never catch up. So there is room for
+	// what arrives while it retransmits about 800 messages.
 	maxReorder      = 128 << 10
 	maxReorderBytes = 64 << 20
 
-	// keptSlots is how many slots, and their memory, are kept for the next time.
+	// keptSlots is how many slots, with their memory, are kept for reuse.
 	keptSlots = 2048
 	minSlots  = 64
 )
 
 // receiver is the incoming half of a stream: it puts messages into order,
-// finds duplicates and keeps what Read has not yet fetched. It has no lock and
-// no I/O. Its memory is bounded by the constants above.
+// discards duplicates and buffers data until it is read. It has no lock and no
+// I/O. The constants above bound its memory.
 type receiver struct {
-	// control is called for each message that is not the stream's own, once
-	// and in order. The payload is valid during the call.
+	// control is called once, in order, for each message that is not stream
+	// data. The payload is valid during the call.
 	control func(t PayloadType, payload []byte)
-	cipher  *streamCipher // opens what is encrypted once set
+	cipher  *streamCipher // if set, decrypts payloads
 
 	buf   byteRing
-	errs  []span // what of buf is a command's standard error, in order
-	slots []slot // by sequence number: what came before its turn
-	next  int64  // next to be delivered
+	errs  []span // the parts of buf that are a command's standard error, in order
+	slots []slot // messages that arrived out of order, by sequence number
+	next  int64  // sequence number to be delivered next
 	kept  int    // bytes in slots
 	held  int    // messages in slots
 	top   int64  // one past the highest number in slots
 	total int64  // stream bytes delivered to buf, standard error included
-	again int64  // messages that came although they had been delivered
-	err   error  // what was delivered cannot be trusted from here on
+	again int64  // messages received again after they had been delivered
+	err   error  // why nothing more can be delivered
 }
 
-// span is a part of the stream: from the first byte to before the second.
+// span is a part of the stream: the bytes from from up to, but not including,
+// to.
 type span struct{ from, to int64 }
 
 type slot struct {
@@ -53,11 +54,12 @@ func newReceiver(control func(PayloadType, []byte)) *receiver {
 
 func (r *receiver) at(seq int64) *slot { return &r.slots[seq&int64(len(r.slots)-1)] }
 
-// full says that no more may be accepted until Read has made room.
+// full reports whether nothing more may be accepted until Read has made room.
 func (r *receiver) full() bool { return r.buf.n > readLimit-MaxFrame }
 
-// accept takes one message of stream data and says whether to acknowledge it.
-// What is not acknowledged was not kept, and will be sent again.
+// accept takes one message of stream data and reports whether to acknowledge
+// it. A message that is not acknowledged was not kept, and will be
+// retransmitted.
 func (r *receiver) accept(m *Message) bool {
 	switch ahead := m.Sequence - r.next; {
 	case m.Sequence < 0 || ahead >= maxReorder:
@@ -89,7 +91,7 @@ func (r *receiver) accept(m *Message) bool {
 	return true
 }
 
-// advance delivers what has its turn and finds room.
+// advance delivers the messages whose turn it is, as far as there is room.
 func (r *receiver) advance() {
 	for r.held > 0 {
 		s := r.at(r.next)
@@ -99,7 +101,7 @@ func (r *receiver) advance() {
 		s.full = false
 		r.kept -= len(s.data)
 		if cap(s.data) > 2*MaxPayload {
-			s.data = nil // or the slots would grow to more than is kept
+			s.data = nil // or empty slots would hold on to large buffers
 		}
 		r.held--
 		r.next++
@@ -109,7 +111,7 @@ func (r *receiver) advance() {
 	}
 }
 
-// deliver hands one message on, or returns false if there is no room for it.
+// deliver delivers one message, or returns false if there is no room for it.
 func (r *receiver) deliver(t PayloadType, data []byte) bool {
 	if r.err != nil {
 		return true // there is a hole before it
@@ -138,7 +140,7 @@ func (r *receiver) deliver(t PayloadType, data []byte) bool {
 	return true
 }
 
-// markErr takes in that the next n bytes are of a command's standard error.
+// markErr records that the next n bytes are from a command's standard error.
 func (r *receiver) markErr(n int) {
 	if last := len(r.errs) - 1; last >= 0 && r.errs[last].to == r.total {
 		r.errs[last].to += int64(n)
@@ -156,8 +158,8 @@ func (r *receiver) growSlots() {
 	}
 }
 
-// read copies the next bytes of the stream to p and returns their number, and
-// whether they are of a command's standard error: they are so all, or none.
+// read copies the next bytes of the stream to p. It returns their number and
+// whether they are from a command's standard error: all of them are, or none.
 func (r *receiver) read(p []byte) (n int, stderr bool) {
 	if len(r.errs) > 0 {
 		at, next := r.total-int64(r.buf.n), r.errs[0]
@@ -176,10 +178,11 @@ func (r *receiver) read(p []byte) (n int, stderr bool) {
 	return n, stderr
 }
 
-// arrived returns how many messages have come, repetitions included.
+// arrived returns how many messages have arrived, including retransmissions.
 func (r *receiver) arrived() int64 { return r.next + int64(r.held) + r.again }
 
-// missing returns how many messages are missing before others that have come.
+// missing returns how many messages are missing before others that have
+// arrived.
 func (r *receiver) missing() int {
 	if r.held == 0 {
 		return 0
@@ -187,8 +190,8 @@ func (r *receiver) missing() int {
 	return int(r.top-r.next) - r.held
 }
 
-// gap says that messages are missing before others that have come. (Those that
-// only wait for room leave none.)
+// gap reports whether messages are missing before others that have arrived.
+// (Messages that only wait for room are not missing.)
 func (r *receiver) gap() bool { return r.missing() > 0 }
 
 // byteRing is a queue of bytes that grows as needed; its user bounds it.
@@ -218,7 +221,7 @@ func (b *byteRing) read(p []byte) int {
 	b.head = (b.head + len(p)) & (len(b.buf) - 1)
 	b.n -= len(p)
 	if b.n == 0 {
-		b.head = 0 // stay in the part of the buffer that is in the cache
+		b.head = 0 // stay in the part of the buffer that is in the CPU's cache
 	}
 	return len(p)
 }

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// errMoved says that a link was given up because the address of this end is no
-// longer this machine's.
+// errMoved means that a link was given up because this machine no longer has
+// its local address.
 var errMoved = errors.New("the network has changed")
 
-// doubtTime is for how long at least a link in doubt may stay silent: TCP sends
-// what was lost again after 0.2, 0.6 and 1.4 s and the round trip.
+// doubtTime is how long, at least, a link in doubt may stay silent: TCP
+// retransmits after 0.2, 0.6 and 1.4 s, and the round trip.
 const doubtTime = 2 * time.Second
 
-// roamed takes in that the network has changed or that the machine was asleep.
-// What waits is done at once, and what goes on has to prove itself.
+// roamed is called when the network has changed or the machine was asleep. The
+// next attempt to connect is made at once, and a link must prove itself.
 func (c *Conn) roamed() {
 	c.log.Debug("the network has changed, or the machine was asleep")
 	select {
@@ -32,20 +32,20 @@ func (c *Conn) roamed() {
 	if c.linked {
 		l = c.link
 	}
-	// On a slow path it takes longer: twice what an answer usually takes at most.
+	// A slow path needs longer: twice the time in which answers usually arrive.
 	patience := max(doubtTime, 2*c.s.out.rtt.timeout())
 	c.mu.Unlock()
 	switch {
 	case l == nil:
 	case gone(l.net.LocalAddr()):
-		l.giveUp(errMoved) // nothing will ever come to that address again
+		l.giveUp(errMoved) // nothing can reach that address any more
 	default:
 		l.watch.doubtful(patience, rerouted(l.net))
 	}
 }
 
-// rerouted says whether packets to the far end of conn would leave from another
-// address if it were made now. Those of conn itself may still arrive.
+// rerouted reports whether a new connection to the far end of conn would use
+// another local address. Packets of conn itself may still arrive.
 func rerouted(conn net.Conn) bool {
 	local, isTCP := conn.LocalAddr().(*net.TCPAddr)
 	if !isTCP || local.IP.IsLoopback() {
@@ -59,7 +59,8 @@ func rerouted(conn net.Conn) bool {
 	return !now.LocalAddr().(*net.UDPAddr).IP.Equal(local.IP)
 }
 
-// roamedSince says whether roamed was called since it was asked last.
+// roamedSince reports whether roamed was called since the last call of
+// roamedSince.
 func (c *Conn) roamedSince() bool {
 	select {
 	case <-c.again:
@@ -69,10 +70,10 @@ func (c *Conn) roamedSince() bool {
 	}
 }
 
-// gone says whether addr was this machine's and is so no longer.
+// gone reports whether this machine no longer has the address addr.
 func gone(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || tcp.IP.IsLoopback() { // all of 127.0.0.0/8 is ours, whatever is on the list
+	if !ok || tcp.IP.IsLoopback() { // all of 127.0.0.0/8 is local, listed or not
 		return false
 	}
 	addrs, err := net.InterfaceAddrs()
@@ -87,15 +88,15 @@ func gone(addr net.Addr) bool {
 	return true
 }
 
-// slept says whether the machine was asleep while its clocks went on like this:
-// on most systems the monotonic one stands still meanwhile. Where it does not,
-// a link has been silent for too long after a sleep.
+// slept reports whether the machine was asleep while its clocks advanced by
+// these times: on most systems the monotonic clock stops during sleep. Where it
+// does not, a link has been silent for too long after a sleep.
 func slept(monotonic, wall time.Duration) bool { return wall-monotonic > time.Second }
 
 // watchNetwork calls changed when the network has changed or the machine was
-// asleep, as far as the system tells, until ctx ends: on Linux both, on macOS
-// changes of the network, on others nothing. (That the machine was asleep is
-// also found by linkWatch.check.) It costs nothing while nothing happens.
+// asleep, until ctx ends. Linux reports both, macOS changes of the network,
+// other systems neither. (linkWatch.check also detects sleep.) It costs nothing
+// while nothing happens.
 func watchNetwork(ctx context.Context, changed func()) {
 	var wg sync.WaitGroup
 	events := make(chan struct{}, 1)
@@ -113,10 +114,10 @@ func watchNetwork(ctx context.Context, changed func()) {
 	wg.Wait()
 }
 
-// A change of the network is many events: the link is up, an address is there,
-// then routes. What comes within gatherTime of the first is one, and there is
-// no more than one each restTime, however many come, as on a machine that
-// starts containers all day.
+// A change of the network causes many events: for the link, the address, then
+// routes. Events within gatherTime of the first count as one change, and there
+// is at most one change per restTime, even on a machine that starts containers
+// all day.
 const (
 	gatherTime = 100 * time.Millisecond
 	restTime   = time.Second

@@ -11,10 +11,10 @@ import (
 )
 
 // watchers returns functions that wait for an event and return true, or false
-// once ctx has ended: one, on a socket that is told of links, addresses and
-// routes (route(4)), or none where it is refused.
+// once ctx has ended. There is one, for a socket that reports changes of links,
+// addresses and routes (route(4)), or none if the system refuses the socket.
 func watchers(ctx context.Context) []func() bool {
-	syscall.ForkLock.RLock() // or a child might get it
+	syscall.ForkLock.RLock() // or a child might inherit it
 	fd, err := unix.Socket(unix.AF_ROUTE, unix.SOCK_RAW, unix.AF_UNSPEC)
 	if err == nil {
 		unix.CloseOnExec(fd)
@@ -45,9 +45,9 @@ func watchers(ctx context.Context) []func() bool {
 	}}
 }
 
-// matters says whether a message of a route socket may be about a change of
-// the network. Routes to single hosts are not: the system keeps one for
-// each neighbour and for many of the hosts that anybody talks to.
+// matters reports whether a message of a route socket may mean a change of the
+// network. Routes to single hosts do not: the system keeps one for each
+// neighbour and for many of the hosts in use.
 func matters(message []byte) bool {
 	if len(message) < 12 {
 		return false

@@ -9,8 +9,8 @@ import (
 )
 
 // watchers returns functions that wait for an event and return true, or false
-// once ctx has ended. What the system refuses, as containers and sandboxes do,
-// is done without.
+// once ctx has ended. It leaves out those that the system refuses, as in
+// containers and sandboxes.
 func watchers(ctx context.Context) (wait []func() bool) {
 	for _, open := range []func() (fd int, err error){routeSocket, clockTimer} {
 		fd, err := open()
@@ -19,7 +19,7 @@ func watchers(ctx context.Context) (wait []func() bool) {
 		}
 		f := os.NewFile(uintptr(fd), "") // in non-blocking mode: the runtime's poller waits
 		context.AfterFunc(ctx, func() { f.Close() })
-		var event [64]byte // what it says does not matter, so it need not fit
+		var event [64]byte // the contents do not matter, so they need not fit
 		wait = append(wait, func() bool {
 			_, err := f.Read(event[:])
 			// ENOBUFS: there were more events than the socket holds.
@@ -29,8 +29,8 @@ func watchers(ctx context.Context) (wait []func() bool) {
 	return wait
 }
 
-// routeSocket returns a netlink socket that is told when links, addresses and
-// routes come and go (rtnetlink(7)).
+// routeSocket returns a netlink socket that reports changes of links, addresses
+// and routes (rtnetlink(7)).
 func routeSocket() (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -57,7 +57,7 @@ func clockTimer() (int, error) {
 		return -1, err
 	}
 	var never unix.ItimerSpec
-	never.Value.Sec = 1<<31 - 1 // in 2038, as 32-bit systems have it; from then on there is one false alarm
+	never.Value.Sec = 1<<31 - 1 // in 2038, the last second for 32-bit systems; after that there is one false alarm
 	err = unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil)
 	if err != nil {
 		unix.Close(fd)

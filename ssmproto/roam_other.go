@@ -4,6 +4,6 @@ package ssmproto
 
 import "context"
 
-// watchers returns nothing: here only the link's timer finds out, within the
-// time that a silent link is given.
+// watchers returns nothing: on these systems only the link's timer notices,
+// within the time that a silent link is allowed.
 func watchers(context.Context) []func() bool { return nil }

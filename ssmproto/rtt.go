@@ -5,9 +5,9 @@ import "time"
 // Bounds of the retransmission timeout. RFC 6298 asks for a minimum of 1 s and
 // allows less; 200 ms is what Linux's TCP uses and what the agent starts from.
 // The agent acknowledges each message at once, so there is no delayed
-// acknowledgement to wait for. The maximum is short because below us is TCP:
-// what is lost is lost in the service or before the agent has dialled its
-// port, and asking again costs one message.
+// acknowledgement to wait for. The maximum is short because the channel runs
+// over TCP: messages are lost in the service, or before the agent has dialled
+// its port, and a retransmission costs one message.
 const (
 	initialRTO = time.Second
 	minRTO     = 200 * time.Millisecond
@@ -20,16 +20,16 @@ type rtt struct {
 	smoothed time.Duration
 	varied   time.Duration
 	latest   time.Duration
-	stale    bool // all of that is of another path, and may be much too short
+	stale    bool // the samples are from another path, and may be much too short
 }
 
-// restart takes in that the path is another from now on. What is known is good
-// enough for a guess at its rate, and too little for a timeout: one that is
-// shorter than the new round trip would always come before the acknowledgement.
+// restart records that the path has changed. The old samples are good enough to
+// estimate its rate, but not for a timeout: one shorter than the new round-trip
+// time would always expire before the acknowledgement arrives.
 func (r *rtt) restart() { r.stale = true }
 
-// sample takes one measurement in. The caller keeps Karn's rule: no
-// measurement from a message that was sent more than once.
+// sample adds a measurement. The caller follows Karn's algorithm: no
+// measurement of a message that was sent more than once.
 func (r *rtt) sample(d time.Duration) {
 	d = max(d, time.Microsecond)
 	r.latest = d
@@ -50,6 +50,7 @@ func (r *rtt) timeout() time.Duration {
 	return min(max(r.smoothed+4*r.varied, least), maxRTO)
 }
 
-// recent is the round-trip time to reckon rates with. One late sample, as of a
-// path or an agent that stood still, must not slow down what comes after it.
+// recent returns the round-trip time to compute rates from. One late sample,
+// for example after the path or the agent stalled, must not slow down what
+// follows.
 func (r *rtt) recent() time.Duration { return min(r.smoothed, r.latest) }

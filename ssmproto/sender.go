@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// MaxPayload is the number of stream bytes in one message: what the reference
-// client sends, so what the service lets pass for everybody. The agent takes
-// more, and 1,536 is known to pass; but on the path emulator (testdata/bench)
-// that fills a path only 3 to 4 % better, by the heads it saves, and where the
-// service gives 500 kbit/s a keystroke beside bulk waits for 171 ms and not 124,
-// because it waits for whole messages. That is not worth being another client
-// than the service has been tried with.
+// MaxPayload is the maximum number of stream bytes in one message. It is what
+// the reference client sends, so the service is sure to accept it. The agent
+// accepts more, and 1,536 bytes are known to work; but on the path emulator
+// (testdata/bench) they fill a path only 3 to 4 % better, by saving headers,
+// and at 500 kbit/s a keystroke during a bulk transfer waits for 171 ms instead
+// of 124, because it waits for whole messages. The gain is not worth deviating
+// from the client that the service has been tested with.
 const MaxPayload = 1024
 
 const (
@@ -19,53 +19,55 @@ const (
 	// an earlier one counts as lost: RFC 9002 section 6.1.1.
 	reorderSlack = 3
 
-	// What Write may leave unsent: what goes out in backlogTime, so that the
-	// writer of frames never waits for the writer of the stream, and what is
-	// written next does not wait long. The upper bound is a full batch.
+	// Bounds of the data that Write may leave unsent: as much as is sent in
+	// backlogTime. With that the writer of frames never waits for the writer of
+	// the stream, and new data does not wait long. The upper bound is a full
+	// batch.
 	backlogTime = 4 * time.Millisecond
 	minBacklog  = 2 * MaxPayload
 	maxBacklog  = 64 << 10
 
-	// maxMessages bounds what is kept until it is acknowledged, by number: the
-	// window does it by bytes, and the smallest messages take a whole buffer.
+	// maxMessages bounds the number of messages kept until they are
+	// acknowledged. The window bounds their bytes, but even the smallest takes
+	// a whole buffer.
 	maxMessages = maxWindow / (HeadLen + MaxPayload)
 
-	// paceTime is for how long frames may go out together before they are
-	// spread: timers that are much finer than this cost more than they give.
+	// paceTime is how much sending time may go out as one burst: timers much
+	// finer than this cost more than they gain.
 	paceTime = time.Millisecond
 )
 
-// sender is the outgoing half of a stream: sequence numbers, what is in
+// sender is the outgoing half of a stream: sequence numbers, messages in
 // flight, round-trip time, loss and retransmission. It has no clock, no lock
-// and no I/O: the caller tells the time (since any fixed moment) and writes
+// and no I/O: the caller passes the time (since any fixed moment) and writes
 // the frames that poll returns.
 //
-// Messages live in a ring that is indexed by sequence number and whose buffers
-// are used again, so that a steady stream allocates nothing.
+// Messages are in a ring, indexed by sequence number, whose buffers are reused,
+// so that a steady stream allocates nothing.
 type sender struct {
 	typ    MessageType
 	epoch  uint64 // wall clock at time 0, in ms, for the created date
 	ids    *rand.ChaCha8
-	cipher *streamCipher // seals Output once set
+	cipher *streamCipher // if set, encrypts Output
 
 	ring []packet
 	una  int64 // oldest unacknowledged sequence number
-	next int64 // first one that was never sent
+	next int64 // first one not sent yet
 	end  int64 // one past the last one queued
 
-	backlog  int   // payload bytes queued and never sent
+	backlog  int   // payload bytes queued and not sent yet
 	inFlight int   // frame bytes sent and neither acknowledged nor lost
 	lost     int   // messages waiting to be sent again
 	resend   int64 // no lost message has a lower sequence number
 
 	order    int64 // number of transmissions so far
-	topAcked int64 // highest order that is known to have arrived
+	topAcked int64 // highest order known to have arrived
 	timerAt  time.Duration
 	backoff  uint
 	paceAt   time.Duration // when the next message may go out; it may lag behind by paceTime
-	paced    bool          // the last poll held something back for that reason alone
+	paced    bool          // the last poll held something back only because of paceAt
 
-	held      bool // the agent said that it is away (pause_publication)
+	held      bool // the agent is away (pause_publication)
 	dataAcked bool // stream data was acknowledged: the agent has dialled its port
 
 	rtt    rtt
@@ -105,7 +107,7 @@ func newSender(typ MessageType, epoch time.Time, seed [32]byte) *sender {
 
 func (s *sender) at(seq int64) *packet { return &s.ring[seq&int64(len(s.ring)-1)] }
 
-// room returns how many stream bytes write would take now.
+// room returns how many stream bytes write would accept now.
 func (s *sender) room() int {
 	limit := maxBacklog
 	if rtt := s.rtt.recent(); rtt > 0 {
@@ -118,9 +120,10 @@ func (s *sender) room() int {
 	return max(limit-s.backlog, 0)
 }
 
-// write queues stream bytes, as many as there is room for, and returns their
-// number. Bytes join the last message if that has not been sent yet, so small
-// writes on a busy path travel together without ever waiting for each other.
+// write queues as many stream bytes as there is room for and returns their
+// number. Bytes are added to the last message if that has not been sent yet, so
+// small writes on a busy path share messages without ever waiting for each
+// other.
 func (s *sender) write(p []byte) int {
 	p = p[:min(len(p), s.room())]
 	n := len(p)
@@ -140,16 +143,16 @@ func (s *sender) write(p []byte) int {
 	return n
 }
 
-// control queues a message that is not the stream's. The window does not hold
-// it back, but it keeps its place behind what was queued before.
+// control queues a message that is not stream data. The window does not hold it
+// back, but it is sent in order, after what was queued before.
 func (s *sender) control(t PayloadType, payload []byte) {
 	p := s.push(t)
 	p.frame = append(p.frame, payload...)
 	s.backlog += len(payload)
 }
 
-// replace is control for a message that makes one of its type pointless that
-// was queued right before and has not been sent.
+// replace is like control, but the message replaces the last one in the queue
+// if that has the same type and has not been sent.
 func (s *sender) replace(t PayloadType, payload []byte) {
 	if s.end > s.next {
 		if p := s.at(s.end - 1); p.payload == t {
@@ -213,8 +216,8 @@ func (s *sender) poll(now time.Duration) []byte {
 	return s.transmit(p, now)
 }
 
-// allowed says whether p may go on the wire now. One message always may, so
-// that there is something whose acknowledgement moves things on.
+// allowed reports whether p may be sent now. If nothing is in flight it may, so
+// that there is always an acknowledgement to wait for.
 func (s *sender) allowed(p *packet, now time.Duration) bool {
 	if p.payload != Output || s.inFlight == 0 {
 		return true
@@ -252,8 +255,8 @@ func (s *sender) transmit(p *packet, now time.Duration) []byte {
 	return p.frame
 }
 
-// seal completes a message; from here on its bytes do not change, however
-// often it is sent.
+// seal completes a message; after that its bytes do not change, however often
+// it is sent.
 func (s *sender) seal(p *packet, seq int64, now time.Duration) {
 	if s.cipher != nil && p.payload == Output {
 		p.frame = s.cipher.seal(p.frame, HeadLen)
@@ -277,8 +280,8 @@ func (s *sender) newID() (id UUID) {
 	return id
 }
 
-// ack takes in the acknowledgement of one message. Acknowledgements of what
-// was never sent, or twice, are ignored.
+// ack processes the acknowledgement of one message. It ignores duplicates, and
+// acknowledgements of messages that were never sent.
 func (s *sender) ack(seq int64, now time.Duration) {
 	s.held = false
 	if seq < s.una || seq >= s.next {
@@ -288,8 +291,9 @@ func (s *sender) ack(seq int64, now time.Duration) {
 	if p.state == acknowledged {
 		return
 	}
-	// Neither what was sent twice nor what was given up says how long the way
-	// takes: the one is ambiguous, the other comes from a standstill.
+	// Neither a retransmitted message nor one given up as lost measures the
+	// round-trip time: the first is ambiguous, the second was delayed by a
+	// stall.
 	var d time.Duration
 	if !p.again && p.state == inFlight {
 		d = now - p.sentAt
@@ -301,8 +305,9 @@ func (s *sender) ack(seq int64, now time.Duration) {
 		s.lost--
 	}
 	if p.again && now-p.sentAt < s.window.base/2 {
-		// Too soon for the last transmission: it was for one before, and there
-		// was no need for another (RFC 3522). The path has become longer.
+		// Too soon for the last transmission: it acknowledges an earlier one,
+		// and the retransmission was unnecessary (RFC 3522). The path has
+		// become longer.
 		s.rtt.restart()
 	}
 	p.state = acknowledged
@@ -312,8 +317,8 @@ func (s *sender) ack(seq int64, now time.Duration) {
 	s.dataAcked = s.dataAcked || p.payload == Output
 	s.window.acked(len(p.frame), d, now)
 
-	// Which of several transmissions was acknowledged is not known. That the
-	// first one arrived is the careful reading.
+	// It is not known which of several transmissions was acknowledged. The
+	// conservative assumption is that it was the first.
 	if p.first > s.topAcked {
 		s.topAcked = p.first
 		s.detectLoss(now)
@@ -329,16 +334,16 @@ func (s *sender) ack(seq int64, now time.Duration) {
 	}
 }
 
-// detectLoss marks what must have been lost because later transmissions have
-// arrived: at least reorderSlack of them, and an eighth of a round-trip time
-// ago more than it usually takes (RFC 9002 section 6.1 has either; with
-// messages as small as ours a little reordering is more than three of them).
+// detectLoss marks messages as lost if at least reorderSlack later
+// transmissions have arrived, and they were sent at least 9/8 of a round-trip
+// time ago. (RFC 9002 section 6.1 requires only one of the two; with messages
+// as small as ours, slight reordering involves more than three.)
 func (s *sender) detectLoss(now time.Duration) {
 	patience := s.rtt.smoothed + s.rtt.smoothed/8
 	for seq := s.una; seq < s.next; seq++ {
 		p := s.at(seq)
 		if p.first > s.topAcked-reorderSlack {
-			break // nor has anything behind it been passed: first rises with seq
+			break // first rises with seq, so no later message has been overtaken either
 		}
 		if p.state != inFlight || p.last > s.topAcked-reorderSlack {
 			continue
@@ -362,7 +367,8 @@ func (s *sender) timeout() time.Duration {
 	return min(s.rtt.timeout()<<s.backoff, maxRTO)
 }
 
-// deadline returns when tick and poll are due, or 0 if nothing is waited for.
+// deadline returns when tick and poll are due, or 0 if they need no time to
+// pass.
 func (s *sender) deadline() time.Duration {
 	if s.paced && (s.timerAt == 0 || s.paceAt < s.timerAt) {
 		return s.paceAt
@@ -370,8 +376,8 @@ func (s *sender) deadline() time.Duration {
 	return s.timerAt
 }
 
-// tick fires the retransmission timer if it is due: all that is in flight
-// counts as lost and is sent again, slowly at first (RFC 6298 section 5).
+// tick fires the retransmission timer if it is due: everything in flight counts
+// as lost and is retransmitted, slowly at first (RFC 6298 section 5).
 func (s *sender) tick(now time.Duration) {
 	if s.timerAt == 0 || now < s.timerAt {
 		return
@@ -382,8 +388,8 @@ func (s *sender) tick(now time.Duration) {
 	s.window.timedOut()
 }
 
-// postpone moves the retransmission timer while acknowledgements cannot be
-// read, because whoever reads the stream does not.
+// postpone restarts the retransmission timer while acknowledgements are not
+// read because the stream is not.
 func (s *sender) postpone(now time.Duration) {
 	if s.timerAt != 0 {
 		s.timerAt = now + s.timeout()
@@ -398,9 +404,9 @@ func (s *sender) loseAll() {
 	}
 }
 
-// portDialled takes in that the agent has sent stream data, which proves that
-// it has dialled its port. What it was sent before, it has dropped without an
-// acknowledgement, so that need not wait for the timer.
+// portDialled records that the agent has sent stream data, which proves that it
+// has dialled its port. It has dropped what it received before without an
+// acknowledgement, so that is retransmitted without waiting for the timer.
 func (s *sender) portDialled() {
 	if !s.dataAcked {
 		s.dataAcked = true
@@ -408,21 +414,21 @@ func (s *sender) portDialled() {
 	}
 }
 
-// hold takes in pause_publication: the agent is away. One message at a time
-// goes on probing, so a start_publication that is lost does no harm.
+// hold handles pause_publication: the agent is away. One message at a time is
+// still sent as a probe, so a lost start_publication does no harm.
 func (s *sender) hold() { s.held = true }
 
-// release takes in that the agent is back.
+// release records that the agent is back.
 func (s *sender) release() { s.held = false }
 
-// relink takes in that frames go over a new link from now on: what was in
-// flight on the old one is sent again.
+// relink records that frames go over a new link from now on: messages that were
+// in flight on the old one are retransmitted.
 func (s *sender) relink() {
 	s.loseAll()
 	for seq := s.una; seq < s.next; seq++ {
 		p := s.at(seq)
 		p.first = 0
-		p.again = true // the outage is no round-trip time, whenever its acknowledgement comes
+		p.again = true // its acknowledgement would measure the outage, not the round trip
 	}
 	s.topAcked = s.order
 	s.timerAt = 0
@@ -432,5 +438,5 @@ func (s *sender) relink() {
 	s.window.relinked()
 }
 
-// idle says whether everything that was queued has been acknowledged.
+// idle reports whether everything queued has been acknowledged.
 func (s *sender) idle() bool { return s.una == s.end }

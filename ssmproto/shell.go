@@ -6,15 +6,14 @@ import (
 	"strings"
 )
 
-// What sessions with a shell or a command have beside their stream.
+// What sessions with a shell or a command have in addition to their stream.
 
-// Resize tells the agent how large the terminal is, in characters. Only the
-// last size counts, so one that could not be sent yet is forgotten. It does not
-// block.
+// Resize tells the agent the terminal's size in characters. Only the last size
+// matters, so it replaces one that has not been sent yet. It does not block.
 func (c *Conn) Resize(cols, rows int) {
 	size, err := json.Marshal(terminalSize{cols, rows})
 	if err != nil {
-		panic(err) // two numbers always can be
+		panic(err) // cannot happen with two integers
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -29,10 +28,10 @@ type terminalSize struct {
 	Rows int `json:"rows"`
 }
 
-// ExitStatus returns the exit status of a command, once the agent has told it:
-// that is before Read returns io.EOF. Agents tell it of commands that are not
-// interactive, if the document asks for the outputs apart; -1 is a command that
-// a signal has ended.
+// ExitStatus returns the exit status of a command and whether the agent has
+// reported it, which it does before Read returns io.EOF. Agents report it for
+// non-interactive commands, if the document asks for separate outputs; -1 means
+// that a signal ended the command.
 func (c *Conn) ExitStatus() (status int, told bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,10 +41,10 @@ func (c *Conn) ExitStatus() (status int, told bool) {
 	return *c.exit, true
 }
 
-// exitPrefix is before the number in what the agent sends.
+// exitPrefix precedes the number in the agent's message.
 const exitPrefix = "EXIT_CODE:"
 
-// exited takes in a command's exit status. c.mu is held.
+// exited records a command's exit status. c.mu is held.
 func (c *Conn) exited(payload []byte) {
 	text := strings.TrimSpace(strings.TrimPrefix(string(payload), exitPrefix))
 	status, err := strconv.Atoi(text)

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// An agent that acknowledges nothing of what it is sent, over a link that is
-// up, is busy, or behind a slow network, or gone: after a reboot of its machine
-// a new one knows nothing of the session, and nobody tells. So the service is
-// asked whether it still has the session. If it has not, that is the end; else
-// the Conn goes on with the link that it has. The token that comes with the
-// answer is not used: another link leads to the same agent.
+// If an agent acknowledges nothing although the link is up, it is busy, behind
+// a slow network, or gone: after its machine reboots, a new agent does not know
+// the session, and nothing reports that. So the Conn asks the service whether
+// it still has the session. If not, the Conn ends; otherwise it continues on
+// the same link. It does not use the token that comes with the answer: another
+// link leads to the same agent.
 //
-// silenceAfter is how long what was sent is unanswered by then. The questions
-// that follow the first are a third further apart, more or less.
+// silenceAfter is how long the agent must owe an acknowledgement before the
+// Conn asks. Later questions are about a third further apart.
 const silenceAfter = 15 * time.Second
 
-// Silence describes a time in which the agent acknowledges nothing of what it
-// is sent, and sends nothing, though the link is up.
+// Silence describes a time in which the agent neither acknowledges nor sends
+// anything, although the link is up.
 type Silence struct {
 	Lasted  time.Duration
-	Pending int  // messages that wait for an acknowledgement
+	Pending int  // messages that are not acknowledged
 	Over    bool // the agent has answered
 }
 
-// silence is the state of one. All but over is guarded by Conn.mu.
+// silence is the state of a silence. Conn.mu guards all fields except over.
 type silence struct {
 	over  chan struct{}      // closed when the agent answers
-	began time.Duration      // since when it has not
-	stop  context.CancelFunc // ends a question that is under way; nil: there is none
+	began time.Duration      // when it began
+	stop  context.CancelFunc // cancels a request to the service; nil: there is none
 }
 
-// Silence returns how long the agent has been silent by now, how many messages
-// wait for an acknowledgement, and a channel that is closed when a silence of 15 s
-// or more begins or ends. lasted is 0 when nothing is waited for, or while there
-// is no link.
+// Silence returns how long the agent has been silent, how many messages are not
+// acknowledged, and a channel that is closed when a silence of 15 s or more
+// begins or ends. lasted is 0 if no acknowledgement is awaited, or if there is
+// no link.
 func (c *Conn) Silence() (lasted time.Duration, pending int, changed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,24 +46,25 @@ func (c *Conn) Silence() (lasted time.Duration, pending int, changed <-chan stru
 
 // silenceNow is Silence with c.mu held.
 func (c *Conn) silenceNow(now time.Duration) Silence {
-	// A laptop that slept has not asked in vain: some clocks go on meanwhile.
+	// The back-off shows that messages were retransmitted. The time alone does
+	// not: some clocks go on while a laptop sleeps.
 	if !c.linked || !c.waiting || c.stalled || c.s.out.idle() || c.s.out.backoff < 2 {
 		return Silence{}
 	}
 	return Silence{Lasted: now - c.answered, Pending: int(c.s.out.end - c.s.out.una)}
 }
 
-// Fail ends the Conn with err, as if it had been lost. Close must be called all
-// the same.
+// Fail ends the Conn with err, as if the connection had been lost. Close must
+// still be called.
 func (c *Conn) Fail(err error) { c.fail(err) }
 
-// checkAgent looks at how long the agent has not answered, and ends the Conn if
-// that is too long. The link can be fine all the while: it ends at the service.
+// checkAgent checks how long the agent has not answered, and ends the Conn if
+// that is too long. The link may be fine nevertheless: it ends at the service.
 // c.mu is held.
 func (c *Conn) checkAgent(now time.Duration) {
 	waiting := !c.stalled && !c.s.out.idle() && !c.link.watch.silent()
 	if !waiting || !c.waiting {
-		c.answered = now // what it is to answer has only now been sent
+		c.answered = now // the agent owes nothing, or only from now on
 	}
 	c.waiting = waiting
 	s := c.silenceNow(now)
@@ -79,7 +80,7 @@ func (c *Conn) checkAgent(now time.Duration) {
 	}
 }
 
-// answers takes in that the agent has. c.mu is held.
+// answers records that the agent has answered. c.mu is held.
 func (c *Conn) answers(now time.Duration) {
 	c.answered = now
 	if c.silence != nil {
@@ -89,13 +90,15 @@ func (c *Conn) answers(now time.Duration) {
 	}
 }
 
-// tellSilence wakes those who wait for news of it. c.mu is held.
+// tellSilence wakes callers that wait for a silence to begin or end. c.mu is
+// held.
 func (c *Conn) tellSilence() {
 	close(c.silenceNews)
 	c.silenceNews = make(chan struct{})
 }
 
-// outwait stays with a silence until it is over, and asks the service meanwhile.
+// outwait waits until a silence is over, and meanwhile asks the service for the
+// session.
 func (c *Conn) outwait(s *silence) {
 	tell := func(over bool) {
 		lasted := c.now() - s.began
@@ -121,15 +124,15 @@ func (c *Conn) outwait(s *silence) {
 		case errors.Is(err, ErrSessionEnded):
 			c.fail(&GoneError{After: c.now() - s.began, Silent: true, Err: err})
 			return
-		case permanent(err): // asking again would not help
+		case permanent(err): // asking again would fail again
 		default:
 			ask.Reset(c.cfg.silenceAfter + rand.N(c.cfg.silenceAfter*2/3))
 		}
 	}
 }
 
-// askSession asks the service for the session, if there is a link: otherwise the
-// supervisor does.
+// askSession asks the service for the session if there is a link; if there is
+// none, the supervisor does so anyway.
 func (c *Conn) askSession(s *silence) error {
 	c.mu.Lock()
 	if !c.linked || c.err != nil {
@@ -145,7 +148,7 @@ func (c *Conn) askSession(s *silence) error {
 	return err
 }
 
-// resumeSession is the session's Resume, called by one goroutine at a time.
+// resumeSession calls the session's Resume from one goroutine at a time.
 func (c *Conn) resumeSession(ctx context.Context) (Grant, error) {
 	c.resuming.Lock()
 	defer c.resuming.Unlock()
@@ -155,7 +158,8 @@ func (c *Conn) resumeSession(ctx context.Context) (Grant, error) {
 	return c.session.Resume(ctx)
 }
 
-// unlinked takes in that there is no link any more. c.mu is held.
+// unlinked cancels a request that askSession is making, as the link is lost.
+// c.mu is held.
 func (c *Conn) unlinked() {
 	if c.silence != nil && c.silence.stop != nil {
 		c.silence.stop()

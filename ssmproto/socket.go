@@ -7,37 +7,37 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/rawio"
 )
 
-// wire is what a link runs on: TLS over a socket, or the socket itself.
+// wire is the connection below a link: TLS over a socket, or the socket itself.
 type wire struct {
 	net.Conn
 	socket *socket
 }
 
-// Close closes the socket at once. TLS would try to say goodbye first, which
-// takes seconds on a path that takes nothing.
+// Close closes the socket at once. TLS would send an alert first, which takes
+// seconds if the path is blocked.
 func (w *wire) Close() error { return w.socket.Conn.Close() }
 
-// release frees what reading has taken, when nobody reads any more.
+// release frees the resources used for reading. It is called after the last
+// Read.
 func (w *wire) release() {
 	if w.socket.raw != nil {
 		w.socket.raw.Close()
 	}
 }
 
-// socket is the connection below TLS. It makes system calls few: while gather
-// is set, what is written waits for flush, so that records that are ready
-// together go out together; and while it is calm, Read waits for several
-// messages.
+// socket is the connection below TLS. It saves system calls: while gather is
+// set, Write only buffers until flush, so that records that are ready together
+// are sent together; and after calm, Read waits for several messages.
 type socket struct {
 	net.Conn
-	raw *rawio.File // nil where that is not to be had
+	raw *rawio.File // nil if not available
 
-	gather bool // set before there is a second goroutine
+	gather bool // set before a second goroutine uses the socket
 	out    []byte
 }
 
 // calmTime is how long the first of several messages may wait for the others.
-// Usually they come sooner, and it passes only once they have ended.
+// Usually they arrive sooner, and it elapses only after the last message.
 const calmTime = 12 * time.Millisecond
 
 func newSocket(conn net.Conn) *socket {
@@ -55,8 +55,8 @@ func (s *socket) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// calm makes Read wait for n bytes, but not long, or for any if n is 0. It is
-// for the goroutine that reads.
+// calm makes Read wait for n bytes, for up to calmTime, or for any number if n
+// is 0. Only the goroutine that reads may call it.
 func (s *socket) calm(n int) {
 	if s.raw != nil {
 		s.raw.Gather(n, calmTime)
@@ -78,16 +78,16 @@ func (s *socket) write(p []byte) (int, error) {
 	return s.Conn.Write(p)
 }
 
-// flush writes what has been gathered.
+// flush writes what Write has buffered.
 func (s *socket) flush() error {
 	_, err := s.write(s.out)
 	s.out = s.out[:0]
 	return err
 }
 
-// upgradeConn is what the WebSocket library gets to open the channel on. It
-// reads byte by byte, so that the library's buffer holds nothing of what follows
-// the answer, and maxHead of them at most.
+// upgradeConn is the connection that the WebSocket library opens the channel
+// on. It reads byte by byte, so that the library's buffer never holds bytes
+// after the response, and at most maxHead bytes.
 type upgradeConn struct {
 	*wire
 	read int
@@ -102,6 +102,6 @@ func (u *upgradeConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline does nothing: the library would undo with it what the context's
-// end has set.
+// SetDeadline does nothing: the library would overwrite the deadline that is
+// set when the context ends.
 func (*upgradeConn) SetDeadline(time.Time) error { return nil }

@@ -6,17 +6,16 @@ import (
 )
 
 // stream is one end of the data channel without I/O: frames and a time go in,
-// frames to write come out. Whoever holds one provides the lock, the clock and
-// the link.
+// frames to write come out. Its user provides the lock, the clock and the link.
 type stream struct {
 	out *sender
 	in  *receiver
 
-	peer MessageType // type of the stream data that comes in
+	peer MessageType // type of incoming stream data
 	acks ackQueue
 	buf  []byte // the acknowledgement that poll returned last
 
-	proofs int64 // frames that show that the agent is at the other end
+	proofs int64 // frames received that prove that the agent is at the other end
 
 	// closed is called when the service ends the channel, with its message's
 	// payload. It may be called more than once.
@@ -32,8 +31,8 @@ func newStream(ours, peer MessageType, epoch time.Time, seed [32]byte) *stream {
 	}
 }
 
-// receive takes in one frame from the link. An error means that the frame was
-// ignored: if it mattered, it will come again.
+// receive processes one frame from the link. An error means that the frame was
+// ignored: if it matters, it will be retransmitted.
 func (s *stream) receive(frame []byte, now time.Duration) error {
 	m, err := Parse(frame)
 	if err != nil {
@@ -67,14 +66,14 @@ func (s *stream) receive(frame []byte, now time.Duration) error {
 	return nil
 }
 
-// relink takes in that frames go over a new link from now on.
+// relink records that frames go over a new link from now on.
 func (s *stream) relink() {
 	s.out.relink()
 	s.acks.repeat()
 }
 
 // poll returns the next frame to write, or nil. It is valid until the next
-// call. Acknowledgements go first: the agent sleeps for nothing without them.
+// call. Acknowledgements go first: without them the agent sleeps needlessly.
 func (s *stream) poll(now time.Duration) []byte {
 	if a, ok := s.acks.pop(); ok {
 		return s.ackFrame(a, now)
@@ -87,7 +86,7 @@ func (s *stream) ackFrame(a pendingAck, now time.Duration) []byte {
 		Type:          Acknowledge,
 		SchemaVersion: 1,
 		Created:       s.out.epoch + uint64(now/time.Millisecond),
-		Flags:         SYN | FIN, // as both ends of the captures have it
+		Flags:         SYN | FIN, // as both ends set them in captures
 		ID:            s.out.newID(),
 	}
 	if cap(s.buf) == 0 {
@@ -105,17 +104,17 @@ type pendingAck struct {
 	again bool // it has been written on a link before
 }
 
-// maxPendingAcks bounds what waits while the link cannot be written to. Past
-// it acknowledgements are left out, which is safe but dear: the agent repeats the
-// message, one each 100 ms, and the repetition is acknowledged.
+// maxPendingAcks bounds the acknowledgements that wait while the link cannot be
+// written to. Beyond it they are dropped, which is safe but expensive: the
+// agent retransmits such messages, one each 100 ms, and those are acknowledged.
 const maxPendingAcks = 64 << 10
 
-// ackQueue is a first-in first-out queue in a slice that is used again.
+// ackQueue is a first-in first-out queue in a slice that is reused.
 type ackQueue struct {
 	q    []pendingAck
 	head int
 
-	recent [100]pendingAck // what was popped last, about 100 ms of a download
+	recent [100]pendingAck // the last ones popped: about 100 ms of a download
 	popped int
 }
 
@@ -142,14 +141,14 @@ func (a *ackQueue) pop() (pendingAck, bool) {
 	return p, true
 }
 
-// maxAgain is how many acknowledgements are repeated that were themselves
-// repetitions: with more of them a link that lasts for a few KB, one of many,
-// would carry nothing else.
+// maxAgain is how many acknowledgements are repeated that had already been
+// repeated: with more of them, each of a series of links that last for only a
+// few KB would carry nothing else.
 const maxAgain = 32
 
-// repeat queues once more what was written last. A link that broke may have
-// lost it, and each loss costs the agent a tenth of a second, in which it
-// repeats a message that we have instead of one that we miss.
+// repeat queues the acknowledgements written last once more. A broken link may
+// have lost them, and each one lost costs a tenth of a second, in which the
+// agent retransmits a message that we have instead of one that we miss.
 func (a *ackQueue) repeat() {
 	waiting := slices.Clone(a.q[a.head:])
 	a.q, a.head = a.q[:0], 0

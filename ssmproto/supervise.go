@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// supervise keeps the Conn on a link, one after the other, until it ends. It
-// is, with the watch on the network, all that a Conn has without a link.
+// supervise gives the Conn one link after another until the Conn ends. Its
+// goroutine and the network watcher's are the only ones that a Conn has without
+// a link.
 func (c *Conn) supervise(g Grant, early *headStart) {
 	var o outage
 	for {
@@ -36,22 +37,23 @@ func (c *Conn) supervise(g Grant, early *headStart) {
 	}
 }
 
-// outage is the time from the end of a link until another has proved itself: a
-// link that dies before is the same outage still.
+// outage is the time from the end of a link until another has proved itself: if
+// a link dies before that, the outage continues.
 type outage struct {
 	began    time.Time // zero: there is none
 	asked    time.Time // when Resume was last called, in this outage or before
 	attempts int
-	refused  int // upgrades that were refused in a row
-	stale    int // attempts that were given up to make them again
-	flaps    int // outages in a row that began just after the one before was over
+	refused  int // upgrades that were refused
+	stale    int // attempts that were given up and made again
+	flaps    int // outages in a row that began just after the previous one ended
 }
 
-// maxFlaps bounds what flaps add to the waits: links that prove good are used, so
-// that what is cut again and again goes on, some six times a second.
+// maxFlaps bounds what flaps add to the waits. Each link that proves itself is
+// used, so a session whose links are cut again and again still makes progress,
+// about six times a second.
 const maxFlaps = 3
 
-// next is the outage that began at the time began.
+// next returns the outage that began at the given time, after o.
 func (o *outage) next(began time.Time) outage {
 	n := outage{began: began, asked: o.asked}
 	if !o.asked.IsZero() && time.Since(o.asked) < maxWait {
@@ -60,11 +62,11 @@ func (o *outage) next(began time.Time) outage {
 	return n
 }
 
-// maxRefused is how many refusals of the upgrade are put up with in one
-// outage: a token or credentials may have expired between asking and dialling.
+// maxRefused is how many refused upgrades end the Conn in one outage; fewer are
+// retried, as a token or credentials may have expired before the dial.
 const maxRefused = 3
 
-// final says whether a link's error cannot be mended by another link.
+// final reports whether another link would fail with the same error.
 func (c *Conn) final(err error, o *outage) bool {
 	var (
 		refused *UpgradeError
@@ -72,10 +74,10 @@ func (c *Conn) final(err error, o *outage) bool {
 	)
 	switch {
 	case errors.Is(err, errFrameTooLarge):
-		return true // what is too large would be sent again
+		return true // the message would be retransmitted
 	case errors.As(err, &via):
-		// On a session that is under way it is of a network that was joined
-		// meanwhile, and another may follow.
+		// In an established session the proxy belongs to a network that was
+		// joined meanwhile, and another network may follow.
 		return !c.isOpen() && via.Code < 500
 	case errors.As(err, &refused) && refused.Foreign:
 		return !c.isOpen() && (refused.Status < 500 || refused.Status == http.StatusNetworkAuthenticationRequired)
@@ -84,12 +86,12 @@ func (c *Conn) final(err error, o *outage) bool {
 		return false
 	}
 	o.refused++
-	// On the first link a refusal says it all: a permission is missing.
+	// On the first link a refusal means that a permission is missing.
 	return !c.isOpen() || o.refused >= maxRefused
 }
 
-// failed takes in that an attempt failed. It returns the error to end with, or
-// nil to go on.
+// failed records that an attempt failed. It returns the error that ends the
+// Conn, or nil to go on.
 func (c *Conn) failed(o *outage, err error) error {
 	c.mu.Lock()
 	c.cause = err
@@ -102,14 +104,14 @@ func (c *Conn) failed(o *outage, err error) error {
 	}
 	if errors.Is(err, errStale) {
 		o.stale++
-		o.asked = time.Time{} // it has been waited for long enough
+		o.asked = time.Time{} // the attempt has taken long enough
 	}
 	if o.attempts == 0 {
-		return nil // the link has only just been lost
+		return nil // the link has just been lost
 	}
 	lasted := time.Since(o.began)
-	// The limit is looked at after an attempt, so that there is one even if
-	// a laptop has slept all that time.
+	// The limit is checked after an attempt, so that there is at least one even
+	// if a laptop has slept all that time.
 	if limit := c.cfg.ResumeTimeout; limit > 0 && lasted > limit {
 		return &ResumeError{After: lasted, Err: err}
 	}
@@ -119,9 +121,9 @@ func (c *Conn) failed(o *outage, err error) error {
 	return nil
 }
 
-// resume asks for another grant until it gets one or the outage ends the Conn.
-// While it asks, it connects to where the last link went, unless second is such
-// a connection already.
+// resume requests another grant until it gets one or the outage ends the Conn.
+// Meanwhile it connects to the last link's endpoint, unless second is such a
+// connection already.
 func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headStart, error) {
 	defer func() { second.drop() }()
 	for {
@@ -131,7 +133,7 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 		case <-c.ctx.Done():
 			return Grant{}, nil, c.ctx.Err()
 		}
-		c.roamedSince() // what was before is no news
+		c.roamedSince() // forget changes before this attempt
 		o.attempts++
 		o.asked = time.Now()
 		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, dialTimeout))
@@ -140,8 +142,8 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 		if early == nil {
 			early = startDial(c.ctx, last, c.cfg.Transport, a.connected)
 		} else {
-			// The service can be reached. A call that hangs all the same goes over
-			// a connection that was kept from before.
+			// The service can be reached. If the call hangs nevertheless, it
+			// uses a connection from before.
 			a.giveUp(a.patience)
 		}
 		g, err := c.resumeSession(a.ctx)
@@ -159,11 +161,11 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 	}
 }
 
-// wait returns how long to wait before the next attempt: with a random part,
-// so that many clients do not come back at once. It counts from the beginning
-// of the last one, which may have hung for long enough. The first attempt of
-// an outage is made at once, unless the outage before it has only just ended:
-// links that prove good and end at once make the waits longer, too.
+// wait returns how long to wait before the next attempt. Part of it is random,
+// so that many clients do not come back at once. It counts from the start of
+// the last attempt, which may have hung for long enough. The first attempt of
+// an outage is made at once, unless the previous outage has only just ended:
+// links that prove themselves and then end at once make the waits longer, too.
 func (o *outage) wait() time.Duration {
 	d := firstWait
 	if n := o.flaps + o.attempts; n > 0 {
@@ -173,7 +175,7 @@ func (o *outage) wait() time.Duration {
 	return d - time.Since(o.asked)
 }
 
-// endOutage takes in a sign of life.
+// endOutage records that a link has proved itself.
 func (c *Conn) endOutage(o *outage) {
 	if o.began.IsZero() {
 		return
@@ -186,9 +188,9 @@ func (c *Conn) endOutage(o *outage) {
 	*o = outage{asked: o.asked, flaps: o.flaps}
 }
 
-// serve runs one link until it ends. The reader is on this goroutine, the
-// writer on one of its own that ends before serve returns. It returns since when
-// there was no link, and a connection for another if one stands.
+// serve runs one link until it ends. It reads on this goroutine and writes on
+// another, which ends before serve returns. It returns when the link was lost,
+// and a connection for another link if one has been made.
 func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, second *headStart, err error) {
 	h := hello{
 		MessageSchemaVersion: "1.0",
@@ -199,7 +201,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, se
 	}
 	a := c.try(o, dialTimeout+upgradeTimeout)
 	if c.roamedSince() {
-		early.drop() // it may come from an address that is gone
+		early.drop() // its local address may be gone
 		early = nil
 	}
 	l, err := dialLink(a.ctx, g, h, c.cfg.Transport, early, c.wakeWriter)
@@ -210,7 +212,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, se
 	l.settled = func() { c.endOutage(o) }
 	c.watch(l, g.URL)
 	c.attach(l)
-	// A reader that waits for the network is woken by closing the socket.
+	// Closing the socket wakes a reader that waits for the network.
 	stop := context.AfterFunc(c.ctx, l.close)
 	defer stop()
 	written := make(chan error, 1)
@@ -238,7 +240,7 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, se
 	return silent, second, cmp.Or(writeErr, err)
 }
 
-// watch begins to watch over a link to address.
+// watch starts the watch of a link to address.
 func (c *Conn) watch(l *link, address string) {
 	w := &l.watch
 	w.vigil.patience, w.vigil.limit = c.cfg.pingAfter, max(c.cfg.ResumeTimeout, 0)
@@ -287,10 +289,10 @@ func (c *Conn) readLoop(l *link) error {
 	return nil
 }
 
-// batchFrames is how many frames are written together at most.
+// batchFrames is the maximum number of frames that are written together.
 const batchFrames = 64
 
-// writeLoop writes what the core has, and sleeps until it may have more.
+// writeLoop writes the core's frames, and sleeps until there may be more.
 func (c *Conn) writeLoop(l *link) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

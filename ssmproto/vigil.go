@@ -2,65 +2,66 @@ package ssmproto
 
 import "time"
 
-// How long a link may be quiet. When it is, we ask whether anybody is there; when
-// it stays quiet, we try whether anybody can be reached at all, by a second
-// connection to the same place that uses no token:
+// How long a link may be silent. When it is, we send a ping; if it stays
+// silent, we test whether the service can be reached at all, by a second
+// connection to the same endpoint that uses no token:
 //
-//	                   asked after      tried after      given up after, at the earliest
+//	                   ping after       second after     given up after, at the earliest
 //	usually            pingAfter, 5 s   twice that       deadFactor times that, 15 s
 //	during a download  2/5 of it, 2 s   twice that       deadFactor times that, 6 s
 //	in doubt           at once          half doubtTime   doubtTime, 2 s, or more (Conn.roamed)
 //
-// A quiet link is given up only once the second connection stands: until then
-// the network is away, and when it comes back TCP delivers what is under way. A
-// new link would not: the agent repeats what was lost with the old one at ten
+// A silent link is given up only once the second connection has been made:
+// until then the network is down, and when it comes back TCP delivers what is
+// in flight. With a new link that is lost: the agent retransmits it at ten
 // messages a second (protocol section 4).
 //
-// A link is in doubt when the network has changed or this process did not run
-// for a while, until a ping is answered. Other things that are heard may have
-// come before that and only be read now; they are a reason to wait longer, and
-// no proof.
+// A link is in doubt after the network has changed or this process did not run
+// for a while, until a ping is answered. Other data may have arrived before
+// that and only be read now; it is a reason to wait longer, but no proof.
 const (
 	pingAfter  = 5 * time.Second
 	deadFactor = 3
 )
 
 const (
-	// longestGrace bounds how long, after the second connection stands, the old
-	// one may stay quiet if a download is under way on it. After an outage TCP
-	// sends again within the time that the outage took (RFC 6298 section 5.5: the
-	// timeout doubles); a link that is replaced costs about as much as this.
+	// longestGrace bounds how long the link may stay silent after the second
+	// connection has been made, if a download is under way on it. After an
+	// outage TCP retransmits within the time that the outage took (RFC 6298
+	// section 5.5: the timeout doubles); replacing a link costs about as much
+	// as this.
 	longestGrace = 15 * time.Second
 
-	// dearMessages is how many messages within a second or two are a download:
-	// the agent would need three seconds and more to repeat as many.
+	// dearMessages is how many messages within a second or two make a download:
+	// the agent would need three seconds or more to retransmit as many.
 	dearMessages = 30
 
-	// retryProbe is how long after the second connection has failed another is
-	// tried.
+	// retryProbe is how long after the second connection has failed another one
+	// is tried.
 	retryProbe = time.Second
 )
 
-// vigil decides whether a link is dead. It has no lock, no clock and no I/O: it
-// is told what happens and the time since the link began, and says what to do.
+// vigil decides whether a link is dead. It has no lock, no clock and no I/O:
+// its caller passes events and the time since the link began, and learns what
+// to do.
 type vigil struct {
 	patience time.Duration // how long silence may last before a ping
-	limit    time.Duration // how long the network may be away; 0: for ever
+	limit    time.Duration // how long the network may be down; 0: no limit
 
 	heard    time.Duration // the last sign of life
 	proved   time.Duration // the last answer to a ping
 	doubted  time.Duration // when the link was last put in doubt
 	doubt    time.Duration // how long silence may last in doubt
-	rerouted bool          // packets to the service leave from another address now
-	download bool          // much was under way when it became quiet
+	rerouted bool          // new connections to the service use another local address
+	download bool          // a download was under way when the link fell silent
 
 	probing bool          // a second connection is being made
-	begun   time.Duration // since when, or since when it stands; 0: there is none
+	begun   time.Duration // when it was started; 0: there is none
 	stands  time.Duration // when it was made; 0: it has not been
-	retryAt time.Duration // no other before this
+	retryAt time.Duration // when the next one may be tried
 }
 
-// step is what to do about a quiet link.
+// step is what to do about a silent link.
 type step int
 
 const (
@@ -71,11 +72,11 @@ const (
 	stepEnd               // the link is dead
 )
 
-// inDoubt says whether only an answer to a ping counts.
+// inDoubt reports whether only a pong proves that the link is alive.
 func (v *vigil) inDoubt() bool { return v.doubted > v.proved }
 
-// since returns when the present silence began. Time that this process did not
-// run is none of it.
+// since returns when the current silence began. Time in which this process did
+// not run does not count.
 func (v *vigil) since() time.Duration {
 	if v.inDoubt() {
 		return max(v.heard, v.doubted)
@@ -83,10 +84,10 @@ func (v *vigil) since() time.Duration {
 	return v.heard
 }
 
-// suspect puts the link in doubt at the time now, for silence of up to doubt.
+// suspect puts the link in doubt; it may be silent for up to doubt.
 func (v *vigil) suspect(now, doubt time.Duration) { v.doubted, v.doubt = now, doubt }
 
-// probed takes in that the second connection was made, or could not be.
+// probed records that the second connection was made, or failed.
 func (v *vigil) probed(now time.Duration, made bool) {
 	v.probing = false
 	if made {
@@ -141,11 +142,11 @@ func (v *vigil) look(now time.Duration) (step, time.Duration) {
 	return stepNone, next
 }
 
-// grace returns how long the link may stay quiet after the second connection
-// stands.
+// grace returns how long the link may stay silent after the second connection
+// has been made.
 func (v *vigil) grace() time.Duration {
 	if !v.download || v.rerouted {
-		return v.patience / 20 // little is lost with it: just so that both can come back together
+		return v.patience / 20 // little is lost with the link: just enough for both to come back together
 	}
 	return min(max(v.stands-v.since(), doubtTime), longestGrace)
 }

@@ -6,34 +6,36 @@ const (
 	minWindow     = 4 * (HeadLen + MaxPayload)
 	initialWindow = 10 * (HeadLen + MaxPayload) // RFC 6928
 
-	// maxWindow bounds the memory that unacknowledged messages take. It fills
-	// 100 Mbit/s at a round-trip time of 320 ms.
+	// maxWindow bounds the memory for unacknowledged messages. It fills 100
+	// Mbit/s at a round-trip time of 320 ms.
 	maxWindow = 4 << 20
 
-	// The delay that our own messages may add on the path: a keystroke waits
-	// behind it. It is a share of the path's own round-trip time, which nobody
-	// will notice, within bounds: below the first the noise of a busy machine
-	// would look like a queue, the second is well below what a hand notices.
+	// Bounds of the delay that our own messages may add to the path, for which
+	// keystrokes wait. It is a fraction of the path's own round-trip time, so
+	// it goes unnoticed. With a lower minimum the jitter of a busy machine
+	// would look like a queue; the maximum is well below what people notice
+	// when typing.
 	minQueueTarget = 2 * time.Millisecond
 	maxQueueTarget = 20 * time.Millisecond
 
-	// baseLife is for how long the smallest round-trip time is believed when it
-	// is not seen again. Then it is probed for, as BBR does: for two round trips
-	// next to nothing is sent, so that no queue of ours is in what is measured.
-	// Without that a standing queue would be taken for the path in the end, and
-	// a path that has become longer for a queue.
+	// baseLife is how long the smallest round-trip time is trusted if it is not
+	// seen again. After that it is probed for, as in BBR: for two round trips
+	// almost nothing is sent, so that the measurement does not include a queue
+	// of ours. Without that a standing queue would eventually be taken for the
+	// path's own delay, and a path that has become longer for a queue.
 	baseLife = 10 * time.Second
 
-	// soonLife is for how long it is when the window is next to nothing anyway:
-	// then to probe costs little, and the path has probably become longer.
+	// soonLife replaces baseLife when the window is at its minimum anyway: a
+	// probe costs little then, and the path has probably become longer.
 	soonLife = 2 * time.Second
 )
 
 // window is the congestion window, in bytes of frames: how much may be
-// unacknowledged. It follows the delay, as LEDBAT (RFC 6817) does: the
-// round-trip time beyond the smallest one seen is the queue that we build, and
-// the window is moved so that this stays near a target. Loss alone says
-// little here (below the channel is TCP), so only a lot of it shrinks the window.
+// unacknowledged. It is controlled by delay, as in LEDBAT (RFC 6817): the
+// round-trip time in excess of the smallest one seen is the queue that we
+// build, and the window is adjusted to keep that near a target. Loss alone
+// means little here (the channel runs over TCP), so only heavy loss shrinks the
+// window.
 type window struct {
 	size      int
 	slowStart bool
@@ -42,27 +44,27 @@ type window struct {
 	baseAt time.Duration // when it was last seen, or probed for
 	probe  probe
 
-	round     time.Duration // when the running round ends: about one round-trip time
-	roundMin  time.Duration // smallest sample of the running round
-	roundSent int           // messages acknowledged and lost in it
-	roundLost int
-	limited   bool // the window held something back in this round
-	known     int  // size up to which it may grow without a sample
+	round     time.Duration // when the current round ends: it takes about one round-trip time
+	roundMin  time.Duration // smallest sample of the current round
+	roundSent int           // messages acknowledged or lost in it
+	roundLost int           // messages lost in it
+	limited   bool          // the window held something back in this round
+	known     int           // size up to which the window may grow without a sample
 }
 
-// probe is a time in which the window is as small as can be.
+// probe is a time in which the window is at its minimum.
 type probe struct {
-	from  time.Duration // the queue is gone from then on
-	until time.Duration // 0: there is no probe
+	from  time.Duration // when the queue has drained
+	until time.Duration // when the probe ends; 0: there is none
 	min   time.Duration // smallest round-trip time since from
-	size  int           // of the window before
+	size  int           // the window's size before the probe
 }
 
 func newWindow() window {
 	return window{size: initialWindow, slowStart: true}
 }
 
-// acked takes in that n bytes were acknowledged; d is the round-trip time
+// acked records that n bytes were acknowledged; d is the round-trip time
 // measured with them, or 0 if there is none.
 func (w *window) acked(n int, d, now time.Duration) {
 	w.roundSent++
@@ -76,8 +78,9 @@ func (w *window) acked(n int, d, now time.Duration) {
 	if w.slowStart && w.limited {
 		switch {
 		case w.roundMin == 0:
-			// What is sent again gives no sample, and after an outage that is a
-			// windowful: half of what the path was known to carry is not too much.
+			// Retransmitted messages give no sample, and after an outage that
+			// is a windowful: half of what the path is known to carry is not
+			// too much.
 			w.size = max(w.size, min(w.size+n, w.known))
 		case w.queue() < w.target()/2:
 			w.grow(n)
@@ -88,13 +91,14 @@ func (w *window) acked(n int, d, now time.Duration) {
 	}
 }
 
-// lost takes in that a message was lost.
+// lost records that a message was lost.
 func (w *window) lost() {
 	w.roundSent++
 	w.roundLost++
 }
 
-// timedOut starts over: nothing was heard for a whole retransmission timeout.
+// timedOut starts over: no acknowledgement arrived for a whole retransmission
+// timeout.
 func (w *window) timedOut() {
 	w.known = max(w.size, w.probe.size) / 2
 	w.size = minWindow
@@ -102,8 +106,8 @@ func (w *window) timedOut() {
 	w.slowStart = true
 }
 
-// relinked forgets what belonged to the old path, but that it carried so much:
-// the new one is probably the same. Half of it is a careful start.
+// relinked forgets the old path, except for how much it carried: the new path
+// is probably the same. Half of that is a careful start.
 func (w *window) relinked() {
 	known := max(w.size, w.known, w.probe.size)
 	*w = newWindow()
@@ -134,29 +138,29 @@ func (w *window) measure(d, now time.Duration) {
 	}
 }
 
-// endProbe believes what the probe has found, once it is over.
+// endProbe adopts the result of the probe, if that is over.
 func (w *window) endProbe(now time.Duration) {
 	p := w.probe
 	if now < p.until || p.min == 0 {
 		return
 	}
-	w.slowStart = p.min > w.base*3/2 // it has become longer, so it takes more
+	w.slowStart = p.min > w.base*3/2 // the path has become longer, so it holds more
 	w.base, w.baseAt = p.min, now
 	w.size, w.probe = max(p.size, minWindow), probe{}
 	w.round = now + w.base
 	w.roundMin, w.roundSent, w.roundLost, w.limited = 0, 0, 0, false
 }
 
-// target is the queue that is aimed at: enough that the path does not run dry,
-// which on a slow one takes two messages.
+// target returns the queue to aim for: enough that the path never runs dry,
+// which on a slow path takes two messages.
 func (w *window) target() time.Duration {
 	message := w.base * (HeadLen + MaxPayload) / time.Duration(w.size)
 	return min(max(w.base/2, minQueueTarget), maxQueueTarget) + 2*message
 }
 
-// rate is how fast to send, in bytes of frames per second: a little faster than
-// acknowledgements can come, so that the window is what limits, and not so fast
-// that a window in one burst overruns a small queue.
+// rate returns how fast to send, in bytes of frames per second: a little faster
+// than acknowledgements can arrive, so that the window is the limit, and not so
+// fast that a window in one burst overflows a small queue.
 func (w *window) rate(rtt time.Duration) float64 {
 	gain := 1.25
 	if w.slowStart {
@@ -165,14 +169,14 @@ func (w *window) rate(rtt time.Duration) float64 {
 	return gain * float64(w.size) / rtt.Seconds()
 }
 
-// queue is the delay beyond the path's own, by the best sample of this round:
-// a single late acknowledgement is not a queue.
+// queue returns the delay in excess of the path's own, from the smallest sample
+// of this round: a single late acknowledgement is not a queue.
 func (w *window) queue() time.Duration { return w.roundMin - w.base }
 
 func (w *window) endRound(now time.Duration) {
 	if w.roundMin > 0 {
 		q, target := w.queue(), w.target()
-		// An acknowledgement that is lost looks like a message that is.
+		// A lost acknowledgement looks like a lost message.
 		heavyLoss := w.roundLost >= 4 && w.roundLost*8 > w.roundSent
 		switch {
 		case heavyLoss:
@@ -180,12 +184,13 @@ func (w *window) endRound(now time.Duration) {
 			w.size = w.size * 7 / 10
 		case q > target:
 			w.slowStart = false
-			// What stands in the queue is size*q/(base+q); take the excess
-			// over the target out, at most a half at once.
+			// size*q/(base+q) bytes are in the queue; remove those in excess of
+			// the target, at most half of the window at once.
 			excess := int(float64(w.size) * float64(q-target) / float64(w.base+q))
 			w.size -= min(excess, w.size/2)
 		case !w.slowStart && w.limited:
-			// Up to an eighth a round far from the target, less near it.
+			// Grow by up to an eighth per round far from the target, less near
+			// it.
 			step := int(float64(w.size) / 8 * float64(target-q) / float64(target))
 			w.grow(max(step, HeadLen+MaxPayload))
 		}

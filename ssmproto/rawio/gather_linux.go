@@ -10,23 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gather is a reader's patience: it waits until several bytes are there, or for
-// a time. The timer is the kernel's, because one of Go's would cost as many
+// gather makes a reader wait until several bytes have arrived, or for a time.
+// The timer is the kernel's, because a timer of Go's would cost as many
 // wake-ups as are saved.
 type gather struct {
 	want  int // bytes; 0: any
 	d     time.Duration
-	timer *os.File // nil until it is needed
+	timer *os.File // nil until needed
 	fd    uintptr  // of timer
 	done  chan struct{}
 
-	expired atomic.Bool // by the timer: any bytes will do
+	expired atomic.Bool // set by the timer: any number of bytes will do
 }
 
-// Gather makes Read wait, when it finds nothing, until a socket has n bytes or
-// d has passed. Once d has passed Read returns whatever comes, as it does with
-// n 0, until Gather is called again. It must be called by the goroutine that
-// reads; who has called it calls Close in the end.
+// Gather makes Read wait, when it finds nothing, until the socket has n bytes
+// or d has passed. Once d has passed Read returns any data, as it does if n is
+// 0, until Gather is called again. Only the goroutine that reads may call it;
+// after the first call of Gather, Close must be called in the end.
 func (f *File) Gather(n int, d time.Duration) {
 	g := &f.gather
 	g.look()
@@ -43,7 +43,7 @@ func (f *File) Gather(n int, d time.Duration) {
 	f.setLowWater(max(n, 1))
 }
 
-// Close ends what Gather has started. It does not close the descriptor.
+// Close releases what Gather has allocated. It does not close the descriptor.
 func (f *File) Close() {
 	if f.gather.timer != nil {
 		f.gather.timer.Close()
@@ -66,13 +66,13 @@ func (g *gather) start(f *File) bool {
 				return
 			}
 			g.expired.Store(true)
-			f.setLowWater(1) // the kernel looks again and wakes the reader
+			f.setLowWater(1) // makes the kernel check again and wake the reader
 		}
 	}()
 	return true
 }
 
-// look takes in that the timer has expired.
+// look checks whether the timer has expired, and stops gathering if so.
 func (g *gather) look() {
 	if g.want > 0 && g.expired.Load() {
 		g.expired.Store(false)
@@ -80,7 +80,7 @@ func (g *gather) look() {
 	}
 }
 
-// waiting starts the time.
+// waiting starts the timer, as the reader is about to wait.
 func (g *gather) waiting() {
 	if g.want > 0 {
 		g.arm(g.d)

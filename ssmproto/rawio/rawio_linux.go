@@ -1,12 +1,11 @@
-// Package rawio reads from and writes to sockets and pipes by system calls that
-// Go's scheduler is not told of.
+// Package rawio reads from and writes to sockets and pipes with system calls
+// that bypass Go's scheduler.
 //
-// Around an ordinary system call the scheduler prepares for that it may block,
-// and if the process was idle it wakes a thread of its own to watch it, which
-// then looks about for a millisecond. That costs several times what the call
-// itself does, and for a process that is idle between two messages it comes
-// with every one. A descriptor in non-blocking mode cannot block, so for it
-// nothing of that is needed.
+// The scheduler prepares for an ordinary system call to block, and if the
+// process was idle it wakes a thread to watch the call, which then spins for a
+// millisecond. That costs several times as much as the call itself, and a
+// process that is idle between messages pays it for each of them. Calls on a
+// descriptor in non-blocking mode cannot block, so they need none of it.
 package rawio
 
 import (
@@ -29,12 +28,12 @@ type File struct {
 	out    []byte
 	outErr syscall.Errno
 
-	tryRead, tryWrite func(fd uintptr) bool // made once: a closure is an allocation
+	tryRead, tryWrite func(fd uintptr) bool // made once: each closure is an allocation
 }
 
-// New returns a File for c's descriptor, which stays c's own: its deadlines
-// hold, and closing c ends what waits. It returns nil if the descriptor cannot
-// be used in this way; c's own methods do then.
+// New returns a File for c's descriptor, which remains c's: its deadlines
+// apply, and closing c unblocks the File's methods. It returns nil if the
+// descriptor cannot be used in this way; use c's own methods then.
 func New(c syscall.Conn) *File {
 	conn, err := c.SyscallConn()
 	if err != nil {
@@ -53,7 +52,7 @@ func New(c syscall.Conn) *File {
 	return f
 }
 
-// Read reads what is there, and waits if there is nothing.
+// Read reads the available data, and waits if there is none.
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -101,7 +100,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// write returns false if there is no room for the rest yet.
+// write returns false if the descriptor has no room for the rest yet.
 func (f *File) write(fd uintptr) bool {
 	for len(f.out) > 0 {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&f.out[0])), uintptr(len(f.out)))

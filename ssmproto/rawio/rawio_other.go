@@ -1,7 +1,7 @@
 //go:build !linux
 
-// Package rawio reads from and writes to sockets and pipes by system calls that
-// Go's scheduler is not told of. That exists on Linux only.
+// Package rawio reads from and writes to sockets and pipes with system calls
+// that bypass Go's scheduler. It is implemented on Linux only.
 package rawio
 
 import (
@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// File exists on Linux only.
+// File is implemented on Linux only.
 type File struct{}
 
-// New returns nil: c's own methods must do.
+// New returns nil: use c's own methods.
 func New(c syscall.Conn) *File { return nil }
 
 // Read is not called here.
