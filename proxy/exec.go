@@ -124,7 +124,7 @@ func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, e
 	gone, unwatch := watchGone(out)
 	defer unwatch()
 	ended := make(chan error, 1)
-	go func() { ended <- copyParts(conn, &checkedWriter{w: out}, &checkedWriter{w: errs}) }()
+	go func() { ended <- copyParts(conn, NewOutput(out), NewOutput(errs)) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -143,7 +143,7 @@ func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, e
 }
 
 // copyParts copies until the command's end.
-func copyParts(conn stream.Shell, out, errs *checkedWriter) error {
+func copyParts(conn stream.Shell, out, errs io.Writer) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, isErr, err := conn.ReadPart(buf)
@@ -152,8 +152,8 @@ func copyParts(conn stream.Shell, out, errs *checkedWriter) error {
 			to = errs
 		}
 		if n > 0 {
-			if to.Write(buf[:n]); to.err != nil {
-				return to.err
+			if _, err := to.Write(buf[:n]); err != nil {
+				return err
 			}
 		}
 		if err == io.EOF {

@@ -218,7 +218,7 @@ type pluginSession struct {
 func (p *pluginSession) run(ctx context.Context) error {
 	kind := p.conn.SessionType()
 	if kind == ssmproto.PortSession && p.conn.Property("type") != "LocalPortForwarding" {
-		return pipeStdio(ctx, p.o, p.conn, p.t.In, p.t.Out)
+		return pipeStdio(ctx, p.conn, p.t.In, p.t.Out, p.o.Alone, p.o.Log)
 	}
 	if kind != ssmproto.PortSession && p.o.KeepAlive > 0 {
 		go p.conn.KeepAlive(p.o.KeepAlive)

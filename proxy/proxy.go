@@ -32,9 +32,7 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	}
 	if o.Alone {
 		releaseStart()
-	}
-	if o.Alone && ends.pipes != nil {
-		tuneScheduler()
+		ends.tune()
 	}
 	err = serve(ctx, conn, ends.in, key.hold(ends.out), o.Log)
 	conn.Close() // what goes wrong with that, session tells

@@ -110,7 +110,7 @@ func interact(ctx context.Context, o *Options, conn stream.Shell, t Terminal) er
 	if text := conn.Message(); text != "" {
 		o.Notice(safetext.Printable(text))
 	}
-	i := &interaction{conn: conn, Terminal: t, typed: newTyped(smallCopy), done: make(chan struct{}),
+	i := &interaction{conn: conn, Terminal: t, typed: newTyped(copyLimit), done: make(chan struct{}),
 		ends: make(chan error, 2), suspend: make(chan chan struct{})}
 	if terminal.Is(t.In) {
 		var err error
@@ -129,6 +129,10 @@ func interact(ctx context.Context, o *Options, conn stream.Shell, t Terminal) er
 	}
 	return err
 }
+
+// copyLimit is how much is read ahead of what can be sent where In is no
+// terminal.
+const copyLimit = 4 << 10
 
 // pasteLimit is how much may be typed that cannot be sent yet. Beyond it is no
 // escape found.
@@ -298,11 +302,7 @@ func (i *interaction) send() {
 
 // show writes what the far side says, until its end.
 func (i *interaction) show() {
-	out := &checkedWriter{w: i}
-	_, err := io.Copy(out, struct{ io.Reader }{i.conn})
-	if out.err != nil {
-		err = out.err
-	}
+	_, err := io.Copy(NewOutput(i), struct{ io.Reader }{i.conn})
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		i.ends <- err
 	}

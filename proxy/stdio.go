@@ -55,16 +55,25 @@ func (s *stdio) close() {
 	}
 }
 
-// pipeStdio pipes stdin and stdout over conn as serve does.
-func pipeStdio(ctx context.Context, o *Options, conn net.Conn, stdin, stdout *os.File) error {
+// tune sets the Go runtime for a process that does nothing but pipe s, if it can
+// be.
+func (s *stdio) tune() {
+	if s.pipes != nil {
+		tuneScheduler()
+	}
+}
+
+// pipeStdio pipes stdin and stdout over conn as serve does. alone says that the
+// process does nothing else.
+func pipeStdio(ctx context.Context, conn net.Conn, stdin, stdout *os.File, alone bool, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ends := takeStdio(stdin, stdout, cancel)
 	defer ends.close()
-	if o.Alone && ends.pipes != nil {
-		tuneScheduler()
+	if alone {
+		ends.tune()
 	}
-	return serve(ctx, conn, ends.in, ends.out, o.Log)
+	return serve(ctx, conn, ends.in, ends.out, log)
 }
 
 // serve pipes stdin into conn and conn into stdout until the far side ends

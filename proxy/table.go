@@ -76,9 +76,8 @@ func (t *table) print(rows []row) error {
 	default:
 		t.layOut(&b, rows)
 	}
-	out := checkedWriter{w: t.screen.Out}
-	out.Write(b.Bytes())
-	return out.err
+	_, err := NewOutput(t.screen.Out).Write(b.Bytes())
+	return err
 }
 
 func (t *table) layOut(b *bytes.Buffer, rows []row) {
