@@ -14,6 +14,7 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // container is a container of an ECS task, as the programs see it that read
@@ -93,7 +94,7 @@ func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, new
 					return news(func() error { return l.printTasks(cfg.Region, page) })
 				})
 				switch {
-				case stdoutFailed(err):
+				case stdio.Failed(err):
 					cancel(err)
 				case err != nil && ctx.Err() == nil:
 					at := *o

@@ -12,6 +12,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
@@ -52,7 +53,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		return 0, err
 	}
 	if o.Alone {
-		tuneMemory()
+		stdio.TuneMemory()
 	}
 	contained := false
 	var interrupted sync.Once
@@ -72,7 +73,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		return 0, o.explain(err)
 	}
 	if o.Alone {
-		releaseStart()
+		stdio.ReleaseStart()
 	}
 	var failed startFailure
 	if o.TTY {
@@ -121,10 +122,10 @@ func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, e
 	if text := conn.Message(); text != "" { // stderr is the command's
 		o.Log.Info("the agent says", "text", safetext.Printable(text))
 	}
-	gone, unwatch := watchGone(out)
+	gone, unwatch := stdio.Watch(out)
 	defer unwatch()
 	ended := make(chan error, 1)
-	go func() { ended <- copyParts(conn, NewOutput(out), NewOutput(errs)) }()
+	go func() { ended <- copyParts(conn, stdio.NewOutput(out), stdio.NewOutput(errs)) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -132,7 +133,7 @@ func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, e
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-gone:
-		err = ErrStdoutClosed
+		err = stdio.ErrGone
 	}
 	conn.SetReadDeadline(time.Unix(1, 0))
 	select {

@@ -17,6 +17,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // LsOptions say what to list.
@@ -150,7 +151,7 @@ func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) erro
 				list = l.containers
 			}
 			err := list(heard, &o, here, news)
-			if stdoutFailed(err) {
+			if stdio.Failed(err) {
 				cancel(err)
 			}
 			if err != nil && ctx.Err() == nil {

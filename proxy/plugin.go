@@ -17,6 +17,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -40,7 +41,7 @@ var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
 // status says so too.
 func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	o.fill()
-	out := NewOutput(t.Out)
+	out := stdio.NewOutput(t.Out)
 	switch {
 	case len(args) == 0: // as the AWS CLI asks whether there is a plugin
 		fmt.Fprint(out, "\nThe Session Manager plugin was installed successfully. Use the AWS CLI to start a session.\n\n")
@@ -65,7 +66,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	o.Profile, o.Region = call.profile, call.region
 	o.noFlags = true
 	if o.Alone {
-		tuneMemory()
+		stdio.TuneMemory()
 		// Killed, the AWS CLI leaves its plugin, the port and the session behind.
 		var stop context.CancelFunc
 		ctx, stop = withParent(ctx)
@@ -76,14 +77,14 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		return o.explain(err)
 	}
 	if o.Alone {
-		releaseStart()
+		stdio.ReleaseStart()
 	}
 	o.Host, o.Port = safetext.Said(conn.Property("host")), safetext.Said(conn.Property("portNumber"))
 	o.use = useOf(conn)
 	p := &pluginSession{o: &o, conn: conn, given: given, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
-	if (ctx.Err() != nil || errors.Is(err, ErrStdoutClosed)) && conn.SessionType() != ssmproto.NonInteractiveSession {
+	if (ctx.Err() != nil || errors.Is(err, stdio.ErrGone)) && conn.SessionType() != ssmproto.NonInteractiveSession {
 		// That is how ssh, and people, end what has no end of its own. After any
 		// other status the AWS CLI shows our whole command line.
 		return nil
@@ -218,7 +219,7 @@ type pluginSession struct {
 func (p *pluginSession) run(ctx context.Context) error {
 	kind := p.conn.SessionType()
 	if kind == ssmproto.PortSession && p.conn.Property("type") != "LocalPortForwarding" {
-		return pipeStdio(ctx, p.conn, p.t.In, p.t.Out, p.o.Alone, p.o.Log)
+		return stdio.Pipe(ctx, p.conn, p.t.In, p.t.Out, p.o.Alone, p.o.Log)
 	}
 	if kind != ssmproto.PortSession && p.o.KeepAlive > 0 {
 		go p.conn.KeepAlive(p.o.KeepAlive)

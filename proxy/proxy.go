@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
@@ -15,10 +16,10 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	o.fill()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ends := takeStdio(stdin, stdout, cancel)
-	defer ends.close()
+	ends := stdio.Take(stdin, stdout, cancel)
+	defer ends.Close()
 	if o.Alone {
-		tuneMemory()
+		stdio.TuneMemory()
 	}
 	o.makeControlDir()
 	key, err := o.newPushing()
@@ -31,10 +32,10 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 		return o.explain(err)
 	}
 	if o.Alone {
-		releaseStart()
-		ends.tune()
+		stdio.ReleaseStart()
+		ends.Tune()
 	}
-	err = serve(ctx, conn, ends.in, key.hold(ends.out), o.Log)
+	err = stdio.Copy(ctx, conn, ends.In, key.hold(ends.Out), o.Log)
 	conn.Close() // what goes wrong with that, session tells
 	return o.explain(err)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -47,7 +48,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 	o.fill()
 	o.use = useShell
 	if o.Alone {
-		tuneMemory()
+		stdio.TuneMemory()
 	}
 	conn, err := dialWith(ctx, &o.Options, func(c *client, id string) (*awsapi.Session, error) {
 		if isContainer(id) {
@@ -59,7 +60,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 		return o.explain(err)
 	}
 	if o.Alone {
-		releaseStart()
+		stdio.ReleaseStart()
 	}
 	err = interact(ctx, &o.Options, conn, o.Terminal)
 	conn.Close() // what goes wrong with that, session tells
@@ -156,7 +157,7 @@ type interaction struct {
 const endGrace = 200 * time.Millisecond
 
 func (i *interaction) run(ctx context.Context) error {
-	gone, unwatch := watchGone(i.Out)
+	gone, unwatch := stdio.Watch(i.Out)
 	defer unwatch()
 	watch := terminal.NewWatch(i.Out, i.In)
 	defer watch.Stop()
@@ -196,7 +197,7 @@ func (i *interaction) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-gone:
-			return ErrStdoutClosed
+			return stdio.ErrGone
 		case resume := <-i.suspend:
 			i.pause(watch)
 			close(resume)
@@ -278,7 +279,7 @@ func (i *interaction) read(keys *terminal.Reader) {
 			i.ends <- fmt.Errorf("reading stdin: %w", err)
 			return
 		default:
-			i.ends <- ErrStdoutClosed // the terminal has gone
+			i.ends <- stdio.ErrGone // the terminal has gone
 			return
 		}
 	}
@@ -302,7 +303,7 @@ func (i *interaction) send() {
 
 // show writes what the far side says, until its end.
 func (i *interaction) show() {
-	_, err := io.Copy(NewOutput(i), struct{ io.Reader }{i.conn})
+	_, err := io.Copy(stdio.NewOutput(i), struct{ io.Reader }{i.conn})
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		i.ends <- err
 	}

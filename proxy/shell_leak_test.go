@@ -87,7 +87,7 @@ func TestShellLeavesNothing(t *testing.T) {
 	waitFor(t, "end of the goroutines", func() bool {
 		buf := make([]byte, 1<<20)
 		text := string(buf[:runtime.Stack(buf, true)])
-		for _, ours := range []string{"/proxy.(*interaction)", "/proxy/terminal.", "/proxy.(*Options)", "/proxy.copyParts", "/proxy.watchGone", "ssmproto.(*Conn)"} {
+		for _, ours := range []string{"/proxy.(*interaction)", "/proxy/terminal.", "/proxy.(*Options)", "/proxy.copyParts", "/proxy/stdio.Watch", "ssmproto.(*Conn)"} {
 			if strings.Contains(text, ours) {
 				return false
 			}

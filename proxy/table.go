@@ -11,6 +11,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // table shows rows as they come. What the columns are is decided by the first
@@ -76,7 +77,7 @@ func (t *table) print(rows []row) error {
 	default:
 		t.layOut(&b, rows)
 	}
-	_, err := NewOutput(t.screen.Out).Write(b.Bytes())
+	_, err := stdio.NewOutput(t.screen.Out).Write(b.Bytes())
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // Exit statuses: 0 the stream ended as it should, 1 it did not, 2 wrong usage.
@@ -58,7 +59,7 @@ func exitStatus(ctx context.Context, err error) int {
 		errors.Is(err, proxy.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
-	case ctx.Err() != nil, errors.Is(err, proxy.ErrStdoutClosed), errors.Is(err, proxy.ErrTold):
+	case ctx.Err() != nil, errors.Is(err, stdio.ErrGone), errors.Is(err, proxy.ErrTold):
 		return statusFailed // whoever did that knows, or was told
 	}
 	say(err.Error())

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 func forwardCommand() *cli.Command {
@@ -51,7 +52,7 @@ func forwardCommand() *cli.Command {
 			if c.Bool("json") {
 				f.Ready = func(l proxy.Listening) {
 					printReady(l)
-					if err := stdout.Err(); err != nil && !errors.Is(err, proxy.ErrStdoutClosed) { // programs need read no more than one line
+					if err := stdout.Err(); err != nil && !errors.Is(err, stdio.ErrGone) { // programs need read no more than one line
 						cancel(err)
 					}
 				}

@@ -24,6 +24,7 @@ var layout = []room{
 	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
 	{"proxy", "*", true},
 	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
+	{"proxy/stdio", "ssmproto/rawio", false},
 	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
 	{"proxy/terminal", "proxy/lastly", false},
 

@@ -11,10 +11,11 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // stdout is where all commands print that do not pipe a stream there.
-var stdout = proxy.NewOutput(os.Stdout)
+var stdout = stdio.NewOutput(os.Stdout)
 
 // screen is stdout for a list.
 func screen(c *cli.Context) proxy.Screen {

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package proxy
+package stdio
 
 import (
 	"errors"
@@ -14,6 +14,6 @@ func isGone(err error) bool {
 	return errors.Is(err, syscall.Errno(109)) || errors.Is(err, syscall.Errno(232))
 }
 
-// watchGone watches nothing here: that the reader has gone is noticed when
-// something is written.
-func watchGone(*os.File) (gone <-chan struct{}, stop func()) { return nil, func() {} }
+// Watch watches nothing here: that the reader has gone is noticed when something
+// is written.
+func Watch(*os.File) (gone <-chan struct{}, stop func()) { return nil, func() {} }

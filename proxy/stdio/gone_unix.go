@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package stdio
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 // isGone says whether a write failed because nobody reads any more.
 func isGone(err error) bool { return errors.Is(err, unix.EPIPE) }
 
-// watchGone returns a channel that is closed when nobody reads f any more, and
+// Watch returns a channel that is closed when nobody reads f any more, and
 // a function that ends the watch. Without it a killed ssh would be noticed only
 // when the far side has something to say.
-func watchGone(f *os.File) (gone <-chan struct{}, stop func()) {
+func Watch(f *os.File) (gone <-chan struct{}, stop func()) {
 	ch := make(chan struct{})
 	var wake [2]int
 	if err := unix.Pipe(wake[:]); err != nil {

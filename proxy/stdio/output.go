@@ -1,4 +1,4 @@
-package proxy
+package stdio
 
 import (
 	"io"
@@ -27,7 +27,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return n, o.out.err
 }
 
-// Err returns the first error, which is ErrStdoutClosed if nobody reads any more.
+// Err returns the first error, which is [ErrGone] if nobody reads any more.
 func (o *Output) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

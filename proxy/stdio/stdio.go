@@ -1,4 +1,4 @@
-package proxy
+package stdio
 
 import (
 	"context"
@@ -10,80 +10,86 @@ import (
 	"os"
 )
 
-// ErrStdoutClosed says that whoever read our output has gone.
-var ErrStdoutClosed = errors.New("the reader of stdout has gone")
+// ErrGone says that whoever read our output has gone.
+var ErrGone = errors.New("the reader of stdout has gone")
 
 var errStdout = errors.New("writing to stdout")
 
-// stdoutFailed says whether err is that our output cannot be written.
-func stdoutFailed(err error) bool {
-	return errors.Is(err, ErrStdoutClosed) || errors.Is(err, errStdout)
+// Failed says whether err is that our output cannot be written: [ErrGone], or
+// another error of [Copy] or [Output].
+func Failed(err error) bool {
+	return errors.Is(err, ErrGone) || errors.Is(err, errStdout)
 }
 
-// stdio is stdin and stdout as they are best read and written for a stream.
-type stdio struct {
-	in    io.Reader
-	out   io.Writer
+// Ends are stdin and stdout as they are best read and written for a stream.
+type Ends struct {
+	In  io.Reader
+	Out io.Writer
+
 	pipes io.Closer // of our own for both; nil: they are what they are
 	stop  func()
 }
 
-// takeStdio returns them, and calls gone with ErrStdoutClosed when nobody reads
-// stdout any more. close must be called.
-func takeStdio(stdin, stdout *os.File, gone func(error)) *stdio {
-	s := &stdio{in: stdin, out: stdout}
+// Take returns the ends of a process, and calls gone with [ErrGone] when nobody
+// reads stdout any more. Close must be called.
+func Take(stdin, stdout *os.File, gone func(error)) *Ends {
+	s := &Ends{In: stdin, Out: stdout}
 	if pipes := openStdio(stdin, stdout); pipes != nil {
-		s.in, s.out, s.pipes = pipes, pipes, pipes
+		s.In, s.Out, s.pipes = pipes, pipes, pipes
 	}
-	left, stop := watchGone(stdout)
+	left, stop := Watch(stdout)
 	ended := make(chan struct{})
 	s.stop = func() { close(ended); stop() }
 	go func() {
 		select {
 		case <-left:
-			gone(ErrStdoutClosed)
+			gone(ErrGone)
 		case <-ended:
 		}
 	}()
 	return s
 }
 
-func (s *stdio) close() {
+// Close ends the watch. stdin and stdout themselves stay open.
+func (s *Ends) Close() {
 	s.stop()
 	if s.pipes != nil {
 		s.pipes.Close()
 	}
 }
 
-// tune sets the Go runtime for a process that does nothing but pipe s, if it can
+// Tune sets the Go runtime for a process that does nothing but pipe s, if it can
 // be.
-func (s *stdio) tune() {
+func (s *Ends) Tune() {
 	if s.pipes != nil {
 		tuneScheduler()
 	}
 }
 
-// pipeStdio pipes stdin and stdout over conn as serve does. alone says that the
-// process does nothing else.
-func pipeStdio(ctx context.Context, conn net.Conn, stdin, stdout *os.File, alone bool, log *slog.Logger) error {
+// Pipe pipes stdin and stdout over conn as [Copy] does, and ends when nobody reads
+// stdout any more. alone says that the process does nothing else. conn is the
+// caller's to close.
+func Pipe(ctx context.Context, conn net.Conn, stdin, stdout *os.File, alone bool, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ends := takeStdio(stdin, stdout, cancel)
-	defer ends.close()
+	ends := Take(stdin, stdout, cancel)
+	defer ends.Close()
 	if alone {
-		ends.tune()
+		ends.Tune()
 	}
-	return serve(ctx, conn, ends.in, ends.out, log)
+	return Copy(ctx, conn, ends.In, ends.Out, log)
 }
 
-// serve pipes stdin into conn and conn into stdout until the far side ends
+// Copy pipes stdin into conn and conn into stdout until the far side ends
 // (nil, once everything has been written), stdout cannot be written to, or ctx
-// ends.
+// ends, with its cause. If that is [ErrGone], and stdin has ended as well, it is
+// no error: that is how a user leaves.
+//
 // stdin's end alone ends nothing: the far side may still have much to say.
 //
 // The goroutine that reads stdin ends with stdin, which for a process is its
 // own end: a read from a pipe cannot be called off everywhere.
-func serve(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
+func Copy(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
 	stdinDone := make(chan struct{})
 	go func() {
 		defer close(stdinDone)
@@ -105,7 +111,7 @@ func serve(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, ErrStdoutClosed) {
+	if errors.Is(err, ErrGone) {
 		select {
 		case <-stdinDone: // both ends are gone: that is how a user leaves
 			err = nil
@@ -138,10 +144,10 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	switch {
 	case err == nil:
-	case stdoutFailed(err):
+	case Failed(err):
 		c.err = err
 	case isGone(err):
-		c.err = ErrStdoutClosed
+		c.err = ErrGone
 	default:
 		c.err = fmt.Errorf("%w: %w", errStdout, err)
 	}

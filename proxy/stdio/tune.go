@@ -1,4 +1,4 @@
-package proxy
+package stdio
 
 import (
 	"os"
@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// tuneMemory sets the garbage collector for a process that is one stream: what
+// TuneMemory sets the garbage collector for a process that is one stream: what
 // is alive is small and what is thrown away is little, so that room for garbage
 // would be most of the memory.
-func tuneMemory() {
+func TuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30)
 	}
 }
 
-// releaseStart gives back, a little later, what starting has taken: most of what
+// ReleaseStart gives back, a little later, what starting has taken: most of what
 // the SDK needed is garbage then.
-func releaseStart() { time.AfterFunc(time.Second, debug.FreeOSMemory) }
+func ReleaseStart() { time.AfterFunc(time.Second, debug.FreeOSMemory) }
 
 // tuneScheduler gives a process that is one stream one processor. A message
 // goes through three goroutines, each of which works for some microseconds: to
