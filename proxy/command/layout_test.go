@@ -42,7 +42,9 @@ var layout = []room{
 	{"proxy/safetext", "", false},
 	{"proxy/stream", "", false},
 
-	{"ssmproto/ssmtest", "ssmproto", false},
+	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
+	{"ssmproto/ssmtest/agent", "ssmproto ssmproto/ssmtest/wire", false},
+	{"ssmproto/ssmtest/wire", "ssmproto", false},
 	{"ssmproto", "ssmproto/rawio", false},
 	{"ssmproto/rawio", "", false},
 }

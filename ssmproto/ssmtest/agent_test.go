@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 func TestSessionCarriesBytesBothWaysAndCountsThem(t *testing.T) {
@@ -184,7 +185,7 @@ func TestAgentSendsAMessageAMillisecond(t *testing.T) {
 		}
 		got += len(m.Payload)
 	}
-	if took := time.Since(began); took < 99*pace {
+	if took := time.Since(began); took < 99*agent.Pace {
 		t.Errorf("100 messages took %v", took)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 // APIError is an operation's refusal, answered in the form of its service.
@@ -108,7 +110,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.logf("%s: %v", o.Name, refusal)
 	}
 	w.Header().Set("Date", s.Now().UTC().Format(http.TimeFormat))
-	w.Header().Set("X-Amzn-Requestid", newID().String())
+	w.Header().Set("X-Amzn-Requestid", wire.NewID().String())
 	if o.Write != nil {
 		o.Write(w, result, refusal)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 const messageSize = 1024
@@ -55,7 +56,7 @@ func BenchmarkUp(b *testing.B) {
 			window <- struct{}{}
 			m := ssmproto.Message{
 				Type: ssmproto.InputStreamData, SchemaVersion: 1, Created: 1, Sequence: int64(n) + 1,
-				ID: newID(), PayloadType: ssmproto.Output, Payload: payload,
+				ID: wire.NewID(), PayloadType: ssmproto.Output, Payload: payload,
 			}
 			frame = m.Append(frame[:0])
 			if c.ws.WriteMessage(websocket.BinaryMessage, frame) != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 const nodeID = "i-0123456789abcdef0"
@@ -145,7 +146,7 @@ func startTarget(t testing.TB, s *Server, target, document string, parameters ma
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &raw{t: t, s: s, id: answer["SessionId"], clientID: newID().String()}
+	c := &raw{t: t, s: s, id: answer["SessionId"], clientID: wire.NewID().String()}
 	if err := c.open(answer); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func (c *raw) open(answer map[string]string) error {
 	c.t.Cleanup(func() { ws.Close() })
 	c.ws = ws
 	// Errors are a fault's: the test sees them when it reads.
-	ws.WriteJSON(openMessage{"1.0", newID().String(), answer["TokenValue"], c.clientID, "1.2.896.0"})
+	ws.WriteJSON(openMessage{"1.0", wire.NewID().String(), answer["TokenValue"], c.clientID, "1.2.896.0"})
 	return nil
 }
 
@@ -265,7 +266,7 @@ func (c *raw) recvAck() int64 {
 
 func (c *raw) ack(m ssmproto.Message) {
 	c.write(&ssmproto.Message{
-		Type: ssmproto.Acknowledge, SchemaVersion: 1, Created: 1, Flags: 3, ID: newID(),
+		Type: ssmproto.Acknowledge, SchemaVersion: 1, Created: 1, Flags: 3, ID: wire.NewID(),
 		Payload: ssmproto.AppendAck(nil, &m),
 	})
 }
@@ -273,7 +274,7 @@ func (c *raw) ack(m ssmproto.Message) {
 // send sends stream data with a number of our choice.
 func (c *raw) send(n int64, t ssmproto.PayloadType, payload string) {
 	c.write(&ssmproto.Message{
-		Type: ssmproto.InputStreamData, SchemaVersion: 1, Created: 1, Sequence: n, ID: newID(),
+		Type: ssmproto.InputStreamData, SchemaVersion: 1, Created: 1, Sequence: n, ID: wire.NewID(),
 		PayloadType: t, Payload: []byte(payload),
 	})
 }

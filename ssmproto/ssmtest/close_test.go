@@ -33,12 +33,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 					c.output(strings.Repeat("x", 1024))
 				}
 			}()
-			eventually(t, "the inbox is full", func() bool {
-				a := c.session().agent
-				a.inMu.Lock()
-				defer a.inMu.Unlock()
-				return len(a.inbox) > inboxLimit
-			})
+			eventually(t, "the inbox is full", c.session().agent.Full)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

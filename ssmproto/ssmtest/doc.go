@@ -6,5 +6,6 @@
 //
 // It shares only the message codec with ssmproto, so that a mistake in one does
 // not hide the same mistake in the other. Begin reading with server.go, then
-// session.go, which shows the way that bytes take; faults are in faults.go.
+// session.go, which shows the way that bytes take; faults are in faults.go, and
+// what an agent does is in package agent.
 package ssmtest

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 // document is a Session document: it turns the parameters of StartSession into
@@ -27,33 +29,30 @@ type document struct {
 // preferences is the document of a shell: an account's preferences.
 const preferences = "SSM-SessionManagerRunShell"
 
-// localPortForwarding is the type of the sessions that forward a port.
-const localPortForwarding = "LocalPortForwarding"
-
 // documents are those of AWS's that the agents here know.
 var documents = map[string]document{
 	"AWS-StartSSHSession": {
-		sessionType: portSession,
+		sessionType: agent.PortSession,
 		defaults:    map[string]string{"portNumber": "22"},
 	},
 	"AWS-StartPortForwardingSession": {
-		sessionType: portSession,
+		sessionType: agent.PortSession,
 		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0"},
-		fixed:       map[string]string{"type": localPortForwarding},
+		fixed:       map[string]string{"type": agent.LocalPortForwarding},
 	},
 	"AWS-StartPortForwardingSessionToRemoteHost": {
-		sessionType: portSession,
+		sessionType: agent.PortSession,
 		defaults:    map[string]string{"portNumber": "80", "localPortNumber": "0", "host": "localhost"},
-		fixed:       map[string]string{"type": localPortForwarding},
+		fixed:       map[string]string{"type": agent.LocalPortForwarding},
 	},
-	preferences: {sessionType: shellSession},
+	preferences: {sessionType: agent.ShellSession},
 	"AWS-StartInteractiveCommand": {
-		sessionType: interactiveSession,
+		sessionType: agent.InteractiveSession,
 		defaults:    map[string]string{"command": ""},
 		required:    []string{"command"},
 	},
 	"AWS-StartNonInteractiveCommand": {
-		sessionType: nonInteractiveSession,
+		sessionType: agent.NonInteractiveSession,
 		defaults: map[string]string{
 			"command": "", "separateOutputStream": "false", "stdoutSeparatorPrefix": "", "stderrSeparatorPrefix": "",
 		},
@@ -88,7 +87,7 @@ func (d document) properties(parameters map[string][]string) (map[string]string,
 		}
 		p[name] = values[0]
 	}
-	if d.sessionType == portSession {
+	if d.sessionType == agent.PortSession {
 		if port, err := strconv.ParseUint(p["portNumber"], 10, 16); err != nil || port == 0 {
 			return nil, fmt.Errorf("portNumber %q is not a port", p["portNumber"])
 		}

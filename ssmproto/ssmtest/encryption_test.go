@@ -4,6 +4,8 @@ package ssmtest
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -40,7 +42,7 @@ type sealedKey struct {
 // newDataKey makes a session's data key, as it is and sealed.
 func newDataKey(t testing.TB, sessionID, challenge string) (plain, sealed []byte) {
 	t.Helper()
-	key := sealedKey{make([]byte, dataKeySize), map[string]string{"aws:ssm:SessionId": sessionID, "aws:ssm:TargetId": nodeID}}
+	key := sealedKey{make([]byte, 64), map[string]string{"aws:ssm:SessionId": sessionID, "aws:ssm:TargetId": nodeID}}
 	if challenge != "" {
 		key.EncryptionContext["aws:ssm:RandomChallenge"] = challenge
 	}
@@ -58,15 +60,30 @@ func sealed(t testing.TB, sessionID, challenge string) []byte {
 	return sealed
 }
 
-// swapped is the client's side of a data key, with the agent's code.
-func swapped(t testing.TB, key []byte) *agentCipher {
+// clientCipher decrypts with the agent's key, the first half of a data key, and
+// encrypts with the client's.
+type clientCipher struct{ agent, client cipher.AEAD }
+
+func newClientCipher(t testing.TB, key []byte) (c clientCipher) {
 	t.Helper()
-	c, err := newAgentCipher(key)
-	if err != nil {
-		t.Fatal(err)
+	for i, side := range []*cipher.AEAD{&c.agent, &c.client} {
+		block, err := aes.NewCipher(key[32*i : 32*(i+1)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *side, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return &agentCipher{agent: c.client, client: c.agent}
+	return c
 }
+
+func (c clientCipher) seal(plain []byte) []byte { return c.client.Seal(nil, nil, plain, nil) }
+
+func (c clientCipher) open(sealed []byte) ([]byte, error) { return c.agent.Open(nil, nil, sealed, nil) }
+
+// encChallenge is the payload of an EncChallengeRequest and its response.
+type encChallenge struct{ Challenge []byte }
 
 // kmsRequest reads the HandshakeRequest and returns the challenge in it.
 func (c *raw) kmsRequest() (challenge string) {
@@ -117,7 +134,7 @@ func TestAShellIsEncryptedIfTheAccountSaysSo(t *testing.T) {
 				t.Fatalf("the challenge is %q", challenge)
 			}
 			key, sealed := newDataKey(t, c.id, challenge)
-			ours := swapped(t, key)
+			ours := newClientCipher(t, key)
 			c.answerKey(sealed, withChallenge, "")
 			m := c.recvNew()
 			var test encChallenge
@@ -173,7 +190,7 @@ func TestAHandshakeWithoutTheKeyIsRefused(t *testing.T) {
 		{"the client answers with another key", func(c *raw, challenge string) {
 			c.answerKey(sealed(c.t, c.id, challenge), true, "")
 			c.recvNew()
-			answer, _ := json.Marshal(encChallenge{swapped(c.t, make([]byte, 64)).seal(make([]byte, 64))})
+			answer, _ := json.Marshal(encChallenge{newClientCipher(c.t, make([]byte, 64)).seal(make([]byte, 64))})
 			c.send(1, ssmproto.EncChallengeResponse, string(answer))
 		}, "Encryption challenge does not match"},
 		{"the client does not answer for it", func(c *raw, _ string) { c.send(0, ssmproto.HandshakeResponse, handshakeAnswer) }, "the answer is"},

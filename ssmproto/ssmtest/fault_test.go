@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 // end reads to the socket's end and returns its error.
@@ -74,13 +75,13 @@ func cutAndResume(t *testing.T, cfg Config, how Cut) {
 func TestAPausedAgentDoesNotReadItsPort(t *testing.T) {
 	s, far := newServer(t, Config{})
 	c, port := connect(t, s, far)
-	<-time.After(20 * pace) // it is in Read
+	<-time.After(20 * agent.Pace) // it is in Read
 	s.Cut(CutReset)
 	session := c.session()
 	port.Write([]byte("one"))
 	eventually(t, "it reads once", func() bool { return session.BytesDown() == 8 })
 	port.Write([]byte("two"))
-	<-time.After(20 * pace)
+	<-time.After(20 * agent.Pace)
 	if n := session.BytesDown(); n != 8 {
 		t.Errorf("it has read %d bytes", n)
 	}

@@ -141,7 +141,7 @@ func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.faults.
 // the sessions do not end by themselves. Sessions to come get new agents.
 func (s *Server) KillAgents() {
 	for _, session := range s.Sessions() {
-		session.agent.stop()
+		session.agent.Stop()
 	}
 }
 
@@ -154,7 +154,7 @@ func (s *Server) Reboot(nodeID string) (back func()) {
 	var gone []*Session
 	for _, session := range s.Sessions() {
 		if session.Target() == nodeID && !session.Ended() {
-			session.agent.stop()
+			session.agent.Stop()
 			gone = append(gone, session)
 		}
 	}
@@ -173,7 +173,7 @@ func (s *Server) RebootUnnoticed(nodeID string) (back func()) {
 	s.setAway(nodeID, true)
 	for _, session := range s.Sessions() {
 		if session.Target() == nodeID {
-			session.agent.stop()
+			session.agent.Stop()
 		}
 	}
 	return func() { s.setAway(nodeID, false) }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 // Path is what one way is like, between a client and the service or between the
@@ -162,7 +164,7 @@ func (p *pipe) pushFrames(frames []byte, limit int) {
 		return
 	}
 	for len(frames) > 0 {
-		n := frameLen(frames)
+		n := wire.FrameLen(frames)
 		p.queueUp(parcel{kind: frame, data: slices.Clone(frames[:n]), limit: limit})
 		frames = frames[n:]
 	}

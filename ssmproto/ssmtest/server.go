@@ -256,7 +256,7 @@ func (s *Server) Close() {
 	s.stop()
 	s.http.Close()
 	for _, session := range s.Sessions() {
-		session.agent.stop()
+		session.agent.Stop()
 		session.stopIdle()
 	}
 	s.resetConns()

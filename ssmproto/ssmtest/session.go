@@ -1,6 +1,7 @@
 package ssmtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 // idleReason is what a client is told of a session that timed out.
@@ -22,7 +25,8 @@ const idleReason = "Your session timed out due to inactivity."
 // Session is one session of a Server's, from StartSession on. All methods may
 // be called at any time and concurrently.
 //
-// Its bytes take this way, and each stage is one file:
+// Its bytes take this way. Each stage is one file, but for the agent, which is a
+// package, with its port and program:
 //
 //	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port, program
 //	       └─ socket ── pipe (down) ─ session ── pipe (down) ─┘
@@ -37,7 +41,7 @@ type Session struct {
 	params   map[string][]string
 	reason   string
 	started  time.Time
-	agent    *agent
+	agent    *agent.Agent
 	up       *pipe // from the service to the agent
 	down     *pipe // from the agent to the service
 	done     chan struct{}
@@ -59,10 +63,11 @@ type Session struct {
 	idle     *time.Timer     // looks for the idle timeout; nil: there is none
 }
 
-func newSession(srv *Server, node Node, r *sessionRequest, d document, properties map[string]string) *Session {
+// newSession makes a session; "" stands for an id of its own.
+func newSession(srv *Server, id string, node Node, r *sessionRequest, d document, properties map[string]string) *Session {
 	s := &Session{
 		srv:      srv,
-		id:       fmt.Sprintf("user-%017x", rand.Uint64()),
+		id:       cmp.Or(id, fmt.Sprintf("user-%017x", rand.Uint64())),
 		node:     node,
 		document: r.DocumentName,
 		params:   r.Parameters,
@@ -71,11 +76,7 @@ func newSession(srv *Server, node Node, r *sessionRequest, d document, propertie
 		done:     make(chan struct{}),
 		tokens:   make(map[string]bool),
 	}
-	cfg := srv.cfg.Agent
-	if node.Agent != nil {
-		cfg = *node.Agent
-	}
-	s.agent = newAgent(s, cfg.withDefaults(), d.sessionType, properties)
+	s.agent = agent.New(s.job(d.sessionType, properties))
 	s.up = newPipe(srv, s.atAgent, 0) // numbered once the session is on the list
 	s.up.hold = relayLimit
 	s.down = newPipe(srv, s.fromAgent, 0)
@@ -153,18 +154,18 @@ func (s *Session) Size() (cols, rows int) {
 }
 
 // Connections is how many connections to the port the agent holds now.
-func (s *Session) Connections() int { return int(s.agent.connections.Load()) }
+func (s *Session) Connections() int { return s.agent.Connections() }
 
 // Dials is how many connections to the port the agent has made.
-func (s *Session) Dials() int64 { return s.agent.dials.Load() }
+func (s *Session) Dials() int64 { return s.agent.Dials() }
 
 // BytesUp is how many bytes the agent has written to the port, over all of its
 // connections, or to the terminal.
-func (s *Session) BytesUp() int64 { return s.agent.up.Load() }
+func (s *Session) BytesUp() int64 { return s.agent.BytesUp() }
 
 // BytesDown is how many bytes the agent has read from the port or the program,
 // likewise.
-func (s *Session) BytesDown() int64 { return s.agent.down.Load() }
+func (s *Session) BytesDown() int64 { return s.agent.BytesDown() }
 
 // End ends the session as the service does, with a reason for the user that
 // may be "": channel_closed goes to the client, after all that is on its way
@@ -195,7 +196,7 @@ func (s *Session) vanish() bool {
 	close(s.done)
 	s.mu.Unlock()
 	s.stopIdle()
-	s.agent.stop()
+	s.agent.Stop()
 	return true
 }
 
@@ -206,7 +207,7 @@ func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 	body := map[string]any{
 		"CreatedDate":   strconv.FormatInt(now, 10),
 		"DestinationId": s.node.ID,
-		"MessageId":     newID().String(),
+		"MessageId":     wire.NewID().String(),
 		"MessageType":   string(t),
 		"SchemaVersion": 1,
 		"SessionId":     s.id,
@@ -219,9 +220,9 @@ func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 		panic(err)
 	}
 	m := ssmproto.Message{
-		Type: t, SchemaVersion: 1, Created: uint64(now), ID: newID(), Payload: payload, Short: true,
+		Type: t, SchemaVersion: 1, Created: uint64(now), ID: wire.NewID(), Payload: payload, Short: true,
 	}
-	return appendFrame(nil, &m)
+	return wire.AppendFrame(nil, &m)
 }
 
 // grant answers StartSession and ResumeSession: where to connect, and a token
@@ -230,7 +231,7 @@ func (s *Session) grant() *sessionResponse {
 	var token string
 	s.mu.Lock()
 	if !s.ended {
-		token = "client-" + strings.ReplaceAll(newID().String()+newID().String(), "-", "")
+		token = "client-" + strings.ReplaceAll(wire.NewID().String()+wire.NewID().String(), "-", "")
 		s.tokens[token] = true
 	}
 	s.mu.Unlock()
@@ -311,10 +312,10 @@ func (s *Session) detach(k *socket) {
 func (s *Session) toAgent(batch *[]byte) {
 	s.used()
 	if !s.up.slow.Load() {
-		s.agent.deliver(batch)
+		s.agent.Deliver(batch)
 		return
 	}
-	for m := range messages(*batch) {
+	for m := range wire.Messages(*batch) {
 		s.up.push(parcel{kind: frame, data: m})
 	}
 	*batch = (*batch)[:0]
@@ -324,18 +325,14 @@ func (s *Session) toAgent(batch *[]byte) {
 func (s *Session) atAgent(p parcel) {
 	switch p.kind {
 	case linked:
-		s.agent.start()
+		s.agent.Start()
 	case unlinked:
-		s.agent.pause()
+		s.agent.Pause()
 	default:
-		one := appendMessage(nil, p.data)
-		s.agent.deliver(&one)
+		one := wire.AppendMessage(nil, p.data)
+		s.agent.Deliver(&one)
 	}
 }
-
-// toClient sends the agent's frames to the client. It blocks while more than
-// limit bytes wait for the client to read.
-func (s *Session) toClient(frames []byte, limit int) { s.down.pushFrames(frames, limit) }
 
 // fromAgent is the end of the way from the agent. Frames go on to the client if
 // there is a socket, and are lost if there is none.
@@ -348,15 +345,4 @@ func (s *Session) fromAgent(p parcel) {
 	if k := s.socket.Load(); k != nil {
 		k.down.pushFrames(p.data, p.limit)
 	}
-}
-
-// newID returns a random UUID. It is no secret: tokens here guard nothing.
-func newID() (id ssmproto.UUID) {
-	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		id[i], id[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
-	}
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/http"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 // sessionRequest holds the members of the operations on one session.
@@ -40,7 +42,7 @@ func (s *Server) startSession(region string, r *sessionRequest) (any, *APIError)
 	if err != nil {
 		return nil, badRequest("InvalidParameters", "%v", err)
 	}
-	session := newSession(s, *node, r, document, properties)
+	session := newSession(s, "", *node, r, document, properties)
 	if !s.startNew(session) {
 		return nil, errClosing
 	}
@@ -116,13 +118,12 @@ func (s *Server) PlantSession(p PlantedSession) *Session {
 	}
 	s.mu.Unlock()
 	r := &sessionRequest{DocumentName: cmp.Or(p.Document, preferences), Reason: p.Reason}
-	sessionType, properties := shellSession, map[string]string(nil)
+	sessionType, properties := agent.ShellSession, map[string]string(nil)
 	if p.Command != "" {
 		r.Parameters = map[string][]string{"command": {p.Command}}
-		sessionType, properties = interactiveSession, map[string]string{"command": p.Command}
+		sessionType, properties = agent.InteractiveSession, map[string]string{"command": p.Command}
 	}
-	session := newSession(s, node, r, document{sessionType: sessionType}, properties)
-	session.id = cmp.Or(p.ID, session.id)
+	session := newSession(s, p.ID, node, r, document{sessionType: sessionType}, properties)
 	if !p.Started.IsZero() {
 		session.started = p.Started
 	}

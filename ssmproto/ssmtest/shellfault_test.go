@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 // alive tells whether a process is there.
@@ -71,7 +72,7 @@ func TestNoProgramOutlivesItsSession(t *testing.T) {
 		{"closed", func(s *Server, _ *raw) { s.Close() }},
 		{"closed while it is paused", func(s *Server, c *raw) {
 			s.Cut(CutReset)
-			eventually(c.t, "paused", c.session().agent.outbox.isPaused)
+			eventually(c.t, "paused", c.session().agent.Paused)
 			s.Close()
 		}},
 		{"closed while it is stalled", func(s *Server, _ *raw) {
@@ -97,7 +98,7 @@ func TestAnAgentWaitsASecondBeforeItReadsATerminal(t *testing.T) {
 	began := time.Now()
 	c := startShell(t, s)
 	c.collect("$ ")
-	if took := time.Since(began); took < shellWait {
+	if took := time.Since(began); took < agent.ShellWait {
 		t.Errorf("the prompt came after %v", took)
 	}
 	began = time.Now()
@@ -106,7 +107,7 @@ func TestAnAgentWaitsASecondBeforeItReadsATerminal(t *testing.T) {
 	if n := strings.Count(got[ssmproto.Output], "x"); n < 100_000 {
 		t.Errorf("%d bytes came", n)
 	}
-	if took := time.Since(began); took < 97*pace {
+	if took := time.Since(began); took < 97*agent.Pace {
 		t.Errorf("98 messages took %v", took)
 	}
 }
@@ -117,12 +118,12 @@ func TestAPausedAgentDoesNotReadItsTerminal(t *testing.T) {
 	c := startShell(t, s)
 	c.collect("$ ")
 	s.Cut(CutReset)
-	eventually(t, "paused", c.session().agent.outbox.isPaused)
+	eventually(t, "paused", c.session().agent.Paused)
 	c.resume()
 	c.output("stty -onlcr; seq 100000\n")
 	c.collect("\n5000\n")
 	s.Cut(CutAbnormal)
-	eventually(t, "paused", c.session().agent.outbox.isPaused)
+	eventually(t, "paused", c.session().agent.Paused)
 	// What is being read is sent yet, and then no more: not all fits in between.
 	eventually(t, "it stands still", func() bool {
 		before := c.session().BytesDown()
@@ -158,11 +159,11 @@ func TestAPausedAgentGivesUpACommandsPipes(t *testing.T) {
 		}
 	}
 	s.Cut(CutReset)
-	eventually(t, "paused", c.session().agent.outbox.isPaused)
+	eventually(t, "paused", c.session().agent.Paused)
 	goOn("two")
 	eventually(t, "the pipe is given up", givenUp.Load)
 	c.resume()
-	eventually(t, "resumed", func() bool { return !c.session().agent.outbox.isPaused() })
+	eventually(t, "resumed", func() bool { return !c.session().agent.Paused() })
 	goOn("three")
 	got, _ := c.collect("")
 	// What was read before is sent.

@@ -10,18 +10,11 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 const (
-	// pacedLimit, dataLimit and ackLimit are how many bytes may wait for a client to read
-	// before whoever wants to send more data, or acknowledgements, must wait.
-	// The last is larger, so that acknowledgements do not wait for data. An agent
-	// at its pace has the first limit, which is a twentieth of a second: what waits
-	// here is lost with a link, and how much a real service has is not known.
-	pacedLimit = 32 << 10
-	dataLimit  = 256 << 10
-	ackLimit   = 2 << 20
-
 	// bufferSize is how much is read from the network at a time.
 	bufferSize = 64 << 10
 
@@ -116,7 +109,7 @@ func (k *socket) readMessage() error {
 		return err
 	}
 	if kind == websocket.BinaryMessage {
-		k.batch = appendMessage(k.batch, b)
+		k.batch = wire.AppendMessage(k.batch, b)
 	}
 	return nil
 }
@@ -152,7 +145,7 @@ func (k *socket) flushUp() {
 		k.session.toAgent(&k.batch)
 		return
 	}
-	for m := range messages(k.batch) {
+	for m := range wire.Messages(k.batch) {
 		k.up.push(parcel{kind: frame, data: m})
 	}
 	k.batch = k.batch[:0]
@@ -163,9 +156,9 @@ func (k *socket) fromClient(p parcel) {
 	switch {
 	case k.hole.Load() || k.over.Load():
 	case p.kind == ping:
-		k.down.push(parcel{kind: service, data: appendControl(nil, websocket.PongMessage, p.data)})
+		k.down.push(parcel{kind: service, data: wire.AppendControl(nil, websocket.PongMessage, p.data)})
 	default:
-		one := appendMessage(nil, p.data)
+		one := wire.AppendMessage(nil, p.data)
 		k.session.toAgent(&one)
 	}
 }
@@ -224,7 +217,7 @@ func (k *socket) writeLoop() {
 		if !last { // the farewell of a cut is not cut again
 			n, cut = k.spend(n)
 			if cut && k.cutHow == CutBye {
-				n = frameEnd(buf, n)
+				n = wire.FrameEnd(buf, n)
 			}
 		}
 		if _, err := k.conn.Conn.Write(buf[:n]); err != nil {
@@ -289,7 +282,7 @@ func (k *socket) sayGoodbye(code int, text string) {
 		return
 	}
 	text = text[:min(len(text), 120)] // a control frame carries 125 bytes at most
-	k.out = append(k.out, appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text))...)
+	k.out = append(k.out, wire.AppendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text))...)
 	k.finish()
 }
 

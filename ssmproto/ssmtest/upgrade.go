@@ -7,6 +7,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 var upgrader = websocket.Upgrader{
@@ -66,7 +67,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 		if code == websocket.CloseNoStatusReceived {
 			code = websocket.CloseNormalClosure
 		}
-		k.write(appendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
+		k.write(wire.AppendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
 		return nil
 	})
 	ws.SetReadLimit(ssmproto.MaxFrame * 64) // larger ones than a client should send are the agent's matter

@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
 // line is one of a capture.
@@ -121,7 +122,7 @@ func replay(t *testing.T, lines []line, name string) {
 		case strings.Contains(l.Event, "cut"):
 			// The agent waits in its port's Read when it is cut, not in its pace:
 			// what the port sends then is lost, and comes again.
-			<-time.After(20 * pace)
+			<-time.After(20 * agent.Pace)
 			s.Cut(CutReset)
 			for _, later := range lines[i:] {
 				if m := later.message; m.Type == ssmproto.OutputStreamData && m.Sequence == written+1 {

@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"context"
@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// AgentVersion is the version of agents that do not say otherwise.
-const AgentVersion = "3.3.0.0"
+// Version is the version of agents that do not say otherwise.
+const Version = "3.3.0.0"
 
-// Agent is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
-type Agent struct {
-	// Version is what the handshake says; "" is AgentVersion.
+// Config is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
+type Config struct {
+	// Version is what the handshake says; "" is [Version].
 	Version string
 
 	// NoSleep leaves out the sleep of 1 ms after each message with data, and
@@ -50,24 +51,24 @@ type Agent struct {
 	ResendEvery time.Duration
 }
 
-func (a Agent) withDefaults() Agent {
+func (c Config) withDefaults() Config {
 	orElse := func(p *int, v int) {
 		if *p == 0 {
 			*p = v
 		}
 	}
-	if a.Version == "" {
-		a.Version = AgentVersion
+	if c.Version == "" {
+		c.Version = Version
 	}
-	orElse(&a.ReorderLimit, 100_000)
-	orElse(&a.MessageSize, 1024)
-	if a.HandshakeTimeout == 0 {
-		a.HandshakeTimeout = 15 * time.Second
+	orElse(&c.ReorderLimit, 100_000)
+	orElse(&c.MessageSize, 1024)
+	if c.HandshakeTimeout == 0 {
+		c.HandshakeTimeout = 15 * time.Second
 	}
-	if a.ResendEvery == 0 {
-		a.ResendEvery = 100 * time.Millisecond
+	if c.ResendEvery == 0 {
+		c.ResendEvery = 100 * time.Millisecond
 	}
-	return a
+	return c
 }
 
 const (
@@ -96,17 +97,14 @@ const (
 	connected                // written, then acknowledged
 )
 
-// agent is a session's worker on a node. Messages come by deliver; run's
+// Agent is a session's worker on a node. Messages come by Deliver; run's
 // goroutine handles them, so the fields down to phase are its alone. What becomes
-// of a message is in agentinput.go, what the agent sends in outbox.go.
-type agent struct {
-	cfg         Agent
-	session     *Session
-	sessionType string
-	properties  map[string]string
-	ctx         context.Context
-	cancel      context.CancelFunc // stops everything
-	begin       sync.Once
+// of a message is in input.go, what the agent sends in outbox.go.
+type Agent struct {
+	job    Job
+	ctx    context.Context
+	cancel context.CancelFunc // stops everything
+	begin  sync.Once
 
 	phase         phase
 	asked         time.Time       // when HandshakeRequest was sent
@@ -134,7 +132,7 @@ type agent struct {
 	outbox outbox
 
 	inMu   sync.Mutex
-	inbox  []byte    // a batch, see messages
+	inbox  []byte    // a batch, see wire.Messages
 	room   sync.Cond // the inbox has been taken
 	wake   chan struct{}
 	spares chan []byte // emptied inboxes
@@ -146,16 +144,15 @@ type early struct {
 	payload     []byte
 }
 
-func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]string) *agent {
-	a := &agent{
-		cfg:         cfg,
-		session:     s,
-		sessionType: sessionType,
-		properties:  properties,
-		early:       make(map[int64]early),
-		dialed:      make(chan io.WriteCloser, 1),
-		wake:        make(chan struct{}, 1),
-		spares:      make(chan []byte, 2),
+// New returns an agent for job. It does nothing before Start.
+func New(job Job) *Agent {
+	job.Config = job.Config.withDefaults()
+	a := &Agent{
+		job:    job,
+		early:  make(map[int64]early),
+		dialed: make(chan io.WriteCloser, 1),
+		wake:   make(chan struct{}, 1),
+		spares: make(chan []byte, 2),
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.room.L = &a.inMu
@@ -163,50 +160,50 @@ func newAgent(s *Session, cfg Agent, sessionType string, properties map[string]s
 	return a
 }
 
-// start lets the agent begin, or go on after pause.
-func (a *agent) start() {
+// Start lets the agent begin, or go on after Pause.
+func (a *Agent) Start() {
 	a.outbox.setPaused(false)
 	if a.ctx.Err() != nil {
 		return
 	}
 	a.begin.Do(func() {
-		a.session.srv.wg.Go(a.run)
-		a.session.srv.wg.Go(a.outbox.resendLoop)
+		a.job.Service.Go(a.run)
+		a.job.Service.Go(a.outbox.resendLoop)
 	})
 }
 
-// pause tells the agent that the client's socket is gone, as pause_publication
-// does. Only start ends it: what the client sends can only come on a new
+// Pause tells the agent that the client's socket is gone, as pause_publication
+// does. Only Start ends it: what the client sends can only come on a new
 // socket, and what is still in the inbox came before.
-func (a *agent) pause() { a.outbox.setPaused(true) }
+func (a *Agent) Pause() { a.outbox.setPaused(true) }
+
+// Paused says whether the agent is paused now. It is before Start.
+func (a *Agent) Paused() bool { return a.outbox.isPaused() }
 
 // end ends the session, as the agent does: the service has to hear of it.
-func (a *agent) end() { a.endWith("") }
+func (a *Agent) end() { a.endWith("") }
 
 // endWith is end with a reason for the user.
-func (a *agent) endWith(reason string) {
-	a.session.down.push(parcel{kind: farewell, data: []byte(reason)})
-}
+func (a *Agent) endWith(reason string) { a.job.Service.End(reason) }
 
 // errorReason is what the reasons begin with that are an agent's error.
 const errorReason = "----------ERROR-------\n"
 
-// stop ends the agent without a word. It does not wait.
-func (a *agent) stop() {
+// Stop ends the agent without a word. It does not wait.
+func (a *Agent) Stop() {
 	a.cancel()
-	a.session.up.close()
-	a.session.down.close()
+	a.job.Service.Stopped()
 	a.inMu.Lock()
 	a.room.Broadcast()
 	a.inMu.Unlock()
 	a.outbox.setPaused(false)
 }
 
-// deliver hands over a batch of messages and leaves an empty one. It waits
+// Deliver hands over a batch of messages and leaves an empty one. It waits
 // while the agent has too much to do.
-func (a *agent) deliver(batch *[]byte) {
+func (a *Agent) Deliver(batch *[]byte) {
 	a.inMu.Lock()
-	for len(a.inbox) > inboxLimit && a.ctx.Err() == nil {
+	for a.full() && a.ctx.Err() == nil {
 		a.room.Wait()
 	}
 	switch {
@@ -229,8 +226,32 @@ func (a *agent) deliver(batch *[]byte) {
 	}
 }
 
+// Full says whether Deliver would wait.
+func (a *Agent) Full() bool {
+	a.inMu.Lock()
+	defer a.inMu.Unlock()
+	return a.full()
+}
+
+// full is Full with a.inMu held.
+func (a *Agent) full() bool { return len(a.inbox) > inboxLimit }
+
+// Connections is how many connections to the port the agent holds now.
+func (a *Agent) Connections() int { return int(a.connections.Load()) }
+
+// Dials is how many connections to the port the agent has made.
+func (a *Agent) Dials() int64 { return a.dials.Load() }
+
+// BytesUp is how many bytes the agent has written to the port, over all of its
+// connections, or to the terminal.
+func (a *Agent) BytesUp() int64 { return a.up.Load() }
+
+// BytesDown is how many bytes the agent has read from the port or the program,
+// likewise.
+func (a *Agent) BytesDown() int64 { return a.down.Load() }
+
 // run is the agent's life.
-func (a *agent) run() {
+func (a *Agent) run() {
 	defer func() {
 		a.cancel()
 		if a.port != nil {
@@ -244,10 +265,10 @@ func (a *agent) run() {
 		default:
 		}
 	}()
-	a.timer = time.NewTimer(a.cfg.HandshakeTimeout)
+	a.timer = time.NewTimer(a.job.Config.HandshakeTimeout)
 	defer a.timer.Stop()
 	a.asked = time.Now()
-	if a.cfg.NoHandshake {
+	if a.job.Config.NoHandshake {
 		a.timer.Stop()
 		a.dial()
 	} else {
@@ -273,18 +294,18 @@ func (a *agent) run() {
 
 // running waits while the agents are stalled; false means that this one has
 // been stopped.
-func (a *agent) running() bool {
-	return a.session.srv.faults.stall.pass(a.ctx.Done()) && a.ctx.Err() == nil
+func (a *Agent) running() bool {
+	return a.job.Service.Running(a.ctx.Done()) && a.ctx.Err() == nil
 }
 
 // handleInbox handles all that has come.
-func (a *agent) handleInbox() {
+func (a *Agent) handleInbox() {
 	a.inMu.Lock()
 	batch := a.inbox
 	a.inbox = nil
 	a.room.Broadcast()
 	a.inMu.Unlock()
-	for m := range messages(batch) {
+	for m := range wire.Messages(batch) {
 		if a.ctx.Err() != nil {
 			return
 		}

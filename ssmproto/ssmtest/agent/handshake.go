@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"encoding/json"
@@ -54,43 +54,43 @@ type (
 	}
 )
 
-func (a *agent) requestHandshake() {
-	actions := []clientAction{{"SessionType", sessionTypeParameters{a.sessionType, a.handshakeProperties()}}}
+func (a *Agent) requestHandshake() {
+	actions := []clientAction{{"SessionType", sessionTypeParameters{a.job.SessionType, a.handshakeProperties()}}}
 	if a.encrypts() {
 		actions = append(actions, a.requestKey())
 	}
-	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{a.cfg.Version, actions})
+	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{a.job.Config.Version, actions})
 }
 
 // handshakeProperties is what the client is told of what the agent will do.
-func (a *agent) handshakeProperties() any {
-	switch a.sessionType {
-	case portSession:
-		return a.properties
-	case shellSession:
+func (a *Agent) handshakeProperties() any {
+	switch a.job.SessionType {
+	case PortSession:
+		return a.job.Properties
+	case ShellSession:
 		return nil
 	default:
 		c := shellConfig{
-			Commands:              a.properties["command"],
-			SeparateOutputStream:  a.properties["separateOutputStream"],
-			StdOutSeparatorPrefix: a.properties["stdoutSeparatorPrefix"],
-			StdErrSeparatorPrefix: a.properties["stderrSeparatorPrefix"],
+			Commands:              a.job.Properties["command"],
+			SeparateOutputStream:  a.job.Properties["separateOutputStream"],
+			StdOutSeparatorPrefix: a.job.Properties["stdoutSeparatorPrefix"],
+			StdErrSeparatorPrefix: a.job.Properties["stderrSeparatorPrefix"],
 		}
 		return shellProperties{c, c, c}
 	}
 }
 
 // handshakeStep is what is to do when the handshake's timer has run out.
-func (a *agent) handshakeStep() {
+func (a *Agent) handshakeStep() {
 	if !a.answered || a.challenge != nil {
-		a.session.srv.logf("%s: handshake timed out", a.session.id)
+		a.job.Service.Logf("handshake timed out")
 		a.end()
 		return
 	}
 	a.completeHandshake()
 }
 
-func (a *agent) completeHandshake() {
+func (a *Agent) completeHandshake() {
 	a.timer.Stop()
 	complete := handshakeComplete{HandshakeTimeToComplete: time.Since(a.asked)}
 	if a.cipher != nil {
@@ -101,7 +101,7 @@ func (a *agent) completeHandshake() {
 }
 
 // handshakeAnswered takes the HandshakeResponse.
-func (a *agent) handshakeAnswered(payload []byte) {
+func (a *Agent) handshakeAnswered(payload []byte) {
 	if a.phase != handshaking || a.answered {
 		a.deaf = true // a fault of the real one's
 		return

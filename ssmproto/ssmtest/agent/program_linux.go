@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 
 // forwarding says whether the session is for the documents that forward a port,
 // not for ssh's.
-func (a *agent) forwarding() bool { return a.properties["type"] == localPortForwarding }
+func (a *Agent) forwarding() bool { return a.job.Properties["type"] == LocalPortForwarding }
 
 // redials says whether the agent has one connection after the other.
-func (a *agent) redials() bool { return a.forwarding() && !a.multiplexes() }
+func (a *Agent) redials() bool { return a.forwarding() && !a.multiplexes() }
 
 // dial connects to the port, or prepares for many connections to it, or starts
 // the program, without holding up the rest.
-func (a *agent) dial() {
-	if a.sessionType != portSession {
+func (a *Agent) dial() {
+	if a.job.SessionType != PortSession {
 		a.startProgram()
 		return
 	}
@@ -27,7 +27,7 @@ func (a *agent) dial() {
 		return
 	}
 	a.phase = dialing
-	a.session.srv.wg.Go(func() {
+	a.job.Service.Go(func() {
 		var port io.WriteCloser // nil: it could not
 		if a.multiplexes() {
 			port = a.serveMux()
@@ -44,13 +44,12 @@ const noLoopback = "3.3.4851.0"
 
 // forbidden returns the address that the agent refuses to forward to, if its
 // session is for a host and that leads there.
-func (a *agent) forbidden() string {
-	host := a.session.params["host"]
-	if len(host) == 0 || compareVersions(a.cfg.Version, noLoopback) < 0 {
+func (a *Agent) forbidden() string {
+	address := a.job.ToHost
+	if address == "" || compareVersions(a.job.Config.Version, noLoopback) < 0 {
 		return ""
 	}
-	address := host[0]
-	if known, ok := a.session.node.Hosts[address]; ok {
+	if known, ok := a.job.Hosts[address]; ok {
 		address = known
 	}
 	if ip := net.ParseIP(address); strings.EqualFold(address, "localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
@@ -60,7 +59,7 @@ func (a *agent) forbidden() string {
 }
 
 // handOver gives run what dial has made.
-func (a *agent) handOver(port io.WriteCloser) {
+func (a *Agent) handOver(port io.WriteCloser) {
 	a.dialed <- port
 	if a.ctx.Err() == nil {
 		return
@@ -76,7 +75,7 @@ func (a *agent) handOver(port io.WriteCloser) {
 
 // connect begins to carry bytes between client and port, or program. It is nil
 // if nothing listens there.
-func (a *agent) connect(port io.WriteCloser) {
+func (a *Agent) connect(port io.WriteCloser) {
 	if port == nil {
 		a.end()
 		return
@@ -84,7 +83,7 @@ func (a *agent) connect(port io.WriteCloser) {
 	pumped := make(chan struct{})
 	a.port, a.pumped = port, pumped
 	a.phase = connected
-	a.session.srv.wg.Go(func() {
+	a.job.Service.Go(func() {
 		defer close(pumped)
 		switch port := port.(type) {
 		case *program:
@@ -101,7 +100,7 @@ func (a *agent) connect(port io.WriteCloser) {
 }
 
 // writePort writes what is in order to the port.
-func (a *agent) writePort() {
+func (a *Agent) writePort() {
 	for data := a.toPort; len(data) > 0; {
 		n, err := a.port.Write(data)
 		if err == nil {
@@ -118,7 +117,7 @@ func (a *agent) writePort() {
 
 // redial replaces a connection that is closed. Nothing else is handled
 // meanwhile.
-func (a *agent) redial() bool {
+func (a *Agent) redial() bool {
 	<-a.pumped
 	port, err := a.dialPort()
 	switch {
@@ -134,23 +133,23 @@ func (a *agent) redial() bool {
 // at the latest.
 type portConn struct {
 	net.Conn
-	a      *agent
+	a      *Agent
 	once   sync.Once
 	forget func() bool // that the agent's end closes it
 }
 
-func (a *agent) dialPort() (*portConn, error) {
-	dial := a.session.node.Dial
+func (a *Agent) dialPort() (*portConn, error) {
+	dial := a.job.Dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	host := a.properties["host"]
+	host := a.job.Properties["host"]
 	if host == "" {
 		host = "localhost"
 	}
-	conn, err := dial(a.ctx, "tcp", net.JoinHostPort(host, a.properties["portNumber"]))
+	conn, err := dial(a.ctx, "tcp", net.JoinHostPort(host, a.job.Properties["portNumber"]))
 	if err != nil {
-		a.session.srv.logf("%s: %v", a.session.id, err)
+		a.job.Service.Logf("%v", err)
 		return nil, err
 	}
 	a.dials.Add(1)

@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"encoding/binary"
@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 // handle takes a message from the client.
-func (a *agent) handle(data []byte) {
+func (a *Agent) handle(data []byte) {
 	m, err := ssmproto.Parse(data)
 	switch {
 	case err != nil:
-		a.session.srv.logf("%s: from the client: %v", a.session.id, err)
+		a.job.Service.Logf("from the client: %v", err)
 	case a.deaf:
 	case m.Type == ssmproto.Acknowledge:
 		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
@@ -26,14 +27,14 @@ func (a *agent) handle(data []byte) {
 }
 
 // receive puts a message in its place: done with, early, or next.
-func (a *agent) receive(m *ssmproto.Message) {
+func (a *Agent) receive(m *ssmproto.Message) {
 	switch {
 	case m.Sequence < a.expected:
 		a.acknowledge(m) // the last acknowledgement was lost
-	case a.phase == dialing && a.sessionType != nonInteractiveSession:
+	case a.phase == dialing && a.job.SessionType != NonInteractiveSession:
 	case m.Sequence > a.expected:
 		if _, ok := a.early[m.Sequence]; !ok {
-			if len(a.early) >= a.cfg.ReorderLimit {
+			if len(a.early) >= a.job.Config.ReorderLimit {
 				return
 			}
 			a.early[m.Sequence] = early{m.PayloadType, slices.Clone(m.Payload)}
@@ -54,13 +55,13 @@ func (a *agent) receive(m *ssmproto.Message) {
 }
 
 // accept takes the next message of the stream.
-func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
+func (a *Agent) accept(t ssmproto.PayloadType, payload []byte) {
 	switch t {
 	case ssmproto.Output:
 		if a.cipher != nil {
 			var err error
 			if payload, err = a.cipher.open(payload); err != nil {
-				a.session.srv.logf("%s: input: %v", a.session.id, err)
+				a.job.Service.Logf("input: %v", err)
 				return
 			}
 		}
@@ -81,9 +82,9 @@ func (a *agent) accept(t ssmproto.PayloadType, payload []byte) {
 	}
 }
 
-func (a *agent) flag(f ssmproto.Flag) {
+func (a *Agent) flag(f ssmproto.Flag) {
 	switch {
-	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && a.sessionType == portSession && !a.forwarding():
+	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && a.job.SessionType == PortSession && !a.forwarding():
 		a.flush()
 		a.end()
 	case f == ssmproto.DisconnectToPort && a.redials() && a.port != nil:
@@ -93,40 +94,40 @@ func (a *agent) flag(f ssmproto.Flag) {
 }
 
 // resize takes the size of the client's terminal.
-func (a *agent) resize(payload []byte) {
+func (a *Agent) resize(payload []byte) {
 	var size struct{ Cols, Rows uint16 }
 	p, ok := a.port.(*program)
 	if !ok || p.tty == nil || json.Unmarshal(payload, &size) != nil {
 		return
 	}
 	a.flush() // what was typed before
-	a.session.size.Store(uint32(size.Cols)<<16 | uint32(size.Rows))
+	a.job.Service.Resized(int(size.Cols), int(size.Rows))
 	if err := p.resize(int(size.Cols), int(size.Rows)); err != nil {
-		a.session.srv.logf("%s: size: %v", a.session.id, err)
+		a.job.Service.Logf("size: %v", err)
 	}
 }
 
 // acknowledge makes the acknowledgement of m, to be sent once the data before it
 // has been written.
-func (a *agent) acknowledge(m *ssmproto.Message) {
+func (a *Agent) acknowledge(m *ssmproto.Message) {
 	a.ackBody = ssmproto.AppendAck(a.ackBody[:0], m)
-	a.acks = appendFrame(a.acks, &ssmproto.Message{
+	a.acks = wire.AppendFrame(a.acks, &ssmproto.Message{
 		Type:          ssmproto.Acknowledge,
 		SchemaVersion: 1,
 		Created:       uint64(time.Now().UnixMilli()),
 		Flags:         ssmproto.SYN | ssmproto.FIN,
-		ID:            newID(),
+		ID:            wire.NewID(),
 		Payload:       a.ackBody,
 	})
 }
 
 // flush writes what is in order to the port and then sends acknowledgements.
-func (a *agent) flush() {
+func (a *Agent) flush() {
 	if len(a.toPort) > 0 {
 		a.writePort()
 	}
 	if len(a.acks) > 0 {
-		a.session.toClient(a.acks, ackLimit)
+		a.job.Service.ToClient(a.acks, ackLimit)
 		a.acks = emptied(a.acks)
 	}
 }

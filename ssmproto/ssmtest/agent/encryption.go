@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"bytes"
@@ -69,19 +69,19 @@ type (
 
 // encrypts says whether the agent asks for encryption: for a shell or a command,
 // if there is a key.
-func (a *agent) encrypts() bool { return a.keyID() != "" && !a.cfg.NoHandshake }
+func (a *Agent) encrypts() bool { return a.keyID() != "" && !a.job.Config.NoHandshake }
 
-func (a *agent) keyID() string {
-	if a.sessionType == portSession {
+func (a *Agent) keyID() string {
+	if a.job.SessionType == PortSession {
 		return ""
 	}
-	return a.session.srv.cfg.KeyID
+	return a.job.KeyID
 }
 
 // requestKey is the action that asks for a data key.
-func (a *agent) requestKey() clientAction {
+func (a *Agent) requestKey() clientAction {
 	p := kmsParameters{KMSKeyId: a.keyID()}
-	if !a.cfg.NoChallenge {
+	if !a.job.Config.NoChallenge {
 		random := make([]byte, randomChallengeSize)
 		rand.Read(random)
 		a.randomChallenge = base64.StdEncoding.EncodeToString(random)
@@ -91,16 +91,16 @@ func (a *agent) requestKey() clientAction {
 }
 
 // takeKey takes the client's data key, and has it decrypted.
-func (a *agent) takeKey(result json.RawMessage) error {
+func (a *Agent) takeKey(result json.RawMessage) error {
 	var r kmsResult
 	if err := json.Unmarshal(result, &r); err != nil {
 		return err
 	}
-	encryptionContext := map[string]string{"aws:ssm:SessionId": a.session.id, "aws:ssm:TargetId": a.session.node.ID}
+	encryptionContext := map[string]string{"aws:ssm:SessionId": a.job.SessionID, "aws:ssm:TargetId": a.job.NodeID}
 	if r.ChallengeAcknowledgement {
 		encryptionContext["aws:ssm:RandomChallenge"] = a.randomChallenge
 	}
-	plain, err := a.session.srv.cfg.Decrypt(r.KMSCipherTextKey, a.keyID(), encryptionContext)
+	plain, err := a.job.Decrypt(r.KMSCipherTextKey, a.keyID(), encryptionContext)
 	if err != nil {
 		return agentError(fmt.Sprintf("Fetching data key failed: Unable to retrieve data key, Error when decrypting data key %v", err))
 	}
@@ -109,14 +109,14 @@ func (a *agent) takeKey(result json.RawMessage) error {
 }
 
 // sendChallenge has the client show that it has the same key.
-func (a *agent) sendChallenge() {
+func (a *Agent) sendChallenge() {
 	a.challenge = make([]byte, challengeSize)
 	rand.Read(a.challenge)
 	a.outbox.sendJSON(ssmproto.EncChallengeRequest, encChallenge{a.cipher.seal(a.challenge)})
 }
 
 // challengeAnswered takes the EncChallengeResponse.
-func (a *agent) challengeAnswered(payload []byte) {
+func (a *Agent) challengeAnswered(payload []byte) {
 	if a.phase != handshaking || a.challenge == nil {
 		return
 	}
@@ -134,8 +134,8 @@ func (a *agent) challengeAnswered(payload []byte) {
 }
 
 // refuse ends a session whose handshake fails.
-func (a *agent) refuse(why string) {
-	a.session.srv.logf("%s: handshake refused: %s", a.session.id, why)
+func (a *Agent) refuse(why string) {
+	a.job.Service.Logf("handshake refused: %s", why)
 	a.deaf = true
 	a.timer.Stop()
 	a.endWith(errorReason + "Encountered error while initiating handshake. " + why)

@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"cmp"
@@ -21,8 +21,8 @@ const linkLimit = 128 << 10
 
 // multiplexes says whether the session carries many connections. It is known
 // once the client has answered the handshake.
-func (a *agent) multiplexes() bool {
-	return a.forwarding() && compareVersions(a.cfg.Version, "3.0.196.0") > 0 &&
+func (a *Agent) multiplexes() bool {
+	return a.forwarding() && compareVersions(a.job.Config.Version, "3.0.196.0") > 0 &&
 		compareVersions(a.clientVersion, "1.1.70") >= 0
 }
 
@@ -45,12 +45,12 @@ func compareVersions(a, b string) int {
 }
 
 // serveMux starts the multiplexer and returns what takes the place of the port.
-func (a *agent) serveMux() io.ReadWriteCloser {
+func (a *Agent) serveMux() io.ReadWriteCloser {
 	near, far := newLink()
-	if a.session.node.Mux != nil {
+	if a.job.Mux != nil {
 		context.AfterFunc(a.ctx, func() { far.Close() })
-		a.session.srv.wg.Go(func() {
-			a.session.node.Mux(far)
+		a.job.Service.Go(func() {
+			a.job.Mux(far)
 			far.Close()
 		})
 		return near
@@ -60,24 +60,24 @@ func (a *agent) serveMux() io.ReadWriteCloser {
 		panic(err) // the configuration is smux's own
 	}
 	context.AfterFunc(a.ctx, func() { session.Close() })
-	a.session.srv.wg.Go(func() {
+	a.job.Service.Go(func() {
 		a.acceptStreams(session)
 		session.Close() // which ends the port, and so the agent's session
 	})
 	return near
 }
 
-func (a *agent) muxConfig() *smux.Config {
+func (a *Agent) muxConfig() *smux.Config {
 	cfg := smux.DefaultConfig()
 	// With keep-alive, a session that the client leaves idle ends after 30 to 60 s.
-	cfg.KeepAliveDisabled = compareVersions(a.cfg.Version, "3.1.1511.0") > 0 &&
+	cfg.KeepAliveDisabled = compareVersions(a.job.Config.Version, "3.1.1511.0") > 0 &&
 		compareVersions(a.clientVersion, "1.2.331.0") > 0
 	return cfg
 }
 
 // acceptStreams dials the port for each stream, for one after the other as the
 // real agent does: where a host does not answer, all wait.
-func (a *agent) acceptStreams(session *smux.Session) {
+func (a *Agent) acceptStreams(session *smux.Session) {
 	for {
 		stream, err := session.AcceptStream()
 		if err != nil || !a.running() {
@@ -86,11 +86,11 @@ func (a *agent) acceptStreams(session *smux.Session) {
 		port, err := a.dialPort()
 		switch {
 		case err == nil:
-			a.session.srv.wg.Go(func() {
+			a.job.Service.Go(func() {
 				io.Copy(stream, port)
 				stream.Close()
 			})
-			a.session.srv.wg.Go(func() {
+			a.job.Service.Go(func() {
 				io.Copy(port, stream)
 				port.Close()
 			})

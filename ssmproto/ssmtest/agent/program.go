@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"context"
@@ -17,17 +17,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// The types of sessions that the agent asks for in its handshake.
-const (
-	portSession           = "Port"
-	shellSession          = "Standard_Stream"
-	interactiveSession    = "InteractiveCommands"
-	nonInteractiveSession = "NonInteractiveCommands"
-)
+// ShellWait is the agent's wait before it reads a terminal for the first time.
+const ShellWait = time.Second
 
-// The agent's waits around a program.
+// The agent's other waits around a program.
 const (
-	shellWait  = time.Second     // before a terminal is read for the first time
 	refuseWait = 2 * time.Second // before it is told that a command cannot be run
 	errorWait  = time.Second     // before any error is told as standard error
 )
@@ -35,7 +29,7 @@ const (
 // program is a shell or a command that the agent runs for a session, in the
 // place that a connection has in the sessions for a port.
 type program struct {
-	a      *agent
+	a      *Agent
 	cmd    *exec.Cmd
 	tty    *os.File // the agent's side of a terminal, or nil
 	stdout *os.File // pipes, or nil
@@ -47,12 +41,12 @@ type program struct {
 }
 
 // startProgram runs the session's program, without holding up the rest.
-func (a *agent) startProgram() {
+func (a *Agent) startProgram() {
 	a.phase = dialing
-	a.session.srv.wg.Go(func() {
+	a.job.Service.Go(func() {
 		p, err := a.newProgram()
 		if err != nil {
-			a.session.srv.logf("%s: %v", a.session.id, err)
+			a.job.Service.Logf("%v", err)
 			a.cannotStart(err)
 			return
 		}
@@ -70,11 +64,11 @@ func (e agentError) Error() string { return string(e) }
 type startError struct{ error }
 
 // cannotStart tells of a program that cannot be started, and ends the session.
-func (a *agent) cannotStart(err error) {
+func (a *Agent) cannotStart(err error) {
 	text := fmt.Sprintf("Unable to start command: %v\n", err)
 	reason := errorReason + text
 	var refused startError
-	tried := errors.As(err, &refused) && a.sessionType == nonInteractiveSession
+	tried := errors.As(err, &refused) && a.job.SessionType == NonInteractiveSession
 	if tried {
 		text, reason = fmt.Sprintf("Error occurred starting the command: %v\n", err), ""
 		if a.separates() {
@@ -83,7 +77,7 @@ func (a *agent) cannotStart(err error) {
 	} else {
 		a.sleep(refuseWait)
 	}
-	if a.sessionType == nonInteractiveSession {
+	if a.job.SessionType == NonInteractiveSession {
 		a.sleep(errorWait)
 		a.sendOutput(ssmproto.StdErr, []byte(text))
 	}
@@ -92,9 +86,9 @@ func (a *agent) cannotStart(err error) {
 	}
 }
 
-// sleep is a sleep of the agent's, which Agent.NoSleep leaves out.
-func (a *agent) sleep(d time.Duration) {
-	if a.cfg.NoSleep {
+// sleep is a sleep of the agent's, which Config.NoSleep leaves out.
+func (a *Agent) sleep(d time.Duration) {
+	if a.job.Config.NoSleep {
 		return
 	}
 	select {
@@ -104,22 +98,22 @@ func (a *agent) sleep(d time.Duration) {
 }
 
 // separates says whether the command's outputs are kept apart.
-func (a *agent) separates() bool {
-	return a.properties["separateOutputStream"] == "true" && !a.cfg.NoSeparateOutput
+func (a *Agent) separates() bool {
+	return a.job.Properties["separateOutputStream"] == "true" && !a.job.Config.NoSeparateOutput
 }
 
 // command is what is to be run.
-func (a *agent) command() (*exec.Cmd, error) {
-	makeCommand := a.session.node.Command
+func (a *Agent) command() (*exec.Cmd, error) {
+	makeCommand := a.job.Command
 	if makeCommand == nil {
 		makeCommand = exec.Command
 	}
-	line := a.properties["command"]
+	line := a.job.Properties["command"]
 	var cmd *exec.Cmd
 	switch {
 	case strings.TrimSpace(line) == "":
 		cmd = makeCommand("sh")
-	case a.sessionType == nonInteractiveSession || strings.HasPrefix(a.session.node.ID, "ecs:"):
+	case a.job.SessionType == NonInteractiveSession || strings.HasPrefix(a.job.NodeID, "ecs:"):
 		words, err := shlex.Split(line)
 		if err != nil {
 			return nil, agentError(fmt.Sprintf("Failed to parse commands input: %v\n", err))
@@ -142,7 +136,7 @@ func (a *agent) command() (*exec.Cmd, error) {
 }
 
 // newProgram starts the program. It ends with the agent at the latest.
-func (a *agent) newProgram() (*program, error) {
+func (a *Agent) newProgram() (*program, error) {
 	cmd, err := a.command()
 	if err != nil {
 		return nil, err
@@ -150,7 +144,7 @@ func (a *agent) newProgram() (*program, error) {
 	p := &program{a: a, cmd: cmd, exited: make(chan struct{})}
 	var theirs []*os.File
 	switch {
-	case a.sessionType != nonInteractiveSession:
+	case a.job.SessionType != NonInteractiveSession:
 		theirs, err = p.openTerminal()
 	case a.separates():
 		theirs, err = p.openPipes()
@@ -173,7 +167,7 @@ func (a *agent) newProgram() (*program, error) {
 		p.closeFiles()
 		return nil, err
 	}
-	a.session.srv.wg.Go(func() {
+	a.job.Service.Go(func() {
 		cmd.Wait()
 		close(p.exited)
 	})
@@ -251,10 +245,10 @@ func (p *program) closeFiles() {
 func (p *program) pump() {
 	switch {
 	case p.tty != nil:
-		if profile := p.a.session.srv.cfg.ShellProfile; profile != "" && p.a.sessionType == shellSession {
+		if profile := p.a.job.ShellProfile; profile != "" && p.a.job.SessionType == ShellSession {
 			io.WriteString(p.tty, profile+"\n")
 		}
-		p.a.sleep(shellWait)
+		p.a.sleep(ShellWait)
 		p.pumpPaced(p.tty)
 	case p.joined != nil:
 		if p.waitExited() {
@@ -263,8 +257,8 @@ func (p *program) pump() {
 		}
 	default:
 		var stdout, stderr sync.WaitGroup
-		stdout.Go(func() { p.pumpPipe(p.stdout, ssmproto.Output, p.a.properties["stdoutSeparatorPrefix"]) })
-		stderr.Go(func() { p.pumpPipe(p.stderr, ssmproto.StdErr, p.a.properties["stderrSeparatorPrefix"]) })
+		stdout.Go(func() { p.pumpPipe(p.stdout, ssmproto.Output, p.a.job.Properties["stdoutSeparatorPrefix"]) })
+		stderr.Go(func() { p.pumpPipe(p.stderr, ssmproto.StdErr, p.a.job.Properties["stderrSeparatorPrefix"]) })
 		stdout.Wait()
 		stderr.Wait()
 		if p.waitExited() && !p.a.outbox.isPaused() {
@@ -282,8 +276,8 @@ func (p *program) waitExited() bool {
 // pumpPaced sends what it reads a message at a time, and waits while the agent
 // is paused.
 func (p *program) pumpPaced(from *os.File) {
-	size := p.a.cfg.MessageSize
-	if p.a.cfg.NoSleep {
+	size := p.a.job.Config.MessageSize
+	if p.a.job.Config.NoSleep {
 		size = max(size, noSleepChunk)
 	}
 	buf := make([]byte, size)
@@ -293,7 +287,7 @@ func (p *program) pumpPaced(from *os.File) {
 		if keep, err = p.pass(ssmproto.Output, append(keep, buf[:n]...), n, err); err != nil {
 			return
 		}
-		p.a.sleep(pace)
+		p.a.sleep(Pace)
 	}
 }
 
@@ -301,11 +295,11 @@ func (p *program) pumpPaced(from *os.File) {
 // when it is about to read, it gives up, a fault of the real one's: the rest is
 // lost, and a program with more of it than a pipe holds stands still.
 func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string) {
-	buf := make([]byte, p.a.cfg.MessageSize-len(prefix))
+	buf := make([]byte, p.a.job.Config.MessageSize-len(prefix))
 	var keep []byte
 	for lineStart := true; ; {
 		if p.a.outbox.isPaused() {
-			p.a.session.srv.logf("%s: paused: the pipe of payload type %d is given up", p.a.session.id, t)
+			p.a.job.Service.Logf("paused: the pipe of payload type %d is given up", t)
 			return
 		}
 		n, err := from.Read(buf)
@@ -336,10 +330,10 @@ func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep
 
 // sendOutput sends output of a program's, encrypted if the session is. It waits
 // while the client does not read.
-func (a *agent) sendOutput(t ssmproto.PayloadType, data []byte) {
+func (a *Agent) sendOutput(t ssmproto.PayloadType, data []byte) {
 	const kept = 3 // bytes that passRunes may add to what was read
 	for len(data) > 0 {
-		n := min(a.cfg.MessageSize+kept, len(data))
+		n := min(a.job.Config.MessageSize+kept, len(data))
 		payload := data[:n:n]
 		if a.cipher != nil {
 			payload = a.cipher.seal(payload)

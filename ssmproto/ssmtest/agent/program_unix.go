@@ -1,6 +1,6 @@
 //go:build unix
 
-package ssmtest
+package agent
 
 import (
 	"os"

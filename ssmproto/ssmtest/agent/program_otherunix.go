@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package ssmtest
+package agent
 
 // sessionMembers would be the processes of a session; the system does not list
 // them simply. Jobs with groups of their own are hung up with their terminal.

@@ -1,4 +1,4 @@
-package ssmtest
+package agent
 
 import (
 	"encoding/json"
@@ -7,11 +7,21 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
+// Pace is how long the agent sleeps after a message.
+const Pace = time.Millisecond
+
 const (
-	// pace is how long the agent sleeps after a message.
-	pace = time.Millisecond
+	// pacedLimit, dataLimit and ackLimit are how many bytes may wait for a client to read
+	// before whoever wants to send more data, or acknowledgements, must wait.
+	// The last is larger, so that acknowledgements do not wait for data. An agent
+	// at its pace has the first limit, which is a twentieth of a second: what waits
+	// there is lost with a link, and how much a real service has is not known.
+	pacedLimit = 32 << 10
+	dataLimit  = 256 << 10
+	ackLimit   = 2 << 20
 
 	firstTimeout  = 200 * time.Millisecond
 	maxTimeout    = time.Second
@@ -29,7 +39,7 @@ const (
 // concurrently; it is locked for a batch of messages at a time and not while it
 // sends.
 type outbox struct {
-	a       *agent
+	a       *Agent
 	scratch []ssmproto.Message // portLoop's
 
 	mu       sync.Mutex
@@ -59,7 +69,7 @@ type chunk struct {
 	refs int // under outbox.mu
 }
 
-func (o *outbox) init(a *agent) {
+func (o *outbox) init(a *Agent) {
 	o.a = a
 	o.started.L = &o.mu
 	o.paused = true
@@ -73,8 +83,8 @@ func (o *outbox) setPaused(paused bool) {
 }
 
 // dataLimit is how many bytes may wait for the client before the agent waits, too.
-func (a *agent) dataLimit() int {
-	if a.cfg.NoSleep {
+func (a *Agent) dataLimit() int {
+	if a.job.Config.NoSleep {
 		return dataLimit
 	}
 	return pacedLimit
@@ -82,9 +92,9 @@ func (a *agent) dataLimit() int {
 
 // portLoop sends what comes from the port until that ends or the agent stops.
 func (o *outbox) portLoop(port io.Reader) {
-	size := o.a.cfg.MessageSize
+	size := o.a.job.Config.MessageSize
 	chunkSize := size
-	if o.a.cfg.NoSleep {
+	if o.a.job.Config.NoSleep {
 		chunkSize = max(1, noSleepChunk/size) * size
 	}
 	sleep := time.NewTimer(0)
@@ -108,7 +118,7 @@ func (o *outbox) portLoop(port io.Reader) {
 				return
 			}
 			frames, data = o.file(frames[:0], data, c)
-			o.a.session.toClient(frames, o.a.dataLimit())
+			o.a.job.Service.ToClient(frames, o.a.dataLimit())
 		}
 		if c != nil {
 			o.release(c)
@@ -116,8 +126,8 @@ func (o *outbox) portLoop(port io.Reader) {
 		if err != nil {
 			return
 		}
-		if !o.a.cfg.NoSleep {
-			sleep.Reset(pace)
+		if !o.a.job.Config.NoSleep {
+			sleep.Reset(Pace)
 			select {
 			case <-sleep.C:
 			case <-o.a.ctx.Done():
@@ -137,7 +147,7 @@ func (o *outbox) isPaused() bool {
 func (o *outbox) waitStarted() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for (o.paused || o.a.cfg.NoSleep && len(o.sent)-o.head >= unackedLimit) && o.a.ctx.Err() == nil {
+	for (o.paused || o.a.job.Config.NoSleep && len(o.sent)-o.head >= unackedLimit) && o.a.ctx.Err() == nil {
 		o.started.Wait()
 	}
 	return o.a.ctx.Err() == nil
@@ -150,7 +160,7 @@ func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 	o.scratch = o.scratch[:0]
 	o.mu.Lock()
 	for len(data) > 0 {
-		n := min(o.a.cfg.MessageSize, len(data))
+		n := min(o.a.job.Config.MessageSize, len(data))
 		o.scratch = append(o.scratch, o.add(ssmproto.Output, data[:n:n], c, now))
 		data = data[n:]
 		if o.paused {
@@ -159,7 +169,7 @@ func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 	}
 	o.mu.Unlock()
 	for i := range o.scratch { // not under the lock: digests take their time
-		frames = appendFrame(frames, &o.scratch[i])
+		frames = wire.AppendFrame(frames, &o.scratch[i])
 	}
 	return frames, data
 }
@@ -172,7 +182,7 @@ func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.
 		SchemaVersion: 1,
 		Created:       uint64(now.UnixMilli()),
 		Sequence:      o.next,
-		ID:            newID(),
+		ID:            wire.NewID(),
 		PayloadType:   t,
 		Payload:       payload,
 	}
@@ -181,7 +191,7 @@ func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.
 	}
 	o.next++
 	entry := sent{}
-	if o.kept < o.a.cfg.ReorderLimit {
+	if o.kept < o.a.job.Config.ReorderLimit {
 		entry = sent{Message: m, at: now, kept: true, chunk: c}
 		o.kept++
 		if c != nil {
@@ -217,7 +227,7 @@ func (o *outbox) sendWithin(t ssmproto.PayloadType, payload []byte, limit int) {
 	o.mu.Lock()
 	m := o.add(t, payload, nil, time.Now())
 	o.mu.Unlock()
-	o.a.session.toClient(appendFrame(nil, &m), limit)
+	o.a.job.Service.ToClient(wire.AppendFrame(nil, &m), limit)
 }
 
 // acknowledged takes a message off the list.
@@ -278,7 +288,7 @@ func (o *outbox) timeout() time.Duration {
 // resendLoop sends the oldest unacknowledged message again when it is due: that
 // one only, however many are lost.
 func (o *outbox) resendLoop() {
-	tick := time.NewTicker(o.a.cfg.ResendEvery)
+	tick := time.NewTicker(o.a.job.Config.ResendEvery)
 	defer tick.Stop()
 	var frames []byte
 	for {
@@ -297,12 +307,12 @@ func (o *outbox) resendLoop() {
 		if !o.paused && o.head < len(o.sent) {
 			if m := &o.sent[o.head]; now.Sub(m.at) > o.timeout() {
 				m.at, m.resent = now, true
-				frames = appendFrame(frames, &m.Message)
+				frames = wire.AppendFrame(frames, &m.Message)
 			}
 		}
 		o.mu.Unlock()
 		if len(frames) > 0 {
-			o.a.session.toClient(frames, o.a.dataLimit())
+			o.a.job.Service.ToClient(frames, o.a.dataLimit())
 		}
 	}
 }

@@ -1,0 +1,9 @@
+// Package agent is a double of amazon-ssm-agent 3.3 that behaves like it message by
+// message: it shakes hands, dials ports, multiplexes connections, runs shells and
+// commands, and encrypts. An [Agent] works for one session of package ssmtest.
+//
+// It may use ssmproto's message codec and package wire, and reaches the service
+// only through [Service]. Begin reading with agent.go, then input.go for what
+// comes in and outbox.go for what goes out; ports are in port.go and mux.go, shells
+// and commands in program.go.
+package agent
