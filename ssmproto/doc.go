@@ -22,7 +22,8 @@
 //	core         stream.go     processes a message, returns what to write next
 //	             message.go    encodes and decodes messages, ack.go acknowledgements
 //	             receiver.go   puts messages into order, for Read in conn.go
-//	             sender.go     keeps unacknowledged messages, to retransmit them
+//	             sender.go     numbers messages, keeps them until acknowledged
+//	             loss.go       finds lost messages, to retransmit them
 //	             window.go     limits how much is in flight, rtt.go for how long
 //	             cipher.go     encrypts and decrypts the stream
 //
