@@ -14,8 +14,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 //go:embed ssmpipe.bash ssmpipe.zsh ssmpipe.fish ssmpipe.ps1
@@ -49,7 +49,7 @@ type candidate struct {
 // An asker is what answers depend on.
 type asker struct {
 	app   *cli.App
-	known func(proxy.Options) ([]inventory.Instance, time.Duration, bool)
+	known func(machine.Options) ([]inventory.Instance, time.Duration, bool)
 	fresh func(profile, region string) // sees to it that known knows more the next time
 
 	profile, region string // as the line has them
@@ -74,7 +74,7 @@ func Answer(ctx context.Context, out io.Writer, app *cli.App, args []string) err
 		return refresh(ctx, args[1], args[2])
 	}
 	debug.SetGCPercent(-1) // it is over before that would be worth its time
-	a := asker{app: app, known: proxy.Known, fresh: startRefresh}
+	a := asker{app: app, known: machine.Known, fresh: startRefresh}
 	return a.answer(out, args)
 }
 

@@ -9,8 +9,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // hostileNames are names that somebody could have given to a machine. Those
@@ -196,7 +196,7 @@ func TestPowerShellReadsASCII(t *testing.T) {
 // TestOtherHostsAreNotOffered as machines: ssh would go to those hosts.
 func TestOtherHostsAreNotOffered(t *testing.T) {
 	a := testAsker()
-	a.known = func(proxy.Options) ([]inventory.Instance, time.Duration, bool) {
+	a.known = func(machine.Options) ([]inventory.Instance, time.Duration, bool) {
 		return []inventory.Instance{{ID: "i-0aaa1", Name: "vault.corp"}, {ID: "i-0aaa2", Name: "localhost"}, {ID: "i-0aaa3", Name: "0x7f.1"}, {ID: "i-0aaa4", Name: "web-1"}}, 0, true
 	}
 	var got []string

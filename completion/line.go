@@ -6,8 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // commandLine completes the last word of ssmpipe's own command line.
@@ -161,7 +161,7 @@ func (a *asker) values(kind, cur string) (list []candidate, files bool) {
 // machines returns those that were there a while ago, and sees to it that the
 // next answer is a newer one.
 func (a *asker) machines() []inventory.Instance {
-	list, age, ok := a.known(proxy.Options{Profile: a.profile, Region: a.region})
+	list, age, ok := a.known(machine.Options{Profile: a.profile, Region: a.region})
 	if !ok || age > freshFor {
 		a.fresh(a.profile, a.region)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // testApp is a command line with all that the real one has a way to say.
@@ -59,7 +59,7 @@ var testMachines = []inventory.Instance{
 func testAsker() *asker {
 	return &asker{
 		app: testApp(),
-		known: func(o proxy.Options) ([]inventory.Instance, time.Duration, bool) {
+		known: func(o machine.Options) ([]inventory.Instance, time.Duration, bool) {
 			switch {
 			case o.Profile == "prod":
 				return []inventory.Instance{{ID: "i-0prod", Name: "in-prod"}}, 0, true

@@ -14,8 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
@@ -75,8 +75,8 @@ func refresh(ctx context.Context, profile, region string) error {
 	defer cancel()
 	err := mayAsk(ctx, profile)
 	if err == nil {
-		o := proxy.Options{Profile: profile, Region: region, ConnectTimeout: refreshLimit}
-		err = proxy.List(ctx, o, func([]inventory.Instance) error { return nil })
+		o := machine.Options{Profile: profile, Region: region, ConnectTimeout: refreshLimit}
+		err = machine.List(ctx, o, func([]inventory.Instance) error { return nil })
 	}
 	if err == nil {
 		return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -89,7 +90,7 @@ type Dialer struct {
 // dialled is where a Dialer connects to.
 type dialled struct {
 	target string
-	destination
+	machine.Destination
 }
 
 // dialTime is how long it may take to start a session, whatever a dial's
@@ -168,8 +169,8 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 		return wrong(err.Error())
 	}
 	if d.Via == "" {
-		_, err = parseTarget(host, "")
-		return dialled{host, destination{port: port}}, err
+		_, err = machine.ParseTarget(host, "")
+		return dialled{host, machine.Destination{Port: port}}, err
 	}
 	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
 		host = host[1 : n-1]
@@ -180,8 +181,8 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 	case isTarget(host):
 		host = ""
 	}
-	_, err = parseTarget(d.Via, "")
-	return dialled{d.Via, destination{host, port}}, err
+	_, err = machine.ParseTarget(d.Via, "")
+	return dialled{d.Via, machine.Destination{Host: host, Port: port}}, err
 }
 
 // begin makes d ready for use; it says whether it is not closed.
@@ -236,22 +237,22 @@ type port struct {
 	to dialled
 
 	mu sync.Mutex
-	c  *client // nil until the machine is found
+	c  *machine.Client // nil until the machine is found
 }
 
 // open starts a session to the port.
 func (p *port) open(ctx context.Context) (stream.Port, error) {
-	limited, limit, stop := ask.WithLimit(ctx, dialTime, errConnectTimeout)
+	limited, limit, stop := ask.WithLimit(ctx, dialTime, machine.ErrConnectTimeout)
 	defer stop()
 	c, err := p.client(limited, limit)
 	if err != nil {
 		return nil, err
 	}
-	return c.open(limited, "", p.to.destination)
+	return c.Open(limited, "", p.to.Destination)
 }
 
 // client finds the machine, once.
-func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
+func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.c != nil {
@@ -259,7 +260,7 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
 	}
 	d := p.d
 	log := d.log()
-	o := &Options{
+	o := &machine.Options{
 		Target:        p.to.target,
 		Profile:       d.Profile,
 		Region:        d.Region,
@@ -269,24 +270,24 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*client, error) {
 		Notice:        func(line string) { log.Warn(line) },
 		Log:           log,
 	}
-	o.fill()
-	c := &client{o: o, warm: &awsapi.Warm{}}
+	o.Fill()
+	c := &machine.Client{Options: o, Warm: &awsapi.Warm{}}
 	var err error
-	if c.t, err = parseTarget(o.Target, ""); err != nil {
+	if c.Target, err = machine.ParseTarget(o.Target, ""); err != nil {
 		return nil, err
 	}
-	if c.t.region != "" {
-		o.Region = c.t.region
+	if c.Target.Region != "" {
+		o.Region = c.Target.Region
 	}
 	loaded, err := d.config(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	c.cfg, c.account = loaded.cfg, loaded.account
-	if c.m, err = c.resolve(ctx); err != nil {
+	c.Config, c.Account = loaded.cfg, loaded.account
+	if c.At, err = c.Resolve(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.awake(ctx, limit); err != nil {
+	if err := c.Awake(ctx, limit); err != nil {
 		return nil, err
 	}
 	p.c = c
@@ -303,7 +304,7 @@ type loadedConfig struct {
 
 // config returns the configuration for o's region. It is loaded once, for all
 // who wait for it, and after a failure again.
-func (d *Dialer) config(ctx context.Context, o *Options) (*loadedConfig, error) {
+func (d *Dialer) config(ctx context.Context, o *machine.Options) (*loadedConfig, error) {
 	d.mu.Lock()
 	l := d.loading[o.Region]
 	if l == nil && !d.closed {
@@ -323,14 +324,14 @@ func (d *Dialer) config(ctx context.Context, o *Options) (*loadedConfig, error) 
 	}
 }
 
-func (d *Dialer) load(l *loadedConfig, o *Options) {
-	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, errConnectTimeout)
+func (d *Dialer) load(l *loadedConfig, o *machine.Options) {
+	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, machine.ErrConnectTimeout)
 	defer stop()
 	var w *awsapi.Warm
 	if d.AWS != nil {
-		l.cfg, l.account, w, l.err = awsapi.Given(d.ctx, ctx, *d.AWS, o.account())
+		l.cfg, l.account, w, l.err = awsapi.Given(d.ctx, ctx, *d.AWS, o.Account())
 	} else {
-		l.cfg, l.account, w, l.err = awsapi.Load(d.ctx, ctx, o.account())
+		l.cfg, l.account, w, l.err = awsapi.Load(d.ctx, ctx, o.Account())
 	}
 	if l.err != nil {
 		d.mu.Lock()
@@ -359,17 +360,17 @@ type dialError struct{ error }
 func (e dialError) Unwrap() error { return e.error }
 
 func (e dialError) Error() string {
-	text := cause(e.error)
-	var at *machineError
+	text := machine.Cause(e.error)
+	var at *machine.MachineError
 	if errors.As(e.error, &at) {
-		text = at.id + ": " + text
+		text = at.ID + ": " + text
 	}
 	return safetext.Printable(text)
 }
 
 // Timeout makes a net.OpError say so.
 func (e dialError) Timeout() bool {
-	return errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, errConnectTimeout)
+	return errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, machine.ErrConnectTimeout)
 }
 
 // Is knows what the SDK has no sentinels for.
@@ -378,10 +379,10 @@ func (e dialError) Is(target error) bool {
 	case ErrRefused:
 		return stream.Refused(e.error)
 	case ErrAway:
-		var away *awayError
-		return errors.As(e.error, &away) || isCode(e.error, "TargetNotConnected")
+		var away *machine.AwayError
+		return errors.As(e.error, &away) || machine.IsCode(e.error, "TargetNotConnected")
 	case fs.ErrPermission:
-		return isCode(e.error, "AccessDeniedException") || isCode(e.error, "UnauthorizedOperation")
+		return machine.IsCode(e.error, "AccessDeniedException") || machine.IsCode(e.error, "UnauthorizedOperation")
 	}
 	return false
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -144,7 +143,7 @@ func TestDialerDefaults(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	var lost proxy.Dialer
 	defer lost.Close()
-	if _, err := lost.Dial("tcp", node1+":7"); !errors.Is(err, awsapi.ErrNoRegion) {
+	if _, err := lost.Dial("tcp", node1+":7"); !errors.Is(err, proxy.ErrNoRegion) {
 		t.Errorf("without a region: %v", err)
 	}
 	lost.Close()

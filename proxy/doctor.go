@@ -13,6 +13,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -46,7 +47,7 @@ type Statement struct {
 // DoctorOptions say what to check. Without a Target it is what concerns all
 // machines.
 type DoctorOptions struct {
-	Options
+	machine.Options
 
 	// PushKey asks EC2 Instance Connect to put a key, whose other half nobody
 	// has, on the machine for User, where it is good for 60 s.
@@ -75,7 +76,7 @@ type doctor struct {
 	// made, each with the one that it comes from.
 	unfit map[string]string
 
-	client  *client
+	client  *machine.Client
 	cfg     aws.Config
 	env     config.EnvConfig
 	shared  config.SharedConfig
@@ -93,15 +94,15 @@ type doctor struct {
 // finding as it is made. It returns how many checks have failed; an error means
 // that it ended before its time. Nothing that it started is left behind.
 func Doctor(ctx context.Context, o DoctorOptions, tell func(Finding)) (failed int, err error) {
-	o.fill()
+	o.Fill()
 	o.Notice = func(text string) { o.Log.Info(text) } // the findings say it
 	o.Port, o.Reason = cmp.Or(o.Port, "22"), cmp.Or(o.Reason, "ssmpipe doctor")
 	if o.Target != "" {
-		if _, err := parseTarget(o.Target, o.StripSuffix); err != nil {
+		if _, err := machine.ParseTarget(o.Target, o.StripSuffix); err != nil {
 			return 0, err
 		}
 	}
-	d := &doctor{o: &o, unfit: make(map[string]string), client: &client{warm: &awsapi.Warm{}}, probes: make(map[string]*probe)}
+	d := &doctor{o: &o, unfit: make(map[string]string), client: &machine.Client{Warm: &awsapi.Warm{}}, probes: make(map[string]*probe)}
 	defer d.close()
 	for _, c := range d.checks() {
 		f := d.run(ctx, c)
@@ -204,7 +205,7 @@ func (d *doctor) blocked(name string) bool {
 // close ends what the checks have begun.
 func (d *doctor) close() {
 	d.trial.close()
-	d.client.warm.Drop()
+	d.client.Warm.Drop()
 	for _, p := range d.probes {
 		p.cancel()
 		<-p.done
@@ -221,7 +222,7 @@ func skipped(format string, args ...any) Finding {
 
 // bad is a finding of what does not work, told as an error's cause.
 func bad(s Status, err error, remedy string) Finding {
-	text := cause(err)
+	text := machine.Cause(err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = "no answer in time"
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -33,14 +34,14 @@ type identity struct{ arn, account, partition string }
 
 // Regions are written so; what ends in a letter more is an availability zone.
 var (
-	regionForm = regexp.MustCompile(`^` + regionPattern + `$`)
-	zoneForm   = regexp.MustCompile(`^(` + regionPattern + `)[a-z]$`)
+	regionForm = regexp.MustCompile(`^` + machine.RegionPattern + `$`)
+	zoneForm   = regexp.MustCompile(`^(` + machine.RegionPattern + `)[a-z]$`)
 )
 
 // configuration reads the configuration, and asks for the credentials on the
 // way.
 func (d *doctor) configuration(ctx context.Context) Finding {
-	limited, _, stop := d.o.connectLimit(ctx)
+	limited, _, stop := d.o.ConnectLimit(ctx)
 	defer stop()
 	err := d.load(ctx, limited)
 	d.readSources()
@@ -49,12 +50,12 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 	case errors.As(err, &creds):
 		d.loadErr = creds.Err
 	case errors.Is(err, awsapi.ErrNoRegion):
-		return bad(StatusFailed, err, d.o.next(err))
+		return bad(StatusFailed, err, d.o.Next(err))
 	case err != nil:
 		var none *awsapi.NoProfileError
 		var setting *awsapi.SettingError
 		if errors.As(err, &none) || errors.As(err, &setting) {
-			return bad(StatusFailed, err, d.o.next(err))
+			return bad(StatusFailed, err, d.o.Next(err))
 		}
 		return bad(StatusFailed, err, "check ~/.aws/config, or what AWS_CONFIG_FILE and AWS_CA_BUNDLE name")
 	}
@@ -68,7 +69,7 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 	}
 	d.api.attach(&d.cfg)
 	d.cfg.Retryer = impatient
-	d.client.cfg = d.cfg
+	d.client.Config = d.cfg
 	d.startProbes(ctx)
 	return ok("%s", text)
 }
@@ -76,11 +77,11 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 // load is what all commands begin with.
 func (d *doctor) load(ctx, limited context.Context) (err error) {
 	if d.o.Target != "" {
-		d.client, err = d.o.configure(ctx, limited)
+		d.client, err = d.o.Configure(ctx, limited)
 	} else {
-		d.client.cfg, _, d.client.warm, err = awsapi.Load(ctx, limited, d.o.account())
+		d.client.Config, _, d.client.Warm, err = awsapi.Load(ctx, limited, d.o.Account())
 	}
-	d.cfg = d.client.cfg
+	d.cfg = d.client.Config
 	return err
 }
 
@@ -113,7 +114,7 @@ func (d *doctor) readSources() {
 
 func (d *doctor) regionFrom() string {
 	switch {
-	case d.client.t.region != "":
+	case d.client.Target.Region != "":
 		return "the target"
 	case d.o.Region != "":
 		return "--region"
@@ -191,8 +192,8 @@ func (d *doctor) logIn(err error) string {
 	var api smithy.APIError
 	fromEnv := d.o.Profile == "" && d.env.Credentials.HasKeys()
 	switch {
-	case timedOut(err):
-		return d.o.nextAfterTimeout()
+	case machine.TimedOut(err):
+		return d.o.NextAfterTimeout()
 	case errors.Is(err, ask.ErrNoTerminal):
 		return fmt.Sprintf(`run this on a terminal, or fetch credentials first, for example with "aws sts get-caller-identity%s"`, profile)
 	case errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "MultiFactorAuthentication"):
@@ -204,8 +205,8 @@ func (d *doctor) logIn(err error) string {
 	case source.LoginSession != "":
 		return fmt.Sprintf("log in with \"aws login%s\"", profile)
 	case errors.As(err, &process):
-		return d.o.next(process)
-	case errors.As(err, &api) && denied(err) && d.shared.RoleARN != "":
+		return d.o.Next(process)
+	case errors.As(err, &api) && machine.Denied(err) && d.shared.RoleARN != "":
 		return fmt.Sprintf("the role %s must trust you, and you need sts:AssumeRole on it", d.shared.RoleARN)
 	case source.Credentials.HasKeys():
 		return fmt.Sprintf("set the access key again with \"aws configure%s\"", profile)
@@ -223,7 +224,7 @@ func (d *doctor) identity(ctx context.Context) Finding {
 		return bad(StatusFailed, err, "set this machine's clock")
 	case refused(err):
 		remedy := d.logIn(err)
-		if isCode(err, "InvalidClientTokenId") {
+		if machine.IsCode(err, "InvalidClientTokenId") {
 			remedy = "AWS does not know the access key: it is deleted, or of another partition (China, GovCloud) than the region; " + remedy
 		}
 		return bad(StatusFailed, err, remedy)

@@ -9,28 +9,29 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // target finds the machine, as "ssmpipe proxy" does.
 func (d *doctor) target(ctx context.Context) Finding {
 	c := d.client
-	m, err := c.lookUp(ctx)
-	var several *severalError
+	m, err := c.LookUp(ctx)
+	var several *machine.SeveralError
 	switch {
 	case errors.As(err, &several):
-		return bad(StatusFailed, fmt.Errorf("%w: %s", err, strings.Join(several.lines(), "; ")), d.o.next(err))
-	case err != nil && c.t.id != "" && (inventory.Denied(err) || errors.Is(err, ErrNoMachine) && d.blocked("permission "+inventory.EC2Action)):
-		m = machine{id: c.t.id} // an id is good for a session without anything else
-		d.found.ID = m.id
-		c.m = m
-		return Finding{Status: StatusWarning, Detail: c.t.id + ", of which nothing is known", Remedy: "see the permissions above"}
+		return bad(StatusFailed, fmt.Errorf("%w: %s", err, strings.Join(several.Lines(), "; ")), d.o.Next(err))
+	case err != nil && c.Target.ID != "" && (inventory.Denied(err) || errors.Is(err, machine.ErrNoMachine) && d.blocked("permission "+inventory.EC2Action)):
+		m = machine.Machine{ID: c.Target.ID} // an id is good for a session without anything else
+		d.found.ID = m.ID
+		c.At = m
+		return Finding{Status: StatusWarning, Detail: c.Target.ID + ", of which nothing is known", Remedy: "see the permissions above"}
 	case err != nil:
-		return bad(StatusFailed, err, d.o.next(err))
+		return bad(StatusFailed, err, d.o.Next(err))
 	}
-	c.m = m
-	d.found.ID = m.id
-	if m.known != nil {
-		d.found = *m.known
+	c.At = m
+	d.found.ID = m.ID
+	if m.Known != nil {
+		d.found = *m.Known
 	}
 	return ok("%s", describe(d.found))
 }
@@ -60,7 +61,7 @@ func (d *doctor) state(context.Context) Finding {
 	case i.State == "":
 		return skipped("EC2 has not said; see ec2:DescribeInstances above")
 	case i.State == "running":
-		return ok("running for %s", ago(i.Launched))
+		return ok("running for %s", machine.Ago(i.Launched))
 	}
 	f := Finding{Status: StatusFailed, Detail: i.State}
 	switch i.State {
@@ -100,7 +101,7 @@ func (d *doctor) agent(context.Context) Finding {
 	case strings.HasPrefix(i.ID, "ecs:"):
 		return skipped("only a session shows it")
 	case i.Online():
-		return ok("online, called in %s ago", ago(i.Pinged))
+		return ok("online, called in %s ago", machine.Ago(i.Pinged))
 	case d.blocked("permission " + inventory.SSMAction):
 		return skipped("see ssm:DescribeInstanceInformation above")
 	case i.Ping == "":
@@ -112,7 +113,7 @@ func (d *doctor) agent(context.Context) Finding {
 			Remedy: fmt.Sprintf("check that %s; that %s; and that the agent is installed and runs (\"systemctl status amazon-ssm-agent\")", role, network)}
 	}
 	return Finding{Status: StatusFailed, Detail: fmt.Sprintf("not connected (%s): it called in %s ago, at %s",
-		i.Ping, ago(i.Pinged), i.Pinged.Local().Format("2006-01-02 15:04")),
+		i.Ping, machine.Ago(i.Pinged), i.Pinged.Local().Format("2006-01-02 15:04")),
 		Remedy: fmt.Sprintf("check that the machine is not overloaded or hung; that the agent runs (\"systemctl restart amazon-ssm-agent\"); that %s; and that its role still has AmazonSSMManagedInstanceCore; a reboot often mends it", network)}
 }
 

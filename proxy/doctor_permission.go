@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // preferencesDocument holds the account's preferences, in each region.
@@ -67,7 +68,7 @@ func (d *doctor) startPermission() permission {
 		return []string{d.arn("ec2", "instance/"+d.found.ID)}
 	}, func(ctx context.Context) error {
 		_, err := ec2.NewFromConfig(d.cfg).StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{d.found.ID}, DryRun: aws.Bool(true)})
-		if isCode(err, "DryRunOperation") {
+		if machine.IsCode(err, "DryRunOperation") {
 			return nil // it would have worked
 		}
 		return err
@@ -129,10 +130,10 @@ func (d *doctor) allowed(action string, missing Status, use string, err error, o
 	switch {
 	case err == nil:
 		return ok("allowed")
-	case denied(err):
+	case machine.Denied(err):
 		return d.lacking(missing, action, use, err, on()...)
 	}
-	f := bad(missing, err, d.o.next(err))
+	f := bad(missing, err, d.o.Next(err))
 	f.Detail = "not known: " + f.Detail
 	return f
 }

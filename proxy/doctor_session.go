@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -39,23 +40,23 @@ func (t *trial) close() {
 }
 
 // documentName is the trial's.
-func (d *doctor) documentName() string { return cmp.Or(d.o.Document, sshDocument) }
+func (d *doctor) documentName() string { return cmp.Or(d.o.Document, machine.SSHDocument) }
 
 // session starts a session as "ssmpipe proxy" does. How far that came, the next
 // checks tell.
 func (d *doctor) session(ctx context.Context) Finding {
-	d.trial.conn, d.trial.err = d.client.openConn(ctx, sshDocument, destination{"", d.o.Port})
+	d.trial.conn, d.trial.err = d.client.OpenConn(ctx, machine.SSHDocument, machine.Destination{Host: "", Port: d.o.Port})
 	err, called := d.api.of("StartSession")
 	d.trial.opened = time.Since(d.api.began)
 	switch {
 	case err == nil && called:
 		return ok("%s, with %s", d.api.id, d.documentName())
-	case denied(err):
+	case machine.Denied(err):
 		return d.lacking(StatusFailed, "ssm:StartSession", "everything", err, d.targetARN(), d.documentARN(d.documentName()))
 	case err == nil:
 		err = d.trial.err
 	}
-	return bad(StatusFailed, err, d.o.next(err))
+	return bad(StatusFailed, err, d.o.Next(err))
 }
 
 func (d *doctor) dataChannel(context.Context) Finding {
@@ -69,12 +70,12 @@ func (d *doctor) dataChannel(context.Context) Finding {
 	case errors.As(err, &upgrade) && upgrade.Status == http.StatusForbidden:
 		return d.lacking(StatusFailed, "ssmmessages:OpenDataChannel", "everything", err, d.sessionARN())
 	}
-	return bad(StatusFailed, err, d.o.next(err))
+	return bad(StatusFailed, err, d.o.Next(err))
 }
 
 func (d *doctor) handshake(context.Context) Finding {
 	if err := d.trial.err; err != nil {
-		return bad(StatusFailed, err, cmp.Or(d.o.next(err), "update the SSM agent on the target if it is old, and try again"))
+		return bad(StatusFailed, err, cmp.Or(d.o.Next(err), "update the SSM agent on the target if it is old, and try again"))
 	}
 	return ok("agent %s, ready after %d ms", d.trial.conn.AgentVersion(), d.trial.opened.Milliseconds())
 }
@@ -113,7 +114,7 @@ func (d *doctor) port(ctx context.Context) Finding {
 	case stream.Refused(err), errors.Is(err, io.EOF):
 		return nobody
 	default:
-		return bad(StatusFailed, err, d.o.next(err))
+		return bad(StatusFailed, err, d.o.Next(err))
 	}
 	if d.o.Port == "22" {
 		f.Status, f.Remedy = StatusWarning, "that is not how sshd behaves: see what listens there, and how busy it is"
@@ -168,7 +169,7 @@ func roundTrip(ctx context.Context, conn *ssmproto.Conn) (best time.Duration, er
 // resumption asks for what an outage needs, and makes no use of it.
 func (d *doctor) resumption(ctx context.Context) Finding {
 	_, err := ssm.NewFromConfig(d.cfg).ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &d.api.id})
-	if err != nil && !denied(err) && d.trial.conn.Err() != nil {
+	if err != nil && !machine.Denied(err) && d.trial.conn.Err() != nil {
 		return skipped("the session has ended")
 	}
 	return d.allowed("ssm:ResumeSession", StatusFailed, "sessions that outlive a lost connection, which each has once an hour",

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/openssh"
 )
 
@@ -79,7 +80,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	command := set["proxycommand"]
 	program := ssmpipeIn(command)
 	hosts := ""
-	if !serviceID.MatchString(host) {
+	if !machine.ServiceID.MatchString(host) {
 		hosts = " --hosts" // ids are taken in without
 	}
 	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -559,7 +560,7 @@ func TestDoctorLeavesNothing(t *testing.T) {
 		begun := time.Now()
 		ctx, stop := context.WithCancel(context.Background())
 		var last string
-		_, err := proxy.Doctor(ctx, proxy.DoctorOptions{Options: proxy.Options{Target: "web-1"}}, func(f proxy.Finding) {
+		_, err := proxy.Doctor(ctx, proxy.DoctorOptions{Options: machine.Options{Target: "web-1"}}, func(f proxy.Finding) {
 			if last = f.Check; interrupted && last == "handshake" {
 				time.AfterFunc(50*time.Millisecond, stop)
 			}

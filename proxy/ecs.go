@@ -14,6 +14,7 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
@@ -74,7 +75,7 @@ const clustersAtOnce = 4
 
 // containers lists those of a region, cluster by cluster. (The SDK's paginators
 // would hold the client by an interface, and the linker all that it can do.)
-func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, news func(func() error) error) error {
+func (l *lister) containers(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
 	client := ecs.NewFromConfig(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -98,8 +99,8 @@ func (l *lister) containers(ctx context.Context, o *Options, cfg aws.Config, new
 					cancel(err)
 				case err != nil && ctx.Err() == nil:
 					at := *o
-					at.Target += ": cluster " + last(cluster)
-					o.Notice(at.explain(err).Error())
+					at.Target += ": cluster " + machine.LastPart(cluster)
+					o.Notice(at.Explain(err).Error())
 				}
 			})
 		}
@@ -159,8 +160,8 @@ func containersOf(region string, task *ecstypes.Task) (list []*container) {
 		from := &task.Containers[i]
 		c := &container{
 			Region:  region,
-			Cluster: last(aws.ToString(task.ClusterArn)),
-			Task:    last(aws.ToString(task.TaskArn)),
+			Cluster: machine.LastPart(aws.ToString(task.ClusterArn)),
+			Task:    machine.LastPart(aws.ToString(task.TaskArn)),
 			Name:    aws.ToString(from.Name),
 			Group:   aws.ToString(task.Group),
 			Status:  aws.ToString(from.LastStatus),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -24,7 +25,7 @@ const (
 
 // ExecOptions say what to run, and where its streams are.
 type ExecOptions struct {
-	Options
+	machine.Options
 	Parameters map[string][]string // of the document, besides the command
 	Command    []string            // and its arguments
 	TTY        bool                // run it on a terminal, which is Terminal
@@ -46,8 +47,8 @@ const agentGivesUp = ": the connection was lost for a moment; SSM agents may dro
 // for the user's eyes. When ctx ends, Exec ends the session, and the command by
 // that, and returns ctx's cause within 2 s.
 func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
-	o.fill()
-	o.use = useCommand
+	o.Fill()
+	o.Use = machine.UseCommand
 	command, err := quote.Command(o.Command)
 	if err != nil {
 		return 0, err
@@ -57,20 +58,20 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	}
 	contained := false
 	var interrupted sync.Once
-	o.resumed = func() {
+	o.Resumed = func() {
 		if !o.TTY && !contained {
 			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
 		}
 	}
-	conn, err := dialWith(ctx, &o.Options, func(c *client, id string) (*awsapi.Session, error) {
-		if contained = isContainer(id); contained {
-			return c.containerSession(id, command), noDocument(&o.Options, o.Parameters)
+	conn, err := dialWith(ctx, &o.Options, func(c *machine.Client, id string) (*awsapi.Session, error) {
+		if contained = machine.IsContainer(id); contained {
+			return c.ContainerSession(id, command), noDocument(&o.Options, o.Parameters)
 		}
 		document, parameters := o.document(command)
-		return c.newSession(id, document, parameters), nil
+		return c.NewSession(id, document, parameters), nil
 	})
 	if err != nil {
-		return 0, o.explain(err)
+		return 0, o.Explain(err)
 	}
 	if o.Alone {
 		stdio.ReleaseStart()
@@ -83,7 +84,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	}
 	conn.Close() // what goes wrong with that, session tells
 	if err != nil {
-		return 0, o.explain(err)
+		return 0, o.Explain(err)
 	}
 	status, told := conn.ExitStatus()
 	switch {
@@ -118,7 +119,7 @@ func (o *ExecOptions) document(command string) (name string, parameters map[stri
 }
 
 // collect writes what the command says to out and to errs, until its end.
-func collect(ctx context.Context, o *Options, conn stream.Shell, out *os.File, errs io.Writer) error {
+func collect(ctx context.Context, o *machine.Options, conn stream.Shell, out *os.File, errs io.Writer) error {
 	if text := conn.Message(); text != "" { // stderr is the command's
 		o.Log.Info("the agent says", "text", safetext.Printable(text))
 	}

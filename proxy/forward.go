@@ -14,13 +14,14 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // ForwardOptions say what to forward. Options.Host and Port mean nothing here.
 type ForwardOptions struct {
-	Options
+	machine.Options
 	Specs    []Spec
 	Sessions int  // for each destination, 1 to 16; 0 means 1
 	Once     bool // end when a session has ended, instead of starting another
@@ -59,23 +60,23 @@ var ErrForward = errors.New("cannot listen")
 // to o.Target, until ctx ends, or, with Once, a session does. Its error is for
 // the user's eyes. It leaves nothing behind and takes less than 2 s for that.
 func Forward(ctx context.Context, o ForwardOptions) error {
-	o.fill()
-	o.use = useForward
+	o.Fill()
+	o.Use = machine.UseForward
 	if o.Ready == nil {
 		o.Ready = func(Listening) {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[destination]*tunnel), conns: make(map[net.Conn]bool)}
-	f.accepting.Tell = o.tell
+	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[machine.Destination]*tunnel), conns: make(map[net.Conn]bool)}
+	f.accepting.Tell = o.Tell
 	defer f.close()
-	return o.explain(f.run())
+	return o.Explain(f.run())
 }
 
 // forwarder is a run of Forward.
 type forwarder struct {
 	o      *ForwardOptions
-	client *client
+	client *machine.Client
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
@@ -83,8 +84,8 @@ type forwarder struct {
 	accepting listen.Acceptor
 	repeats   repeats
 
-	tunnels map[destination]*tunnel // those that are kept up; run makes them
-	demand  demandTunnels[destination]
+	tunnels map[machine.Destination]*tunnel // those that are kept up; run makes them
+	demand  demandTunnels[machine.Destination]
 
 	mu        sync.Mutex
 	conns     map[net.Conn]bool
@@ -92,22 +93,22 @@ type forwarder struct {
 }
 
 func (f *forwarder) run() error {
-	limited, limit, stop := f.o.connectLimit(f.ctx)
+	limited, limit, stop := f.o.ConnectLimit(f.ctx)
 	defer stop()
 	listeners, err := f.listen()
 	if err != nil {
 		return err
 	}
-	f.client, err = f.o.newClient(f.ctx, limited, limit)
-	defer f.client.warm.Drop()
+	f.client, err = f.o.NewClient(f.ctx, limited, limit)
+	defer f.client.Warm.Drop()
 	if err != nil {
 		return err
 	}
 	f.demand.budget = &budget{most: cmp.Or(f.o.hurry.sessions, maxDemand)}
-	f.demand.run(f.ctx, func(d destination) *tunnel { return f.tunnel(d, true) })
+	f.demand.run(f.ctx, func(d machine.Destination) *tunnel { return f.tunnel(d, true) })
 	// All destinations are connected to at once, and all must be there.
 	for _, l := range listeners {
-		d := destination{l.spec.Host, l.spec.Port}
+		d := machine.Destination{Host: l.spec.Host, Port: l.spec.Port}
 		if !l.spec.Dynamic && f.tunnels[d] == nil {
 			f.tunnels[d] = f.tunnel(d, false)
 			f.tunnels[d].run(f.ctx, max(f.o.Sessions, 1))
@@ -115,7 +116,7 @@ func (f *forwarder) run() error {
 	}
 	for d, t := range f.tunnels {
 		if err := t.ready(limited); err != nil {
-			return &destinationError{d, err}
+			return &machine.DestinationError{To: d, Err: err}
 		}
 	}
 	for _, l := range listeners {
@@ -164,7 +165,7 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 		return
 	}
 	defer f.untrack(local)
-	d := destination{s.Host, s.Port}
+	d := machine.Destination{Host: s.Host, Port: s.Port}
 	if s.Dynamic {
 		var err error
 		if d, err = acceptSOCKS(local); err != nil {
@@ -197,8 +198,8 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 
 // dial opens a connection to d. Where a session is kept up it waits for that;
 // one that is started on demand may fail.
-func (f *forwarder) dial(d destination, s Spec) (net.Conn, error) {
-	ctx, _, stop := f.o.connectLimit(f.ctx)
+func (f *forwarder) dial(d machine.Destination, s Spec) (net.Conn, error) {
+	ctx, _, stop := f.o.ConnectLimit(f.ctx)
 	defer stop()
 	if s.Dynamic {
 		return f.demand.dial(ctx, d)
@@ -207,12 +208,12 @@ func (f *forwarder) dial(d destination, s Spec) (net.Conn, error) {
 }
 
 // tunnel prepares one to d.
-func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
+func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel {
 	t := &tunnel{
 		open: func(ctx context.Context) (stream.Port, error) {
-			limited, _, stop := f.o.connectLimit(ctx)
+			limited, _, stop := f.o.ConnectLimit(ctx)
 			defer stop()
-			return f.client.open(limited, "", d)
+			return f.client.Open(limited, "", d)
 		},
 		log:     f.o.Log.Info,
 		changed: f.tellState(d, onDemand),
@@ -230,7 +231,7 @@ func (f *forwarder) tunnel(d destination, onDemand bool) *tunnel {
 }
 
 // lost tells what became of a connection, but does not repeat itself.
-func (f *forwarder) lost(d destination, err error) {
+func (f *forwarder) lost(d machine.Destination, err error) {
 	f.o.Log.Info("connection ended", "to", d.String(), "err", err)
 	var api smithy.APIError
 	line := ""
@@ -239,8 +240,8 @@ func (f *forwarder) lost(d destination, err error) {
 		line = safetext.Printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
 	case errors.Is(err, errManySessions):
 		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.budget.most)
-	case errors.As(err, &api), errors.Is(err, errConnectTimeout):
-		line = f.o.explain(&destinationError{d, err}).Error()
+	case errors.As(err, &api), errors.Is(err, machine.ErrConnectTimeout):
+		line = f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error()
 	}
 	if line != "" && f.repeats.isNew(line) {
 		f.o.Notice(line)
@@ -267,7 +268,7 @@ func (f *forwarder) untrack(c net.Conn) {
 
 // tellState returns what tells of a tunnel's changes: that it is down, why it
 // stays down, once for each reason, and that it is up again.
-func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, error) {
+func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnelState, error) {
 	next := "starting another"
 	if onDemand {
 		next = "the next connection starts another"
@@ -285,17 +286,17 @@ func (f *forwarder) tellState(d destination, onDemand bool) func(tunnelState, er
 			began = true
 		case !began: // run tells
 		case stream.Forbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
-			f.cancel(&destinationError{d, err}) // nothing is left to do
+			f.cancel(&machine.DestinationError{To: d, Err: err}) // nothing is left to do
 		case stream.Forbidden(err):
-			f.o.Notice(f.o.explain(&destinationError{d, err}).Error())
+			f.o.Notice(f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error())
 		case f.o.Once:
-			f.cancel(&endedError{fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), err})
+			f.cancel(&machine.EndedError{Text: fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), Err: err})
 		case s == tunnelDown:
 			told = "ended"
 			f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
-		case told != cause(err):
-			told = cause(err)
-			f.o.Notice(safetext.Printable(f.o.explain(&destinationError{d, err}).Error() + "; trying again"))
+		case told != machine.Cause(err):
+			told = machine.Cause(err)
+			f.o.Notice(safetext.Printable(f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error() + "; trying again"))
 		}
 	}
 }
@@ -309,7 +310,7 @@ func endCause(err error) string {
 	case err == nil, errors.Is(err, io.EOF):
 		return "by the far side"
 	}
-	return cause(err)
+	return machine.Cause(err)
 }
 
 // close ends everything, listeners first.

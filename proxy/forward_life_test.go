@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -159,7 +160,7 @@ func (l *life) live(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	o := ForwardOptions{
-		Options: Options{Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l), buffer: 200_000},
+		Options: machine.Options{Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l), Buffer: 200_000},
 		Specs:   []Spec{spec},
 		Ready:   func(at Listening) { address <- at.Addr.String() },
 		hurry: hurry{

@@ -16,17 +16,18 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 // LsOptions say what to list.
 type LsOptions struct {
-	Options           // of which Target is not used
-	Patterns []string // of names and ids; none: all
-	Regions  []string // none: the configuration's; "all": those that the account may use
-	ECS      bool     // containers in place of machines
-	Screen   Screen
+	machine.Options          // of which Target is not used
+	Patterns        []string // of names and ids; none: all
+	Regions         []string // none: the configuration's; "all": those that the account may use
+	ECS             bool     // containers in place of machines
+	Screen          Screen
 }
 
 var (
@@ -44,7 +45,7 @@ const AllRegions = "all"
 // asked is told by o.Notice, and the rest is shown; the error is then
 // [ErrTold].
 func Ls(ctx context.Context, o LsOptions) error {
-	o.fill()
+	o.Fill()
 	l := lister{o: &o, table: table{screen: &o.Screen}}
 	if o.ECS {
 		l.table.columns = containerColumns
@@ -81,12 +82,12 @@ func Ls(ctx context.Context, o LsOptions) error {
 
 // load reads the configuration for what has no target. The caller calls stop in
 // the end.
-func load(ctx context.Context, o *Options) (cfg aws.Config, stop func(), err error) {
+func load(ctx context.Context, o *machine.Options) (cfg aws.Config, stop func(), err error) {
 	o.Target = ""
-	limited, _, stopLimit := o.connectLimit(ctx)
+	limited, _, stopLimit := o.ConnectLimit(ctx)
 	defer stopLimit()
-	cfg, _, warm, err := awsapi.Load(ctx, limited, o.account())
-	return cfg, warm.Drop, o.explain(err)
+	cfg, _, warm, err := awsapi.Load(ctx, limited, o.Account())
+	return cfg, warm.Drop, o.Explain(err)
 }
 
 // regions returns those to list, each once.
@@ -96,7 +97,7 @@ func (o *LsOptions) regions(ctx context.Context, cfg aws.Config) (names []string
 			names = append(names, name)
 			continue
 		}
-		limited, _, stop := o.connectLimit(ctx)
+		limited, _, stop := o.ConnectLimit(ctx)
 		// Those that the account has not opted in to are not among them.
 		out, err := ec2.NewFromConfig(cfg).DescribeRegions(limited, &ec2.DescribeRegionsInput{})
 		if err != nil {
@@ -104,7 +105,7 @@ func (o *LsOptions) regions(ctx context.Context, cfg aws.Config) (names []string
 		}
 		stop()
 		if err != nil {
-			return nil, o.explain(err)
+			return nil, o.Explain(err)
 		}
 		for _, r := range out.Regions {
 			names = append(names, aws.ToString(r.RegionName))
@@ -155,7 +156,7 @@ func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) erro
 				cancel(err)
 			}
 			if err != nil && ctx.Err() == nil {
-				o.Notice(o.explain(err).Error())
+				o.Notice(o.Explain(err).Error())
 			}
 		})
 	}
@@ -199,8 +200,8 @@ func (l *lister) tell(text string) {
 }
 
 // machines lists those of a region.
-func (l *lister) machines(ctx context.Context, o *Options, cfg aws.Config, news func(func() error) error) error {
-	return o.list(ctx, o.service(cfg), func(page []inventory.Instance) error {
+func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
+	return o.List(ctx, o.Inventory(cfg), func(page []inventory.Instance) error {
 		return news(func() error {
 			page := slices.Clone(page)
 			slices.SortFunc(page, func(a, b inventory.Instance) int {
@@ -298,7 +299,7 @@ func passed(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return ago(t) + " ago"
+	return machine.Ago(t) + " ago"
 }
 
 // pattern is a glob if it has the signs of one, and else a part of a name.
@@ -341,7 +342,7 @@ func whileHeard(ctx context.Context, d time.Duration) (heard context.Context, ne
 	if d == 0 {
 		return heard, func(deal func() error) error { return deal() }, func() { cancel(nil) }
 	}
-	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("%w after %v", errConnectTimeout, d)) })
+	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("%w after %v", machine.ErrConnectTimeout, d)) })
 	var mu sync.Mutex
 	news = func(deal func() error) error {
 		mu.Lock()

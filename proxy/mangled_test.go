@@ -25,6 +25,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -236,12 +237,12 @@ func TestMangledAnswers(t *testing.T) {
 		defer saying.Unlock()
 		said.WriteString(text + "\n")
 	}
-	options := func(target string) proxy.Options {
-		return proxy.Options{Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
+	options := func(target string) machine.Options {
+		return machine.Options{Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
 	}
 	screen := proxy.ScreenOf(null, false)
 	terminal := proxy.Terminal{In: null, Out: null, Err: null}
-	connect := func(ctx context.Context, target string, push *proxy.PushKey, how string) error {
+	connect := func(ctx context.Context, target string, push *machine.PushKey, how string) error {
 		ctx, leave := context.WithCancel(ctx)
 		defer leave()
 		o := options(target)
@@ -280,9 +281,9 @@ func TestMangledAnswers(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key.pub")
 	writeFile(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsVK4EaXMUTYdIT9PHmXNBbGNTQXPZyqBQEYW1C7DzP\n")
 	to := func(target string, push keys.Way, how string) func(context.Context) error {
-		var k *proxy.PushKey
+		var k *machine.PushKey
 		if push != "" {
-			k = &proxy.PushKey{Way: push, User: "u", Key: key}
+			k = &machine.PushKey{Way: push, User: "u", Key: key}
 		}
 		return func(ctx context.Context) error { return connect(ctx, target, k, how) }
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -39,8 +40,8 @@ var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
 // something did not work is told on stderr alone: until the agent has answered
 // nobody knows of which type the session is. Unlike the original's, the exit
 // status says so too.
-func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
-	o.fill()
+func Plugin(ctx context.Context, o machine.Options, args []string, t Terminal) error {
+	o.Fill()
 	out := stdio.NewOutput(t.Out)
 	switch {
 	case len(args) == 0: // as the AWS CLI asks whether there is a plugin
@@ -64,7 +65,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	o.Target = cmp.Or(call.request.Target, call.session.SessionID)
 	o.Document = call.request.DocumentName
 	o.Profile, o.Region = call.profile, call.region
-	o.noFlags = true
+	o.NoFlags = true
 	if o.Alone {
 		stdio.TuneMemory()
 		// Killed, the AWS CLI leaves its plugin, the port and the session behind.
@@ -74,13 +75,13 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 	}
 	conn, given, err := dialGiven(ctx, &o, call)
 	if err != nil {
-		return o.explain(err)
+		return o.Explain(err)
 	}
 	if o.Alone {
 		stdio.ReleaseStart()
 	}
 	o.Host, o.Port = safetext.Said(conn.Property("host")), safetext.Said(conn.Property("portNumber"))
-	o.use = useOf(conn)
+	o.Use = machine.UseOf(conn)
 	p := &pluginSession{o: &o, conn: conn, given: given, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
@@ -89,7 +90,7 @@ func Plugin(ctx context.Context, o Options, args []string, t Terminal) error {
 		// other status the AWS CLI shows our whole command line.
 		return nil
 	}
-	return o.explain(err)
+	return o.Explain(err)
 }
 
 // pluginCall is what the AWS CLI passes.
@@ -152,10 +153,10 @@ func isECS(host string) bool {
 }
 
 // dialGiven opens the stream of a session that somebody else has started.
-func dialGiven(ctx context.Context, o *Options, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
-	limited, _, stop := o.connectLimit(ctx)
+func dialGiven(ctx context.Context, o *machine.Options, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
+	limited, _, stop := o.ConnectLimit(ctx)
 	defer stop()
-	cfg, err := awsapi.Read(ctx, limited, o.account())
+	cfg, err := awsapi.Read(ctx, limited, o.Account())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,7 +175,7 @@ func dialGiven(ctx context.Context, o *Options, call *pluginCall) (*ssmproto.Con
 	if u, err := s.DataChannelURL(call.session.StreamURL); err == nil {
 		s.URL = u // Open tells what is wrong with it, and ends the session
 	}
-	conn, err := o.dialSession(limited, s)
+	conn, err := o.DialSession(limited, s)
 	return conn, s, err
 }
 
@@ -195,9 +196,9 @@ func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 	}
 	s := awsapi.NewSession(p.given.Config, start)
 	s.Endpoint, s.Unsigned = p.given.Endpoint, p.given.Unsigned
-	limited, _, stop := p.o.connectLimit(ctx)
+	limited, _, stop := p.o.ConnectLimit(ctx)
 	defer stop()
-	conn, err := p.o.dialSession(limited, s)
+	conn, err := p.o.DialSession(limited, s)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 
 // pluginSession is a session of Plugin's.
 type pluginSession struct {
-	o     *Options
+	o     *machine.Options
 	conn  *ssmproto.Conn
 	given *awsapi.Session // conn's
 	id    string

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
@@ -31,8 +32,8 @@ func pluginFile() string {
 // or, if that is "", in the directory on PATH that suits best, and tells
 // o.Notice what it did. One that is not ours is replaced only with force, and
 // ErrPluginThere otherwise.
-func InstallPlugin(o Options, dir string, force bool) error {
-	o.fill()
+func InstallPlugin(o machine.Options, dir string, force bool) error {
+	o.Fill()
 	exe, err := sshconfig.Executable()
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func pathDirs() (dirs []string) {
 }
 
 // linkPlugin makes path lead to exe.
-func linkPlugin(o *Options, path, exe string, force bool) error {
+func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 	_, err := os.Lstat(path)
 	there := err == nil
 	ours := there && isOurPlugin(path, exe)
@@ -123,7 +124,7 @@ func linkPlugin(o *Options, path, exe string, force bool) error {
 
 // tellOthers tells what keeps the AWS CLI from finding the plugin at path, and
 // what it has found until now.
-func tellOthers(o *Options, path string) {
+func tellOthers(o *machine.Options, path string) {
 	before := true
 	for _, d := range pathDirs() {
 		other := filepath.Join(d, pluginFile())
@@ -148,8 +149,8 @@ func tellOthers(o *Options, path string) {
 
 // UninstallPlugin takes away what InstallPlugin has made in dir, or, if that is
 // "", wherever it is on PATH. What is not ours stays.
-func UninstallPlugin(o Options, dir string) error {
-	o.fill()
+func UninstallPlugin(o machine.Options, dir string) error {
+	o.Fill()
 	exe, err := sshconfig.Executable()
 	if err != nil && !errors.Is(err, sshconfig.ErrGoRun) {
 		return err

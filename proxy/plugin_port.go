@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
@@ -81,7 +82,7 @@ func (f *pluginForward) open(ctx context.Context) (stream.Port, error) {
 	case ctx.Err() != nil:
 		return port, err
 	case err != nil:
-		why = cause(err)
+		why = machine.Cause(err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,7 +101,7 @@ func (f *pluginForward) run() error {
 	if err != nil {
 		f.o.Notice(safetext.Printable(err.Error()))
 	}
-	accepting := listen.Acceptor{Tell: f.o.tell}
+	accepting := listen.Acceptor{Tell: f.o.Tell}
 	defer accepting.Stop()
 	for _, socket := range sockets {
 		f.wg.Go(func() {

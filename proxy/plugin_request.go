@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -47,14 +48,14 @@ func (r *pluginRequest) value(name string) string {
 func (r *pluginRequest) local(property func(name string) string) (Spec, error) {
 	unix := r.value("localUnixSocket")
 	switch {
-	case r.DocumentName == sshDocument:
-		return Spec{}, fmt.Errorf("%w: one, where %s has none", errAgentDecides, sshDocument)
+	case r.DocumentName == machine.SSHDocument:
+		return Spec{}, fmt.Errorf("%w: one, where %s has none", machine.ErrAgentDecides, machine.SSHDocument)
 	case property("localConnectionType") == "unix" && (unix == "" || property("localUnixSocket") != unix):
-		return Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, safetext.Said(property("localUnixSocket")))
+		return Spec{}, fmt.Errorf("%w: the Unix socket %q", machine.ErrAgentDecides, safetext.Said(property("localUnixSocket")))
 	case property("localConnectionType") == "unix":
 		return Spec{Network: "unix", Listen: unix}, nil
 	case r.value("localConnectionType") == "unix":
-		return Spec{}, fmt.Errorf("%w: none on a Unix socket", errAgentDecides)
+		return Spec{}, fmt.Errorf("%w: none on a Unix socket", machine.ErrAgentDecides)
 	}
 	port, err := r.localPort(property("localPortNumber"))
 	if err != nil {
@@ -78,5 +79,5 @@ func (r *pluginRequest) localPort(named string) (int, error) {
 	case err == nil && r.Parameters["localPortNumber"] == nil && !strings.HasPrefix(r.DocumentName, "AWS-") && other >= 1024:
 		return int(other), nil
 	}
-	return 0, fmt.Errorf("%w: port %s, not %s", errAgentDecides, safetext.Said(named), asked)
+	return 0, fmt.Errorf("%w: port %s, not %s", machine.ErrAgentDecides, safetext.Said(named), asked)
 }

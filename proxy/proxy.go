@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
@@ -12,8 +13,8 @@ import (
 // Stdio connects to the target's port and pipes stdin and stdout over it until
 // the far side ends. Its error is for the user's eyes. When ctx ends, Stdio
 // ends the session and returns ctx's cause within 2 s.
-func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
-	o.fill()
+func Stdio(ctx context.Context, o machine.Options, stdin, stdout *os.File) error {
+	o.Fill()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ends := stdio.Take(stdin, stdout, cancel)
@@ -21,45 +22,45 @@ func Stdio(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	if o.Alone {
 		stdio.TuneMemory()
 	}
-	o.makeControlDir()
-	key, err := o.newPushing()
+	o.MakeControlDir()
+	key, err := o.NewPushing()
 	if err != nil {
-		return o.explain(err)
+		return o.Explain(err)
 	}
-	defer key.close()
+	defer key.Close()
 	conn, err := dial(ctx, &o, key)
 	if err != nil {
-		return o.explain(err)
+		return o.Explain(err)
 	}
 	if o.Alone {
 		stdio.ReleaseStart()
 		ends.Tune()
 	}
-	err = stdio.Copy(ctx, conn, ends.In, key.hold(ends.Out), o.Log)
+	err = stdio.Copy(ctx, conn, ends.In, key.Hold(ends.Out), o.Log)
 	conn.Close() // what goes wrong with that, session tells
-	return o.explain(err)
+	return o.Explain(err)
 }
 
 // dial opens a session and its stream, and pushes key meanwhile.
-func dial(ctx context.Context, o *Options, key *pushing) (net.Conn, error) {
-	limited, limit, stop := o.connectLimit(ctx)
+func dial(ctx context.Context, o *machine.Options, key *machine.Pushing) (net.Conn, error) {
+	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
-	c, err := o.newClient(ctx, limited, limit)
-	defer c.warm.Drop()
+	c, err := o.NewClient(ctx, limited, limit)
+	defer c.Warm.Drop()
 	if err != nil {
 		return nil, err
 	}
-	key.start(ctx, c)
+	key.Start(ctx, c)
 	document := ""
 	if o.Host == "" {
-		document = sshDocument
+		document = machine.SSHDocument
 	}
-	port, err := c.open(limited, document, destination{o.Host, o.Port})
+	port, err := c.Open(limited, document, machine.Destination{Host: o.Host, Port: o.Port})
 	if err != nil {
 		return nil, err
 	}
-	o.linkHostKeys(c.machine().id)
-	key.ready(c.machine().id)
+	o.LinkHostKeys(c.Machine().ID)
+	key.Ready(c.Machine().ID)
 	return only(limited, port)
 }
 

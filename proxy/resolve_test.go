@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -338,7 +338,7 @@ func TestFindTellsWhatIsKnown(t *testing.T) {
 			t.Setenv(name, value)
 		}
 	}
-	list, err := proxy.Find(t.Context(), proxy.Options{Target: "web"})
+	list, err := machine.Find(t.Context(), machine.Options{Target: "web"})
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%v, %v", list, err)
 	}
@@ -347,7 +347,7 @@ func TestFindTellsWhatIsKnown(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
-	if _, err := proxy.Find(t.Context(), proxy.Options{Target: "none"}); !errors.Is(err, proxy.ErrNoMachine) {
+	if _, err := machine.Find(t.Context(), machine.Options{Target: "none"}); !errors.Is(err, machine.ErrNoMachine) {
 		t.Error(err)
 	}
 }

@@ -16,16 +16,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // SessionsOptions say which sessions.
 type SessionsOptions struct {
-	Options            // of which Target is not used
-	Which     []string // targets and ids of sessions; none: all
-	All       bool     // everybody's
-	Terminate bool     // end them
-	Screen    Screen
+	machine.Options          // of which Target is not used
+	Which           []string // targets and ids of sessions; none: all
+	All             bool     // everybody's
+	Terminate       bool     // end them
+	Screen          Screen
 }
 
 // activeSession is one, as the programs see it that read JSON.
@@ -60,18 +61,18 @@ const ownerTitle = "OWNER"
 // gives for the credentials. What cannot be ended is told by o.Notice, and the
 // rest is; the error is then [ErrTold].
 func Sessions(ctx context.Context, o SessionsOptions) error {
-	o.fill()
-	var which []target
+	o.Fill()
+	var which []machine.Target
 	for _, text := range o.Which {
-		t, err := parseTarget(text, "")
+		t, err := machine.ParseTarget(text, "")
 		if err != nil {
 			return err
 		}
-		if t.region != "" {
-			if o.Region != "" && o.Region != t.region {
-				return fmt.Errorf("%q is %w of %s: give one region at a time", text, ErrTarget, o.Region)
+		if t.Region != "" {
+			if o.Region != "" && o.Region != t.Region {
+				return fmt.Errorf("%q is %w of %s: give one region at a time", text, machine.ErrTarget, o.Region)
 			}
-			o.Region = t.region
+			o.Region = t.Region
 		}
 		which = append(which, t)
 	}
@@ -82,7 +83,7 @@ func Sessions(ctx context.Context, o SessionsOptions) error {
 	}
 	o.Target = cfg.Region
 	names := make(map[string]string)
-	known, _, _ := Known(o.Options)
+	known, _, _ := machine.Known(o.Options)
 	for i := range known {
 		names[known[i].ID] = known[i].Name
 	}
@@ -108,13 +109,13 @@ type sessionLister struct {
 	told   bool
 }
 
-func (l *sessionLister) list(ctx context.Context, which []target) error {
+func (l *sessionLister) list(ctx context.Context, which []machine.Target) error {
 	heard, news, stop := whileHeard(ctx, l.o.ConnectTimeout)
 	defer stop()
 	if !l.o.All {
 		me, err := sts.NewFromConfig(l.cfg).GetCallerIdentity(heard, &sts.GetCallerIdentityInput{})
 		if err != nil {
-			return l.o.explain(cmp.Or(context.Cause(heard), err))
+			return l.o.Explain(cmp.Or(context.Cause(heard), err))
 		}
 		l.owner = aws.ToString(me.Arn)
 	}
@@ -126,7 +127,7 @@ func (l *sessionLister) list(ctx context.Context, which []target) error {
 	// All of them first: one that is ended may move the pages to come.
 	only := ""
 	if len(which) == 1 {
-		only = which[0].id
+		only = which[0].ID
 	}
 	var all []activeSession
 	err := l.active(heard, only, func(page []activeSession) error {
@@ -147,7 +148,7 @@ func (l *sessionLister) list(ctx context.Context, which []target) error {
 		if err := l.choose(heard, &which[i], all, chosen); err != nil {
 			at := l.o.Options
 			at.Target = l.o.Which[i]
-			l.tell(at.explain(err).Error())
+			l.tell(at.Explain(err).Error())
 		}
 	}
 	return l.show(ctx, slices.DeleteFunc(all, func(s activeSession) bool { return !chosen[s.ID] }))
@@ -158,7 +159,7 @@ var errNoSession = errors.New("there is no active session to it")
 // choose adds the sessions that t means: that of this id, or all to a machine.
 // Names are asked for, not taken from what was known: a session may be ended by
 // this.
-func (l *sessionLister) choose(ctx context.Context, t *target, all []activeSession, chosen map[string]bool) error {
+func (l *sessionLister) choose(ctx context.Context, t *machine.Target, all []activeSession, chosen map[string]bool) error {
 	add := func(is func(s *activeSession) bool) error {
 		err := errNoSession
 		for i := range all {
@@ -168,24 +169,24 @@ func (l *sessionLister) choose(ctx context.Context, t *target, all []activeSessi
 		}
 		return err
 	}
-	err := add(func(s *activeSession) bool { return s.ID == t.text || s.Target == t.text })
-	if err == nil || t.id != "" {
+	err := add(func(s *activeSession) bool { return s.ID == t.Text || s.Target == t.Text })
+	if err == nil || t.ID != "" {
 		return err
 	}
-	c := &client{o: &l.o.Options, t: *t, cfg: l.cfg}
-	if t.task != nil && t.task.container == "" {
-		prefix := fmt.Sprintf("ecs:%s_%s_", last(t.task.cluster), last(t.task.id))
+	c := &machine.Client{Options: &l.o.Options, Target: *t, Config: l.cfg}
+	if t.Task != nil && t.Task.Container == "" {
+		prefix := fmt.Sprintf("ecs:%s_%s_", machine.LastPart(t.Task.Cluster), machine.LastPart(t.Task.ID))
 		return add(func(s *activeSession) bool { return strings.HasPrefix(s.Target, prefix) })
 	}
-	if t.task != nil {
-		id, err := c.findTask(ctx)
+	if t.Task != nil {
+		id, err := c.FindTask(ctx)
 		if err != nil {
 			return err
 		}
 		return add(func(s *activeSession) bool { return s.Target == id })
 	}
-	machines, err := c.find(ctx)
-	if errors.Is(err, ErrNoMachine) {
+	machines, err := c.Find(ctx)
+	if errors.Is(err, machine.ErrNoMachine) {
 		return fmt.Errorf("no active session has this id, and %w", err)
 	}
 	if err != nil {
@@ -219,7 +220,7 @@ func (l *sessionLister) active(ctx context.Context, to string, page func([]activ
 	for {
 		out, err := ssm.NewFromConfig(l.cfg).DescribeSessions(ctx, request)
 		if err != nil {
-			return l.o.explain(awsapi.CauseOf(ctx, err))
+			return l.o.Explain(awsapi.CauseOf(ctx, err))
 		}
 		var list []activeSession
 		for _, s := range out.Sessions {
@@ -261,7 +262,7 @@ func (l *sessionLister) show(ctx context.Context, list []activeSession) error {
 			}
 			at := l.o.Options
 			at.Target = s.ID
-			l.tell(at.explain(err).Error())
+			l.tell(at.Explain(err).Error())
 			continue
 		}
 		s.Ended = true
@@ -277,10 +278,10 @@ func (l *sessionLister) terminate(ctx context.Context, s *activeSession) error {
 	if l.owner != "" && !sameOwner(s.Owner, l.owner) {
 		return fmt.Errorf("it is %s's; --all ends what is not one's own", s.Owner)
 	}
-	limited, _, stop := l.o.connectLimit(ctx)
+	limited, _, stop := l.o.ConnectLimit(ctx)
 	defer stop()
 	_, err := ssm.NewFromConfig(l.cfg).TerminateSession(limited, &ssm.TerminateSessionInput{SessionId: &s.ID})
-	if isCode(err, "DoesNotExistException") {
+	if machine.IsCode(err, "DoesNotExistException") {
 		return nil
 	}
 	return err

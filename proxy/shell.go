@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
@@ -27,7 +28,7 @@ var (
 
 // ShellOptions say which shell, and where it is shown.
 type ShellOptions struct {
-	Options
+	machine.Options
 	Parameters map[string][]string // of the document
 	Terminal
 }
@@ -45,46 +46,46 @@ type Terminal struct {
 // is for the user's eyes. When ctx ends, Shell ends the session and returns
 // ctx's cause within 2 s.
 func Shell(ctx context.Context, o ShellOptions) error {
-	o.fill()
-	o.use = useShell
+	o.Fill()
+	o.Use = machine.UseShell
 	if o.Alone {
 		stdio.TuneMemory()
 	}
-	conn, err := dialWith(ctx, &o.Options, func(c *client, id string) (*awsapi.Session, error) {
-		if isContainer(id) {
-			return c.containerSession(id, containerShell), noDocument(&o.Options, o.Parameters)
+	conn, err := dialWith(ctx, &o.Options, func(c *machine.Client, id string) (*awsapi.Session, error) {
+		if machine.IsContainer(id) {
+			return c.ContainerSession(id, containerShell), noDocument(&o.Options, o.Parameters)
 		}
-		return c.newSession(id, o.Document, o.Parameters), nil
+		return c.NewSession(id, o.Document, o.Parameters), nil
 	})
 	if err != nil {
-		return o.explain(err)
+		return o.Explain(err)
 	}
 	if o.Alone {
 		stdio.ReleaseStart()
 	}
 	err = interact(ctx, &o.Options, conn, o.Terminal)
 	conn.Close() // what goes wrong with that, session tells
-	return o.explain(err)
+	return o.Explain(err)
 }
 
 // containerShell is what runs in a container that a shell is asked for in.
 const containerShell = "/bin/sh"
 
 // dialWith opens the session that session makes of the target's id.
-func dialWith(ctx context.Context, o *Options, session func(c *client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
-	limited, limit, stop := o.connectLimit(ctx)
+func dialWith(ctx context.Context, o *machine.Options, session func(c *machine.Client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
+	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
-	c, err := o.newClient(ctx, limited, limit)
-	defer c.warm.Drop()
+	c, err := o.NewClient(ctx, limited, limit)
+	defer c.Warm.Drop()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.openSession(limited, func(id string) (*ssmproto.Conn, error) {
+	conn, err := c.OpenSession(limited, func(id string) (*ssmproto.Conn, error) {
 		s, err := session(c, id)
 		if err != nil {
 			return nil, err
 		}
-		return o.dialSession(limited, s)
+		return o.DialSession(limited, s)
 	})
 	if err != nil {
 		return nil, err
@@ -96,9 +97,9 @@ func dialWith(ctx context.Context, o *Options, session func(c *client, id string
 }
 
 // noDocument refuses what a session without a document cannot have.
-func noDocument(o *Options, parameters map[string][]string) error {
+func noDocument(o *machine.Options, parameters map[string][]string) error {
 	if o.Document != "" || o.Reason != "" || len(parameters) > 0 {
-		return errNoDocument
+		return machine.ErrNoDocument
 	}
 	return nil
 }
@@ -107,7 +108,7 @@ func noDocument(o *Options, parameters map[string][]string) error {
 // ends (nil, once everything has been written), the user leaves it, or ctx ends.
 // If t.In is a terminal, it is in raw mode meanwhile. conn is the caller's to
 // close.
-func interact(ctx context.Context, o *Options, conn stream.Shell, t Terminal) error {
+func interact(ctx context.Context, o *machine.Options, conn stream.Shell, t Terminal) error {
 	if text := conn.Message(); text != "" {
 		o.Notice(safetext.Printable(text))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 )
 
@@ -45,7 +46,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			io.WriteString(typing, script)
 			ended := make(chan error, 1)
 			go func() {
-				err := proxy.Shell(t.Context(), proxy.ShellOptions{Options: proxy.Options{Target: node1},
+				err := proxy.Shell(t.Context(), proxy.ShellOptions{Options: machine.Options{Target: node1},
 					Terminal: proxy.Terminal{In: in, Out: out, Err: out}})
 				out.Close()
 				ended <- err
@@ -73,7 +74,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			if err != nil {
 				command = nil
 			}
-			if _, got := proxy.Exec(t.Context(), proxy.ExecOptions{Options: proxy.Options{Target: node1}, Command: command,
+			if _, got := proxy.Exec(t.Context(), proxy.ExecOptions{Options: machine.Options{Target: node1}, Command: command,
 				Terminal: proxy.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
 				t.Errorf("%q: %v", command, got)
 			}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -39,19 +40,19 @@ var errSOCKS = errors.New("not a SOCKS5 client")
 
 // acceptSOCKS asks a client where it wants to go. The client waits for
 // replySOCKS then; after an error it has been told.
-func acceptSOCKS(c net.Conn) (destination, error) {
+func acceptSOCKS(c net.Conn) (machine.Destination, error) {
 	c.SetDeadline(time.Now().Add(socksTime))
 	defer c.SetDeadline(time.Time{})
 	var buf [256]byte
 	if _, err := io.ReadFull(c, buf[:2]); err != nil {
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	if buf[0] != socksVersion {
-		return destination{}, errSOCKS
+		return machine.Destination{}, errSOCKS
 	}
 	methods := buf[:buf[1]]
 	if _, err := io.ReadFull(c, methods); err != nil {
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	method := byte(socksNoMethod)
 	for _, m := range methods {
@@ -60,42 +61,42 @@ func acceptSOCKS(c net.Conn) (destination, error) {
 		}
 	}
 	if _, err := c.Write([]byte{socksVersion, method}); err != nil {
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	if method != socksNoAuth {
-		return destination{}, fmt.Errorf("%w without authentication", errSOCKS)
+		return machine.Destination{}, fmt.Errorf("%w without authentication", errSOCKS)
 	}
 
 	if _, err := io.ReadFull(c, buf[:4]); err != nil {
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	version, command, kind := buf[0], buf[1], buf[3]
 	if version != socksVersion {
-		return destination{}, errSOCKS
+		return machine.Destination{}, errSOCKS
 	}
 	host, err := readSOCKSHost(c, kind, buf[:])
 	if err != nil {
 		if errors.Is(err, errSOCKS) {
 			replySOCKS(c, socksNoAddress)
 		}
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	if _, err := io.ReadFull(c, buf[:2]); err != nil {
-		return destination{}, err
+		return machine.Destination{}, err
 	}
 	port := binary.BigEndian.Uint16(buf[:2])
 	if command != socksConnect {
 		replySOCKS(c, socksNoCommand)
-		return destination{}, fmt.Errorf("%w for TCP connections: command %d", errSOCKS, command)
+		return machine.Destination{}, fmt.Errorf("%w for TCP connections: command %d", errSOCKS, command)
 	}
 	if port == 0 {
 		replySOCKS(c, socksFailure)
-		return destination{}, fmt.Errorf("%w: port 0", errSOCKS)
+		return machine.Destination{}, fmt.Errorf("%w: port 0", errSOCKS)
 	}
 	if isTarget(host) {
 		host = ""
 	}
-	return destination{host, strconv.Itoa(int(port))}, nil
+	return machine.Destination{Host: host, Port: strconv.Itoa(int(port))}, nil
 }
 
 func readSOCKSHost(c net.Conn, kind byte, buf []byte) (string, error) {

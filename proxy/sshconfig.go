@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
@@ -18,20 +19,20 @@ import (
 
 // SSHConfigOptions say what ssh is to know.
 type SSHConfigOptions struct {
-	Options           // of which Target is not used
-	Hosts   bool      // name the machines that there are
-	Suffix  string    // of host names that are looked up without it
-	User    string    // to log in as; "" goes by the platform
-	PushKey bool      // bring a key
-	Install bool      // write ssh's files, not Out
-	Out     io.Writer // for the configuration
+	machine.Options           // of which Target is not used
+	Hosts           bool      // name the machines that there are
+	Suffix          string    // of host names that are looked up without it
+	User            string    // to log in as; "" goes by the platform
+	PushKey         bool      // bring a key
+	Install         bool      // write ssh's files, not Out
+	Out             io.Writer // for the configuration
 }
 
 // SSHConfig writes a configuration for ssh, or installs it and tells o.Notice
 // what that has changed. Options that ssh could not read back are
 // [sshconfig.ErrOption].
 func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
-	o.fill()
+	o.Fill()
 	home, err := sshconfig.Home(o.Install)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 		if s.Taken = sshconfig.ReadNames(home); s.Taken.Cut() {
 			o.Notice("~/.ssh/config includes more than ssmpipe reads: a machine may be called what a host in the rest is")
 		}
-		err := List(ctx, o.Options, func(page []inventory.Instance) error {
+		err := machine.List(ctx, o.Options, func(page []inventory.Instance) error {
 			s.Hosts = append(s.Hosts, page...)
 			return nil
 		})
@@ -92,8 +93,8 @@ func SSHConfig(ctx context.Context, o SSHConfigOptions) error {
 }
 
 // UninstallSSHConfig takes back what SSHConfig has installed.
-func UninstallSSHConfig(o Options) error {
-	o.fill()
+func UninstallSSHConfig(o machine.Options) error {
+	o.Fill()
 	home, err := sshconfig.Home(true)
 	if err != nil {
 		return err
@@ -106,7 +107,7 @@ func UninstallSSHConfig(o Options) error {
 }
 
 // tellDone tells what was done, also when it was not all.
-func tellDone(o *Options, did []string, err error) error {
+func tellDone(o *machine.Options, did []string, err error) error {
 	for _, line := range did {
 		o.Notice(line)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -55,7 +56,7 @@ func exitStatus(ctx context.Context, err error) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, proxy.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, quote.ErrCommand),
+	case errors.Is(err, machine.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, quote.ErrCommand),
 		errors.Is(err, proxy.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage

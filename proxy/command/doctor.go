@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 func doctorCommand() *cli.Command {
@@ -19,7 +20,7 @@ func doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account (ssmpipe doctor)"},
 			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON lines"},
 		}, nameFlags()...),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			d := proxy.DoctorOptions{Options: o, PushKey: c.Bool("push-key"), User: c.String("user")}
 			switch {
 			case c.NArg() > 2:

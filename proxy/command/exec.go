@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 func execCommand() *cli.Command {
@@ -17,7 +18,7 @@ func execCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "t", Usage: "run it on a terminal"},
 		}, documentFlags()...),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			interrupted := make(chan os.Signal, 1)
 			signal.Notify(interrupted, os.Interrupt)
 			defer signal.Stop(interrupted)

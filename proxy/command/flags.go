@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -51,7 +51,7 @@ func accountFlags() []cli.Flag {
 
 // withSession makes an action of run, which gets what these flags and the target
 // are.
-func withSession(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
+func withSession(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		o, err := sessionOptions(c)
 		if err != nil {
@@ -62,7 +62,7 @@ func withSession(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
 }
 
 // withAccount does that with those of accountFlags alone.
-func withAccount(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
+func withAccount(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		o, err := accountOptions(c)
 		if err != nil {
@@ -73,7 +73,7 @@ func withAccount(run func(*cli.Context, proxy.Options) error) cli.ActionFunc {
 }
 
 // sessionOptions reads sessionFlags, as far as a command has them, and the target, which is the first argument.
-func sessionOptions(c *cli.Context) (proxy.Options, error) {
+func sessionOptions(c *cli.Context) (machine.Options, error) {
 	o, err := accountOptions(c)
 	if err != nil {
 		return o, err
@@ -85,11 +85,11 @@ func sessionOptions(c *cli.Context) (proxy.Options, error) {
 	o.KeepAlive = c.Duration("keepalive")
 	o.StripSuffix = c.String("strip-suffix")
 	o.AnyCase = c.Bool("any-case")
-	o.Pick = proxy.Pick(c.String("pick"))
+	o.Pick = machine.Pick(c.String("pick"))
 	o.Start = c.Bool("start")
 	o.Alone = true
 	switch o.Pick {
-	case "", proxy.PickNewest, proxy.PickOldest, proxy.PickAny:
+	case "", machine.PickNewest, machine.PickOldest, machine.PickAny:
 	default:
 		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
 	}
@@ -103,8 +103,8 @@ func sessionOptions(c *cli.Context) (proxy.Options, error) {
 }
 
 // accountOptions reads the flags of a command that asks AWS.
-func accountOptions(c *cli.Context) (proxy.Options, error) {
-	o := proxy.Options{
+func accountOptions(c *cli.Context) (machine.Options, error) {
+	o := machine.Options{
 		Profile:        c.String("profile"),
 		Region:         c.String("region"),
 		ConnectTimeout: c.Duration("connect-timeout"),

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
@@ -38,7 +39,7 @@ func forwardCommand() *cli.Command {
 			&cli.BoolFlag{Name: "exit-on-forward-failure", Usage: "end if one of several cannot be listened on"},
 			&cli.BoolFlag{Name: "json", Usage: "print what is ready as JSON lines on stdout"},
 		}, sessionFlags()...),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			f := proxy.ForwardOptions{
 				Options:       o,
 				Specs:         specs,

@@ -20,9 +20,10 @@ type room struct {
 var layout = []room{
 	{".", "proxy/command", false},
 	{"proxy/command", "*", false},
-	{"completion", "proxy proxy/aws/inventory proxy/regular proxy/safetext proxy/sshconfig", true},
+	{"completion", "proxy proxy/machine proxy/aws/inventory proxy/regular proxy/safetext proxy/sshconfig", true},
 	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
 	{"proxy", "*", true},
+	{"proxy/machine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/keys proxy/private proxy/quote proxy/safetext proxy/stream ssmproto", true},
 	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
 	{"proxy/stdio", "ssmproto/rawio", false},
 	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},

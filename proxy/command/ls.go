@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 func lsCommand() *cli.Command {
@@ -18,7 +19,7 @@ func lsCommand() *cli.Command {
 			&cli.BoolFlag{Name: "ecs", Usage: "list the containers of ECS tasks"},
 			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
 		}, accountFlags()...),
-		Action: withAccount(func(c *cli.Context, o proxy.Options) error {
+		Action: withAccount(func(c *cli.Context, o machine.Options) error {
 			ls := proxy.LsOptions{
 				Options:  o,
 				Patterns: c.Args().Slice(),

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -27,7 +28,7 @@ func pluginCommand() *cli.Command {
 			if len(args) == 2 && args[1] == "--force" {
 				args, force = args[:1], true
 			}
-			o := proxy.Options{Notice: say}
+			o := machine.Options{Notice: say}
 			install, uninstall := c.Bool("install"), c.Bool("uninstall")
 			switch {
 			case len(args) > 1 || len(args) == 1 && strings.HasPrefix(args[0], "-"):
@@ -68,7 +69,7 @@ func asPlugin(args []string) (plugin bool, rest []string) {
 
 // runPlugin is AWS's session-manager-plugin.
 func runPlugin(ctx context.Context, args []string) int {
-	o := proxy.Options{
+	o := machine.Options{
 		ConnectTimeout: connectTimeout,
 		ResumeTimeout:  ssmproto.DefaultResumeTimeout,
 		Alone:          true,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -22,7 +23,7 @@ func proxyCommand() *cli.Command {
 			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys by machine in `DIR`, for UserKnownHostsFile DIR/%h"},
 			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
 		}, keyFlags(&way), sessionFlags()),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			args := c.Args().Slice()
 			what := "TARGET"
 			if via := c.String("via"); via != "" {
@@ -88,7 +89,7 @@ func keyFlags(way *pushWay) []cli.Flag {
 }
 
 // pushKey reads them.
-func pushKey(c *cli.Context, way keys.Way) (*proxy.PushKey, error) {
+func pushKey(c *cli.Context, way keys.Way) (*machine.PushKey, error) {
 	if way == "" {
 		for _, name := range []string{"user", "key", "identity-agent"} {
 			if c.IsSet(name) {
@@ -97,7 +98,7 @@ func pushKey(c *cli.Context, way keys.Way) (*proxy.PushKey, error) {
 		}
 		return nil, nil
 	}
-	k := &proxy.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
+	k := &machine.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
 	if c.String("via") != "" {
 		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
 	}

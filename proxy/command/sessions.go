@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 func sessionsCommand() *cli.Command {
@@ -15,7 +16,7 @@ func sessionsCommand() *cli.Command {
 			&cli.BoolFlag{Name: "terminate", Usage: "end those that would be listed"},
 			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
 		}, accountFlags()...),
-		Action: withAccount(func(c *cli.Context, o proxy.Options) error {
+		Action: withAccount(func(c *cli.Context, o machine.Options) error {
 			if c.Bool("all") && c.Bool("terminate") && !c.Args().Present() {
 				return usage("--all --terminate needs to be told which: a TARGET or a session's ID")
 			}

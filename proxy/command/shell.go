@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 func shellCommand() *cli.Command {
@@ -11,7 +12,7 @@ func shellCommand() *cli.Command {
 		Name:  "shell",
 		Usage: "open a shell on a machine, or in a container, without ssh",
 		Flags: documentFlags(),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			parameters, terminal, err := documentOptions(c)
 			if err != nil {
 				return err

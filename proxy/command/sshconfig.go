@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
@@ -21,7 +22,7 @@ func sshConfigCommand() *cli.Command {
 			&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
 			&cli.BoolFlag{Name: "start", Usage: "have ssh start a machine that is stopped"},
 		}, accountFlags()...),
-		Action: withSession(func(c *cli.Context, o proxy.Options) error {
+		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			if c.Args().Present() {
 				return usage("ssh-config takes no arguments, but %q", c.Args().Slice())
 			}

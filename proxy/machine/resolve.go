@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"cmp"
@@ -33,11 +33,11 @@ const (
 	PickAny    Pick = "any"    // whichever is connected
 )
 
-// machine is what a target leads to.
-type machine struct {
-	id     string
+// Machine is what a target leads to.
+type Machine struct {
+	ID     string
 	cached bool
-	known  *inventory.Instance // nil if nobody was asked
+	Known  *inventory.Instance // nil if nobody was asked
 }
 
 // cachedFor is how long a name is taken to lead where it led: short enough
@@ -45,76 +45,76 @@ type machine struct {
 // looked up again at once.
 const cachedFor = 5 * time.Minute
 
-// resolve finds the machine: from the name itself, from the cache, or by
+// Resolve finds the machine: from the name itself, from the cache, or by
 // asking. Asking takes one round trip.
-func (c *client) resolve(ctx context.Context) (machine, error) {
-	if c.t.id != "" && !c.o.Start {
-		return machine{id: c.t.id}, nil
+func (c *Client) Resolve(ctx context.Context) (Machine, error) {
+	if c.Target.ID != "" && !c.Options.Start {
+		return Machine{ID: c.Target.ID}, nil
 	}
-	if !c.o.Start {
+	if !c.Options.Start {
 		var id string
-		if age, ok := inventory.UserCache().Get(&id, c.cacheKey()...); ok && age < cachedFor && serviceID.MatchString(id) {
-			c.o.Log.Debug("resolved", "target", c.t.text, "id", id, "asked", age.Round(time.Second).String()+" ago")
-			return machine{id: id, cached: true}, nil
+		if age, ok := inventory.UserCache().Get(&id, c.cacheKey()...); ok && age < cachedFor && ServiceID.MatchString(id) {
+			c.Options.Log.Debug("resolved", "target", c.Target.Text, "id", id, "asked", age.Round(time.Second).String()+" ago")
+			return Machine{ID: id, cached: true}, nil
 		}
 	}
-	return c.lookUp(ctx)
+	return c.LookUp(ctx)
 }
 
-// lookUp asks, and keeps the answer.
-func (c *client) lookUp(ctx context.Context) (machine, error) {
+// LookUp asks, and keeps the answer.
+func (c *Client) LookUp(ctx context.Context) (Machine, error) {
 	cache := inventory.UserCache()
 	cache.Drop(c.cacheKey()...)
-	if c.t.task != nil {
-		id, err := c.findTask(ctx)
+	if c.Target.Task != nil {
+		id, err := c.FindTask(ctx)
 		if err != nil {
-			return machine{}, err
+			return Machine{}, err
 		}
 		cache.Put(id, c.cacheKey()...)
-		return machine{id: id}, nil
+		return Machine{ID: id}, nil
 	}
-	if strings.HasPrefix(c.t.id, "ecs:") {
-		return machine{id: c.t.id}, nil
+	if strings.HasPrefix(c.Target.ID, "ecs:") {
+		return Machine{ID: c.Target.ID}, nil
 	}
-	list, err := c.find(ctx)
+	list, err := c.Find(ctx)
 	if err != nil {
-		return machine{}, err
+		return Machine{}, err
 	}
 	m, err := c.choose(list)
 	if err != nil {
-		return machine{}, err
+		return Machine{}, err
 	}
-	c.o.Log.Debug("resolved", "target", c.t.text, "id", m.ID, "state", m.State, "ping", m.Ping)
-	if c.t.id == "" && m.State != "stopped" {
+	c.Options.Log.Debug("resolved", "target", c.Target.Text, "id", m.ID, "state", m.State, "ping", m.Ping)
+	if c.Target.ID == "" && m.State != "stopped" {
 		cache.Put(m.ID, c.cacheKey()...)
 		cache.Sweep()
 	}
-	return machine{id: m.ID, known: m}, nil
+	return Machine{ID: m.ID, Known: m}, nil
 }
 
 // cacheKey is what a name is kept under: account, region and profile, where
 // they are served, and what chooses among several.
-func (c *client) cacheKey() []string {
-	return []string{"target", c.account, c.cfg.Region, c.o.Profile, aws.ToString(c.cfg.BaseEndpoint), string(c.o.Pick), fmt.Sprint(c.o.AnyCase), c.t.text}
+func (c *Client) cacheKey() []string {
+	return []string{"target", c.Account, c.Config.Region, c.Options.Profile, aws.ToString(c.Config.BaseEndpoint), string(c.Options.Pick), fmt.Sprint(c.Options.AnyCase), c.Target.Text}
 }
 
-// find returns all machines of the name.
-func (c *client) find(ctx context.Context) ([]inventory.Instance, error) {
-	query := c.t.query
-	if c.t.id != "" {
-		query = &inventory.Query{IDs: []string{c.t.id}}
+// Find returns all machines of the name.
+func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
+	query := c.Target.query
+	if c.Target.ID != "" {
+		query = &inventory.Query{IDs: []string{c.Target.ID}}
 	}
-	anyCase := c.o.AnyCase && query.Tag[0] != ""
+	anyCase := c.Options.AnyCase && query.Tag[0] != ""
 	if anyCase {
 		q := *query
 		q.AnyCase = true
 		query = &q
 	}
-	service := c.o.service(c.cfg)
+	service := c.Options.Inventory(c.Config)
 	list, err := service.Find(ctx, *query)
 	if anyCase {
 		list = filter(list, func(m *inventory.Instance) bool {
-			return c.t.names(m) || strings.EqualFold(m.Tags[query.Tag[0]], query.Tag[1])
+			return c.Target.names(m) || strings.EqualFold(m.Tags[query.Tag[0]], query.Tag[1])
 		})
 	}
 	if err != nil || len(list) > 0 {
@@ -122,27 +122,27 @@ func (c *client) find(ctx context.Context) ([]inventory.Instance, error) {
 	}
 	// What is close? And what did the filters not find that people would?
 	var all []inventory.Instance
-	err = c.o.list(ctx, service, func(page []inventory.Instance) error {
+	err = c.Options.List(ctx, service, func(page []inventory.Instance) error {
 		all = append(all, page...)
 		return nil
 	})
 	if err != nil {
-		c.o.Log.Info("no list to suggest from", "err", err)
+		c.Options.Log.Info("no list to suggest from", "err", err)
 	}
 	for i := range all {
-		if c.t.names(&all[i]) {
+		if c.Target.names(&all[i]) {
 			list = append(list, all[i])
 		}
 	}
 	if len(list) == 0 {
-		return nil, &noMachineError{region: c.cfg.Region, near: near(&c.t, all)}
+		return nil, &noMachineError{region: c.Config.Region, near: near(&c.Target, all)}
 	}
 	return list, nil
 }
 
 // choose chooses among machines of one name. If only one of them can be
 // reached, because it runs and the others do not, it is that.
-func (c *client) choose(list []inventory.Instance) (*inventory.Instance, error) {
+func (c *Client) choose(list []inventory.Instance) (*inventory.Instance, error) {
 	reachable := filter(list, func(m *inventory.Instance) bool { return m.State == "running" || m.State == "" && m.Online() })
 	if len(reachable) > 0 {
 		list = reachable
@@ -154,16 +154,16 @@ func (c *client) choose(list []inventory.Instance) (*inventory.Instance, error) 
 		return cmp.Or(a.Launched.Compare(b.Launched), cmp.Compare(a.ID, b.ID))
 	}
 	slices.SortFunc(list, launched)
-	if online := filter(list, (*inventory.Instance).Online); c.o.Pick != "" && len(online) > 0 {
+	if online := filter(list, (*inventory.Instance).Online); c.Options.Pick != "" && len(online) > 0 {
 		list = online
 	}
-	switch c.o.Pick {
+	switch c.Options.Pick {
 	case PickNewest:
 		return &list[len(list)-1], nil
 	case PickOldest, PickAny:
 		return &list[0], nil
 	}
-	return nil, &severalError{list}
+	return nil, &SeveralError{list}
 }
 
 func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kept []inventory.Instance) {
@@ -178,27 +178,27 @@ func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kep
 // Find returns the machines that o.Target names, with what is known of them,
 // whether or not one could be chosen. None is [ErrNoMachine].
 func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
-	o.fill()
-	limited, _, stop := o.connectLimit(ctx)
+	o.Fill()
+	limited, _, stop := o.ConnectLimit(ctx)
 	defer stop()
-	c, err := o.configure(ctx, limited)
-	defer c.warm.Drop()
+	c, err := o.Configure(ctx, limited)
+	defer c.Warm.Drop()
 	if err != nil {
-		return nil, o.explain(err)
+		return nil, o.Explain(err)
 	}
-	if c.t.task != nil || strings.HasPrefix(c.t.id, "ecs:") {
-		m, err := c.resolve(limited)
-		return []inventory.Instance{{ID: m.id, Region: c.cfg.Region}}, o.explain(err)
+	if c.Target.Task != nil || strings.HasPrefix(c.Target.ID, "ecs:") {
+		m, err := c.Resolve(limited)
+		return []inventory.Instance{{ID: m.ID, Region: c.Config.Region}}, o.Explain(err)
 	}
-	list, err := c.find(limited)
-	return list, o.explain(err)
+	list, err := c.Find(limited)
+	return list, o.Explain(err)
 }
 
 // maxNear is how many names are suggested.
 const maxNear = 5
 
 // near returns what the user may have meant, best first.
-func near(t *target, all []inventory.Instance) (names []string) {
+func near(t *Target, all []inventory.Instance) (names []string) {
 	if t.query == nil || t.query.Tag[0] != "Name" {
 		return nil
 	}

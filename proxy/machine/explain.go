@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type Error struct {
 // and the next step. Where there is something to choose from, a line for each
 // follows.
 func (e *Error) Error() string {
-	text := cause(e.Err)
+	text := Cause(e.Err)
 	if e.Target != "" {
 		text = e.Target + ": " + text
 	}
@@ -40,44 +40,44 @@ func (e *Error) Error() string {
 		text = strings.TrimRight(text, ". ") + "; " + e.Next
 	}
 	text = safetext.Printable(text)
-	var several *severalError
+	var several *SeveralError
 	if errors.As(e.Err, &several) {
-		text += ":\n    " + strings.Join(several.lines(), "\n    ")
+		text += ":\n    " + strings.Join(several.Lines(), "\n    ")
 	}
 	return text
 }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// destinationError says to which of several destinations something did not work.
-type destinationError struct {
-	destination
+// DestinationError says to which of several destinations something did not work.
+type DestinationError struct {
+	To  Destination
+	Err error
+}
+
+func (e *DestinationError) Error() string { return e.To.String() + ": " + e.Err.Error() }
+func (e *DestinationError) Unwrap() error { return e.Err }
+
+// MachineError says which machine the target led to.
+type MachineError struct {
+	ID string
 	error
 }
 
-func (e *destinationError) Error() string { return e.destination.String() + ": " + e.error.Error() }
-func (e *destinationError) Unwrap() error { return e.error }
+func (e *MachineError) Unwrap() error { return e.error }
 
-// machineError says which machine the target led to.
-type machineError struct {
-	id string
-	error
-}
-
-func (e *machineError) Unwrap() error { return e.error }
-
-// cause shortens the SDK's account of a call to what the service said, or to
+// Cause shortens the SDK's account of a call to what the service said, or to
 // what kept the call from reaching it. What comes from outside is cut to a length
 // that people read, and ends without a full stop, so that more can follow.
-func cause(err error) string {
+func Cause(err error) string {
 	var (
 		foreign *awsapi.ForeignError
 		via     *ssmproto.ProxyError
-		ended   *endedError
+		ended   *EndedError
 		gone    *ssmproto.GoneError
 		busy    *awsapi.BusyError
-		to      *destinationError
-		away    *awayError
+		to      *DestinationError
+		away    *AwayError
 		list    *inventory.Error
 		creds   *awsapi.CredentialsError
 		helper  *awsapi.HelperError
@@ -91,24 +91,24 @@ func cause(err error) string {
 	case errors.As(err, &busy):
 		return busy.Error()
 	case errors.As(err, &to):
-		return to.destination.String() + ": " + cause(to.error)
+		return to.To.String() + ": " + Cause(to.Err)
 	case errors.As(err, &away):
 		return away.Error()
 	case errors.As(err, &list):
 		var parts []string
 		if list.EC2 != nil {
-			parts = append(parts, inventory.EC2Action+": "+cause(list.EC2))
+			parts = append(parts, inventory.EC2Action+": "+Cause(list.EC2))
 		}
 		if list.SSM != nil {
-			parts = append(parts, inventory.SSMAction+": "+cause(list.SSM))
+			parts = append(parts, inventory.SSMAction+": "+Cause(list.SSM))
 		}
 		return strings.Join(parts, "; ")
 	case errors.As(err, &creds) && errors.As(err, &helper):
 		return "no credentials: " + helper.Error()
 	case errors.As(err, &creds):
-		return "no credentials: " + cause(creds.Err)
+		return "no credentials: " + Cause(creds.Err)
 	case errors.As(err, &resume):
-		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), cause(resume.Err))
+		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), Cause(resume.Err))
 	case errors.As(err, &foreign):
 		return foreign.Error()
 	case errors.As(err, &via):
@@ -117,31 +117,31 @@ func cause(err error) string {
 	return awsapi.Cause(err)
 }
 
-// explain adds the target and the next step to err.
-func (o *Options) explain(err error) error {
+// Explain adds the target and the next step to err.
+func (o *Options) Explain(err error) error {
 	if err == nil {
 		return nil
 	}
 	name := o.Target
-	var at *machineError
+	var at *MachineError
 	if errors.As(err, &at) {
-		name = fmt.Sprintf("%s (%s)", name, at.id)
+		name = fmt.Sprintf("%s (%s)", name, at.ID)
 	}
-	return &Error{Target: name, Err: err, Next: o.next(err)}
+	return &Error{Target: name, Err: err, Next: o.Next(err)}
 }
 
-func (o *Options) next(err error) string {
+func (o *Options) Next(err error) string {
 	var (
-		away    *awayError
+		away    *AwayError
 		none    *noMachineError
-		several *severalError
+		several *SeveralError
 		execute *executeError
 		channel *awsapi.ChannelError
 	)
 	switch {
 	case errors.As(err, &channel):
 		return channel.Next()
-	case errors.Is(err, errAgentDecides):
+	case errors.Is(err, ErrAgentDecides):
 		return "trust the machine no further, or name localPortNumber among the parameters if the document takes it"
 	case errors.Is(err, awsapi.ErrNotBegun):
 		return "try again, and check AWS_ENDPOINT_URL if that is set"
@@ -190,8 +190,8 @@ func (o *Options) next(err error) string {
 		return "run the profile's credential_process by hand and see what it says"
 	case errors.Is(err, ask.ErrNoTerminal):
 		return "fetch credentials first, for example with \"aws sts get-caller-identity\""
-	case errors.As(err, &creds) && timedOut(err):
-		return o.nextAfterTimeout()
+	case errors.As(err, &creds) && TimedOut(err):
+		return o.NextAfterTimeout()
 	case errors.As(err, &sso), errors.As(err, &creds) && strings.Contains(err.Error(), "SSO"):
 		// Those of an sso-session have no type of their own.
 		return "log in with \"aws sso login\""
@@ -207,7 +207,7 @@ func (o *Options) next(err error) string {
 		return "allow ssmmessages:OpenDataChannel on the session, and check this machine's clock"
 	case stream.Refused(err):
 		if o.Host != "" {
-			return fmt.Sprintf("check that something listens on %s, as seen from there", destination{o.Host, o.Port})
+			return fmt.Sprintf("check that something listens on %s, as seen from there", Destination{o.Host, o.Port})
 		}
 		return fmt.Sprintf("check that something listens on port %s there", o.Port)
 	case errors.Is(err, ssmproto.ErrSessionEnded), errors.Is(err, ssmproto.ErrGap), errors.As(err, &closed):
@@ -216,34 +216,34 @@ func (o *Options) next(err error) string {
 		}
 		return o.nextSession(err)
 	case errors.Is(err, ssmproto.ErrAgentSilent):
-		return "check that it runs and is not overloaded, and " + o.use.again()
-	case errors.As(err, &resume) && o.noFlags:
-		return "check the network, and " + o.use.again()
+		return "check that it runs and is not overloaded, and " + o.Use.again()
+	case errors.As(err, &resume) && o.NoFlags:
+		return "check the network, and " + o.Use.again()
 	case errors.As(err, &resume):
-		return "check the network, and " + o.use.again() + "; --resume-timeout sets how long is tried"
+		return "check the network, and " + o.Use.again() + "; --resume-timeout sets how long is tried"
 	case errors.As(err, &dns):
 		return "check the network and the region's name"
 	case errors.As(err, &op) && op.Op != "listen":
 		return "check the network and HTTPS_PROXY"
 	case errors.As(err, &handshak):
 		return "update the SSM agent on the target if it is old, and try again"
-	case timedOut(err):
-		return o.nextAfterTimeout()
+	case TimedOut(err):
+		return o.NextAfterTimeout()
 	}
 	return ""
 }
 
-func timedOut(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errConnectTimeout)
+func TimedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConnectTimeout)
 }
 
-func (o *Options) nextAfterTimeout() string {
-	if o.noFlags {
+func (o *Options) NextAfterTimeout() string {
+	if o.NoFlags {
 		return "check the network and HTTPS_PROXY"
 	}
 	return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
 }
 
-// errAgentDecides says that the agent wants something here that nobody on this
+// ErrAgentDecides says that the agent wants something here that nobody on this
 // side has asked for.
-var errAgentDecides = errors.New("the agent names another local end than was asked for")
+var ErrAgentDecides = errors.New("the agent names another local end than was asked for")

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"cmp"
@@ -15,18 +15,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
-// errNoDocument says that a session to a container is none of Systems Manager's
+// ErrNoDocument says that a session to a container is none of Systems Manager's
 // documents.
-var errNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
+var ErrNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
 
-// isContainer says whether a machine's id is that of an ECS container.
-func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
+// IsContainer says whether a machine's id is that of an ECS container.
+func IsContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
 
-// containerSession is a session in which command runs in a container, on a
+// ContainerSession is a session in which command runs in a container, on a
 // terminal: ECS has no other.
-func (c *client) containerSession(id, command string) *awsapi.Session {
-	s := awsapi.SessionOf(c.cfg, id, nil)
-	s.Starter = aws.ToString(ecs.NewFromConfig(c.cfg).Options().BaseEndpoint)
+func (c *Client) ContainerSession(id, command string) *awsapi.Session {
+	s := awsapi.SessionOf(c.Config, id, nil)
+	s.Starter = aws.ToString(ecs.NewFromConfig(c.Config).Options().BaseEndpoint)
 	s.Begin = func(ctx context.Context) (awsapi.Begun, error) {
 		f, err := c.container(ctx, id)
 		if err != nil {
@@ -42,8 +42,8 @@ func (c *client) containerSession(id, command string) *awsapi.Session {
 				return awsapi.Begun{}, err
 			}
 		}
-		s.Log.Debug("ExecuteCommand sent", "target", s.Target, "region", c.cfg.Region)
-		out, err := ecs.NewFromConfig(c.cfg).ExecuteCommand(ctx, &input)
+		s.Log.Debug("ExecuteCommand sent", "target", s.Target, "region", c.Config.Region)
+		out, err := ecs.NewFromConfig(c.Config).ExecuteCommand(ctx, &input)
 		if err == nil && out.Session == nil {
 			err = errors.New("ECS answers without a session")
 		}
@@ -55,11 +55,11 @@ func (c *client) containerSession(id, command string) *awsapi.Session {
 	return s
 }
 
-// container asks ECS for the container of that id, unless that has just been
+// Container asks ECS for the container of that id, unless that has just been
 // done. It is asked each time, since a container that was started again has
 // another id, by which its data keys are bound. Where nobody may ask, what is
 // returned is empty.
-func (c *client) container(ctx context.Context, id string) (*foundTask, error) {
+func (c *Client) container(ctx context.Context, id string) (*foundTask, error) {
 	c.mu.Lock()
 	f := c.found
 	c.found = nil
@@ -69,18 +69,18 @@ func (c *client) container(ctx context.Context, id string) (*foundTask, error) {
 	}
 	var name string
 	cluster, task, runtime := splitContainer(id)
-	if t := c.t.task; t != nil {
-		cluster, task, name = t.cluster, t.id, t.container
+	if t := c.Target.Task; t != nil {
+		cluster, task, name = t.Cluster, t.ID, t.Container
 	}
 	f, err := c.describeTask(ctx, cluster, task)
-	if denied(err) {
+	if Denied(err) {
 		return &foundTask{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return f, f.choose(func(container *types.Container) bool {
-		if c.t.task == nil {
+		if c.Target.Task == nil {
 			return aws.ToString(container.RuntimeId) == runtime
 		}
 		return name == "" || aws.ToString(container.Name) == name
@@ -115,7 +115,7 @@ const (
 	executeRole   = "give the task a task role that allows ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel, and a way to the ssmmessages endpoint"
 )
 
-// next says what the container lacks.
+// Next says what the container lacks.
 func (e *executeError) next() string {
 	var api smithy.APIError
 	if !errors.As(e.error, &api) {

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"errors"
@@ -48,29 +48,29 @@ type Options struct {
 
 	Log *slog.Logger // nil: nothing
 
-	use     use  // what a session is for
-	noFlags bool // to speak of: nobody has typed our command line
+	Use     use  // what a session is for
+	NoFlags bool // to speak of: nobody has typed our command line
 
 	noSockets bool // ControlDir cannot be used
 
-	buffer int // a test's, for programs that do not read; 0 is ssmproto.DefaultMuxBuffer
+	Buffer int // a test's, for programs that do not read; 0 is ssmproto.DefaultMuxBuffer
 
-	resumed func() // told when a session goes on after an outage; nil: nobody
+	Resumed func() // told when a session goes on after an outage; nil: nobody
 }
 
 // noticeAfter is how long an outage lasts before the user is told: the
 // service's hourly disconnect is over long before.
 const noticeAfter = 3 * time.Second
 
-var errConnectTimeout = errors.New("timed out")
+var ErrConnectTimeout = errors.New("timed out")
 
 // tellOutage returns what turns outages into notices: one line when it lasts,
 // one when it is over.
 func (o *Options) tellOutage() func(ssmproto.Outage) {
 	told := false
 	return func(out ssmproto.Outage) {
-		if out.Over && o.resumed != nil {
-			o.resumed()
+		if out.Over && o.Resumed != nil {
+			o.Resumed()
 		}
 		switch {
 		case out.Over && told:
@@ -82,7 +82,7 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 				limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
 			}
 			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
-				o.Target, cause(out.Err), limit)))
+				o.Target, Cause(out.Err), limit)))
 			told = true
 		}
 	}
@@ -112,10 +112,10 @@ func (o *Options) tellSilence(s ssmproto.Silence) {
 		o.Target, lasted, limit))
 }
 
-// tell tells the user something about the target.
-func (o *Options) tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
+// Tell tells the user something about the target.
+func (o *Options) Tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
 
-// account is the part of o that says whom to ask.
-func (o *Options) account() *awsapi.Account {
+// Account is the part of o that says whom to ask.
+func (o *Options) Account() *awsapi.Account {
 	return &awsapi.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
 }

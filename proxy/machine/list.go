@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"cmp"
@@ -21,23 +21,23 @@ import (
 // for [Known]. If one of the two services cannot be asked, o.Notice is told and
 // the other's are handed out. An error of page's ends it.
 func List(ctx context.Context, o Options, page func([]inventory.Instance) error) error {
-	o.fill()
-	limited, limit, stop := o.connectLimit(ctx)
+	o.Fill()
+	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
-	cfg, _, warm, err := awsapi.Load(ctx, limited, o.account())
+	cfg, _, warm, err := awsapi.Load(ctx, limited, o.Account())
 	defer warm.Drop()
 	if err != nil {
-		return o.explain(err)
+		return o.Explain(err)
 	}
 	// Connecting is over when the first page is there; a list may be long.
-	return o.explain(o.list(limited, o.service(cfg), func(list []inventory.Instance) error {
+	return o.Explain(o.List(limited, o.Inventory(cfg), func(list []inventory.Instance) error {
 		limit.Hold()
 		return page(list)
 	}))
 }
 
-// list is List with a service that may have been asked before.
-func (o *Options) list(ctx context.Context, service *inventory.Service, page func([]inventory.Instance) error) error {
+// List is List with a service that may have been asked before.
+func (o *Options) List(ctx context.Context, service *inventory.Service, page func([]inventory.Instance) error) error {
 	var all []inventory.Instance
 	err := service.List(ctx, func(list []inventory.Instance) error {
 		all = append(all, list...)
@@ -68,10 +68,10 @@ func (o *Options) listKey() []string {
 	return key
 }
 
-// service is the inventory of cfg's region. What cannot be asked is a notice.
-func (o *Options) service(cfg aws.Config) *inventory.Service {
+// Inventory is the inventory of cfg's region. What cannot be asked is a notice.
+func (o *Options) Inventory(cfg aws.Config) *inventory.Service {
 	return inventory.New(cfg, func(action string, err error) {
-		text := fmt.Sprintf("%s failed: %s", action, cause(err))
+		text := fmt.Sprintf("%s failed: %s", action, Cause(err))
 		if inventory.Denied(err) {
 			text = fmt.Sprintf("%s is not allowed", action)
 			o.Log.Info("not allowed", "action", action, "err", err)
@@ -80,8 +80,8 @@ func (o *Options) service(cfg aws.Config) *inventory.Service {
 	})
 }
 
-// fill puts what does nothing in the place of what is not set.
-func (o *Options) fill() {
+// Fill puts what does nothing in the place of what is not set.
+func (o *Options) Fill() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"strings"
@@ -7,25 +7,25 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// use is what a session is for, which decides what helps when it has ended.
+// Use is what a session is for, which decides what helps when it has ended.
 type use int
 
 const (
 	useStream use = iota // ssh's, mostly
-	useForward
-	useShell
-	useCommand
+	UseForward
+	UseShell
+	UseCommand
 )
 
-// useOf is the use of a session that somebody else has started.
-func useOf(conn *ssmproto.Conn) use {
+// UseOf is the use of a session that somebody else has started.
+func UseOf(conn *ssmproto.Conn) use {
 	switch {
 	case conn.SessionType() == ssmproto.NonInteractiveSession:
-		return useCommand
+		return UseCommand
 	case conn.SessionType() != ssmproto.PortSession:
-		return useShell
+		return UseShell
 	case conn.Property("type") == "LocalPortForwarding":
-		return useForward
+		return UseForward
 	}
 	return useStream
 }
@@ -33,9 +33,9 @@ func useOf(conn *ssmproto.Conn) use {
 // again is what to do when a session has ended before its time.
 func (u use) again() string {
 	switch u {
-	case useForward, useShell:
+	case UseForward, UseShell:
 		return "start it again"
-	case useCommand:
+	case UseCommand:
 		return "see what the command has done before you run it again"
 	}
 	return "connect again"
@@ -44,14 +44,14 @@ func (u use) again() string {
 // nextSession is what to do after the end of a session that err tells of. How to
 // keep one alive in which nothing happens is of use only after an idle timeout.
 func (o *Options) nextSession(err error) string {
-	again := o.use.again()
+	again := o.Use.again()
 	if reason, told := stream.Reason(err); !told || !isIdleReason(reason) {
 		return again
 	}
 	switch {
-	case o.use == useStream:
+	case o.Use == useStream:
 		return again + "; an idle ssh is kept alive by ServerAliveInterval"
-	case o.noFlags: // nor is there anything else that keeps it alive
+	case o.NoFlags: // nor is there anything else that keeps it alive
 		return again
 	}
 	return "--keepalive 5m keeps a session alive in which nothing happens"
@@ -67,11 +67,11 @@ func isIdleReason(reason string) bool {
 	return strings.Contains(reason, "inactiv") || strings.Contains(reason, "idle") || strings.Contains(reason, "timed out")
 }
 
-// endedError says of what the session was that has ended, for a reason.
-type endedError struct {
-	text string
-	err  error // nil, or why
+// EndedError says of what the session was that has ended, for a reason.
+type EndedError struct {
+	Text string
+	Err  error // nil, or why
 }
 
-func (e *endedError) Error() string { return e.text }
-func (e *endedError) Unwrap() error { return e.err }
+func (e *EndedError) Error() string { return e.Text }
+func (e *EndedError) Unwrap() error { return e.Err }

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"encoding/json"
@@ -64,17 +64,17 @@ func TestPushFollowsTheSession(t *testing.T) {
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
 			Notice: func(line string) { t.Error(line) },
 			Key:    &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
-		p, err := o.newPushing()
+		p, err := o.NewPushing()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.start(t.Context(), &client{o: o, cfg: cfg, m: machine{id: "i-old"}})
-		p.ready(c.at)
+		p.Start(t.Context(), &Client{Options: o, Config: cfg, At: Machine{ID: "i-old"}})
+		p.Ready(c.at)
 		<-p.known
 		if !slices.Equal(got(), c.want) {
 			t.Errorf("pushed to %v, not %v", got(), c.want)
 		}
-		p.close()
+		p.Close()
 	}
 }
 
@@ -84,14 +84,14 @@ func TestPushEndsWithoutASession(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) },
 			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
-		p, err := o.newPushing()
+		p, err := o.NewPushing()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if started {
-			p.start(t.Context(), &client{o: o, cfg: cfg, m: machine{id: "i-old"}})
+			p.Start(t.Context(), &Client{Options: o, Config: cfg, At: Machine{ID: "i-old"}})
 		}
-		p.close()
+		p.Close()
 		<-p.known
 	}
 }

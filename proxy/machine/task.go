@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"cmp"
@@ -12,14 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// findTask asks ECS for a container's runtime id, which the service's form of
+// FindTask asks ECS for a container's runtime id, which the service's form of
 // a target ends in.
-func (c *client) findTask(ctx context.Context) (id string, err error) {
-	f, err := c.describeTask(ctx, c.t.task.cluster, c.t.task.id)
+func (c *Client) FindTask(ctx context.Context) (id string, err error) {
+	f, err := c.describeTask(ctx, c.Target.Task.Cluster, c.Target.Task.ID)
 	if err != nil {
 		return "", err
 	}
-	name := c.t.task.container
+	name := c.Target.Task.Container
 	if err := f.choose(func(container *types.Container) bool { return name == "" || name == aws.ToString(container.Name) }); err != nil {
 		return "", err
 	}
@@ -36,13 +36,13 @@ type foundTask struct {
 }
 
 // describeTask asks ECS for a task.
-func (c *client) describeTask(ctx context.Context, cluster, id string) (*foundTask, error) {
-	out, err := ecs.NewFromConfig(c.cfg).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: []string{id}})
+func (c *Client) describeTask(ctx context.Context, cluster, id string) (*foundTask, error) {
+	out, err := ecs.NewFromConfig(c.Config).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: []string{id}})
 	if err != nil {
 		return nil, err
 	}
 	if len(out.Tasks) == 0 {
-		return nil, fmt.Errorf("%w in %s: the cluster %s has no task %s", ErrNoMachine, c.cfg.Region, cluster, id)
+		return nil, fmt.Errorf("%w in %s: the cluster %s has no task %s", ErrNoMachine, c.Config.Region, cluster, id)
 	}
 	return &foundTask{task: out.Tasks[0]}, nil
 }
@@ -68,19 +68,19 @@ func (f *foundTask) choose(meant func(*types.Container) bool) error {
 	return nil
 }
 
-// target is how the service calls the container.
+// Target is how the service calls the container.
 func (f *foundTask) target() (string, error) {
 	runtime := aws.ToString(f.container.RuntimeId)
 	if runtime == "" {
 		return "", fmt.Errorf("the container is %s", cmp.Or(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
 	}
 	// The cluster's and the task's own names: what was given may be an ARN.
-	id := fmt.Sprintf("ecs:%s_%s_%s", last(aws.ToString(f.task.ClusterArn)), last(aws.ToString(f.task.TaskArn)), runtime)
-	if !serviceID.MatchString(id) {
+	id := fmt.Sprintf("ecs:%s_%s_%s", LastPart(aws.ToString(f.task.ClusterArn)), LastPart(aws.ToString(f.task.TaskArn)), runtime)
+	if !ServiceID.MatchString(id) {
 		return "", errors.New("ECS answers with ids of no known form")
 	}
 	return id, nil
 }
 
-// last is the last part of an ARN's resource.
-func last(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
+// LastPart is the last part of an ARN's resource.
+func LastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"errors"
@@ -13,59 +13,59 @@ import (
 // ErrTarget says that a target is not written as one.
 var ErrTarget = errors.New("not a target")
 
-// target is what a user calls a machine, taken apart.
-type target struct {
-	text   string           // as it was given, but for suffixes
-	region string           // "" if none was given in place
-	id     string           // what the service takes as it is; "" if it is a name
-	task   *task            // a container, by its task
+// Target is what a user calls a machine, taken apart.
+type Target struct {
+	Text   string           // as it was given, but for suffixes
+	Region string           // "" if none was given in place
+	ID     string           // what the service takes as it is; "" if it is a name
+	Task   *task            // a container, by its task
 	query  *inventory.Query // else
 }
 
-// regionPattern is how regions of all partitions are written, and hardly any
+// RegionPattern is how regions of all partitions are written, and hardly any
 // other name. A test compares it with what the SDK knows.
-const regionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
+const RegionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
 
-// task is ecs:CLUSTER/TASK[/CONTAINER].
-type task struct{ cluster, id, container string }
+// Task is ecs:CLUSTER/TASK[/CONTAINER].
+type task struct{ Cluster, ID, Container string }
 
 var (
-	// serviceID are the forms that the service takes as they are.
-	serviceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
+	// ServiceID are the forms that the service takes as they are.
+	ServiceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
 
 	// inRegion is a region at a name's end: web-1--eu-central-1.
-	inRegion = regexp.MustCompile(`^(.+)--(` + regionPattern + `)$`)
+	inRegion = regexp.MustCompile(`^(.+)--(` + RegionPattern + `)$`)
 
 	// privateName are the names that EC2 gives: ip-10-0-3-7.ec2.internal,
 	// ip-10-0-3-7.eu-central-1.compute.internal, i-….eu-central-1.compute.internal.
 	privateName = regexp.MustCompile(`^[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$`)
 )
 
-// parseTarget takes apart what a user calls a machine. suffix is cut off if it
+// ParseTarget takes apart what a user calls a machine. suffix is cut off if it
 // is there.
-func parseTarget(text, suffix string) (t target, err error) {
-	wrong := func(format string, args ...any) (target, error) {
+func ParseTarget(text, suffix string) (t Target, err error) {
+	wrong := func(format string, args ...any) (Target, error) {
 		return t, fmt.Errorf("%q is %w: %s", text, ErrTarget, fmt.Sprintf(format, args...))
 	}
-	t.text = text
+	t.Text = text
 	if at := len(text) - len(suffix); at > 0 && strings.EqualFold(text[at:], suffix) {
-		t.text = text[:at]
+		t.Text = text[:at]
 	}
-	if m := inRegion.FindStringSubmatch(t.text); m != nil {
-		t.text, t.region = m[1], m[2]
+	if m := inRegion.FindStringSubmatch(t.Text); m != nil {
+		t.Text, t.Region = m[1], m[2]
 	}
-	if t.text == "" {
+	if t.Text == "" {
 		return wrong("it is empty")
 	}
-	if strings.HasPrefix(t.text, "-") {
+	if strings.HasPrefix(t.Text, "-") {
 		return wrong("it begins with -")
 	}
-	name := t.text
+	name := t.Text
 	addr, addrErr := netip.ParseAddr(strings.Trim(name, "[]"))
 	prefix, rest, form := strings.Cut(name, ":")
 	switch {
-	case serviceID.MatchString(name):
-		t.id = name
+	case ServiceID.MatchString(name):
+		t.ID = name
 	case addrErr == nil:
 		t.query = addressQuery(addr.WithZone("").Unmap())
 	case form && prefix == "ecs":
@@ -73,9 +73,9 @@ func parseTarget(text, suffix string) (t target, err error) {
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" || len(parts) == 3 && parts[2] == "" {
 			return wrong("a container is ecs:CLUSTER/TASK/CONTAINER")
 		}
-		t.task = &task{cluster: parts[0], id: parts[1]}
+		t.Task = &task{Cluster: parts[0], ID: parts[1]}
 		if len(parts) == 3 {
-			t.task.container = parts[2]
+			t.Task.Container = parts[2]
 		}
 	case form && prefix == "tag":
 		key, value, ok := strings.Cut(rest, "=")
@@ -117,7 +117,7 @@ var shared = netip.MustParsePrefix("100.64.0.0/10")
 // names says whether the target's words name m where the services' filters are
 // stricter than people are: ssh writes host names in lower case, and EC2 knows
 // addresses by their kind.
-func (t *target) names(m *inventory.Instance) bool {
+func (t *Target) names(m *inventory.Instance) bool {
 	switch q := t.query; {
 	case q == nil:
 		return false

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"cmp"
@@ -27,17 +27,17 @@ func (e *noMachineError) next() string {
 	return "did you mean " + strings.Join(e.near, ", ") + "?"
 }
 
-// severalError is ErrSeveral with all of them.
-type severalError struct{ list []inventory.Instance }
+// SeveralError is ErrSeveral with all of them.
+type SeveralError struct{ list []inventory.Instance }
 
-func (e *severalError) Error() string { return fmt.Sprintf("%d machines have this name", len(e.list)) }
-func (e *severalError) Unwrap() error { return ErrSeveral }
+func (e *SeveralError) Error() string { return fmt.Sprintf("%d machines have this name", len(e.list)) }
+func (e *SeveralError) Unwrap() error { return ErrSeveral }
 
 // maxListed is how many of them are listed.
 const maxListed = 20
 
-// lines describes each, below the error.
-func (e *severalError) lines() (lines []string) {
+// Lines describes each, below the error.
+func (e *SeveralError) Lines() (lines []string) {
 	for i := range e.list[:min(len(e.list), maxListed)] {
 		m := &e.list[i]
 		launched := ""
@@ -56,18 +56,18 @@ func (e *severalError) lines() (lines []string) {
 	return lines
 }
 
-// awayError says why a machine cannot be reached, from what is known of it.
-type awayError struct {
+// AwayError says why a machine cannot be reached, from what is known of it.
+type AwayError struct {
 	known *inventory.Instance
 	error // the service's, nil if it was not asked
 }
 
-func (e *awayError) Unwrap() error { return e.error }
+func (e *AwayError) Unwrap() error { return e.error }
 
-func (e *awayError) Error() string {
+func (e *AwayError) Error() string {
 	text := ""
 	if e.error != nil {
-		text = cause(e.error) + ": "
+		text = Cause(e.error) + ": "
 	}
 	switch e.known.State {
 	case "stopped", "stopping", "pending", "shutting-down", "terminated":
@@ -75,18 +75,18 @@ func (e *awayError) Error() string {
 	}
 	switch {
 	case startedLately(e.known) && !e.known.Online():
-		return text + "it was started " + ago(e.known.Launched) + " ago, and its SSM agent has not called in since"
+		return text + "it was started " + Ago(e.known.Launched) + " ago, and its SSM agent has not called in since"
 	case e.known.Ping == "":
 		return text + "its SSM agent has never called in"
 	case e.known.Online():
-		return text + "its SSM agent called in " + ago(e.known.Pinged) + " ago"
+		return text + "its SSM agent called in " + Ago(e.known.Pinged) + " ago"
 	case e.known.Pinged.IsZero():
 		return text + "its SSM agent is not connected"
 	}
-	return text + "its SSM agent has not called in for " + ago(e.known.Pinged)
+	return text + "its SSM agent has not called in for " + Ago(e.known.Pinged)
 }
 
-func (e *awayError) next(target string) string {
+func (e *AwayError) next(target string) string {
 	switch e.known.State {
 	case "stopped", "stopping":
 		return "--start starts it"
@@ -104,7 +104,7 @@ func (e *awayError) next(target string) string {
 	return fmt.Sprintf("\"ssmpipe doctor %s\" looks for the reason", target)
 }
 
-// ago writes a time that has passed as people say it.
-func ago(t time.Time) string {
+// Ago writes a time that has passed as people say it.
+func Ago(t time.Time) string {
 	return safetext.Roughly(max(0, time.Since(t)))
 }

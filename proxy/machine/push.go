@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"context"
@@ -61,28 +61,28 @@ func (k *PushKey) Check() error {
 	return nil
 }
 
-// pushing is a key on its way to the machine. All methods do nothing on nil.
-type pushing struct {
-	o      *Options
-	agent  *keys.Agent        // nil: ssh finds the key by itself
-	cancel context.CancelFunc // nil before start
-	done   sync.WaitGroup
-	made   *keys.Made // if that is the key
-	user   string     // whom ssh logs in as; "" until it is known
+// Pushing is a key on its way to the machine. All methods do nothing on nil.
+type Pushing struct {
+	Options *Options
+	agent   *keys.Agent        // nil: ssh finds the key by itself
+	cancel  context.CancelFunc // nil before start
+	done    sync.WaitGroup
+	made    *keys.Made // if that is the key
+	user    string     // whom ssh logs in as; "" until it is known
 
 	known chan struct{} // closed once the machine knows the key, or will not
 	at    chan string   // the id of the machine that the session is open to
 }
 
-// newPushing prepares what ssh may ask for before the session is open.
-func (o *Options) newPushing() (*pushing, error) {
+// NewPushing prepares what ssh may ask for before the session is open.
+func (o *Options) NewPushing() (*Pushing, error) {
 	if o.Key == nil {
 		return nil, nil
 	}
 	if err := o.Key.Check(); err != nil {
 		return nil, err
 	}
-	p := &pushing{o: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
+	p := &Pushing{Options: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
 	if o.Key.Socket != "" {
 		var err error
 		if p.agent, err = keys.NewAgent(o.Key.Socket, p.known, o.Log); err != nil {
@@ -97,19 +97,19 @@ func (o *Options) newPushing() (*pushing, error) {
 	return p, nil
 }
 
-// start pushes the key beside the opening of the session, which it needs
+// Start pushes the key beside the opening of the session, which it needs
 // nothing of but the machine's id.
-func (p *pushing) start(ctx context.Context, c *client) {
+func (p *Pushing) Start(ctx context.Context, c *Client) {
 	if p == nil {
 		return
 	}
-	limit := p.o.ConnectTimeout
+	limit := p.Options.ConnectTimeout
 	if limit == 0 {
 		limit = keys.Time // somebody waits for known
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
-	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", errConnectTimeout, limit))
-	id := c.machine().id
+	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", ErrConnectTimeout, limit))
+	id := c.Machine().ID
 	p.done.Go(func() {
 		defer stop()
 		defer close(p.known)
@@ -131,14 +131,14 @@ func (p *pushing) start(ctx context.Context, c *client) {
 			p.tell(id, err)
 			return
 		}
-		p.o.Log.Info("key pushed", "user", p.user, "to", id, "by", p.o.Key.Way)
+		p.Options.Log.Info("key pushed", "user", p.user, "to", id, "by", p.Options.Key.Way)
 	})
 }
 
-// tell says why there is no key, for the user's eyes. The session goes on: ssh
+// Tell says why there is no key, for the user's eyes. The session goes on: ssh
 // may have another one.
-func (p *pushing) tell(id string, err error) {
-	name := p.o.Target
+func (p *Pushing) tell(id string, err error) {
+	name := p.Options.Target
 	if id != name {
 		name = fmt.Sprintf("%s (%s)", name, id)
 	}
@@ -146,15 +146,15 @@ func (p *pushing) tell(id string, err error) {
 	if p.user != "" {
 		whom = fmt.Sprintf(" for %q", p.user)
 	}
-	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, cause(err))
+	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, Cause(err))
 	if next := p.next(err); next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + next
 	}
-	p.o.Notice(safetext.Printable(text))
+	p.Options.Notice(safetext.Printable(text))
 }
 
-// ready says that the session is open to the machine id.
-func (p *pushing) ready(id string) {
+// Ready says that the session is open to the machine id.
+func (p *Pushing) Ready(id string) {
 	if p == nil {
 		return
 	}
@@ -164,14 +164,14 @@ func (p *pushing) ready(id string) {
 	p.at <- id
 }
 
-// hold returns what stdout is written by. Without an agent of ours ssh
+// Hold returns what stdout is written by. Without an agent of ours ssh
 // authenticates when it likes, so it must not get there before the machine
 // knows the key. What it waits for first is sshd's banner, which has come a
 // longer way than the key's one call: opening the session took as many round
 // trips before it. So the key is known by then, and nothing waits; if not, the
 // banner does, for as long as the push may take, while what ssh has said
 // travels already.
-func (p *pushing) hold(w io.Writer) io.Writer {
+func (p *Pushing) Hold(w io.Writer) io.Writer {
 	if p == nil || p.agent != nil {
 		return w
 	}
@@ -189,8 +189,8 @@ func (h *heldWriter) Write(b []byte) (int, error) {
 	return h.Writer.Write(b)
 }
 
-// close leaves nothing behind.
-func (p *pushing) close() {
+// Close leaves nothing behind.
+func (p *Pushing) Close() {
 	if p == nil {
 		return
 	}
@@ -205,14 +205,14 @@ func (p *pushing) close() {
 	p.done.Wait()
 	if p.made != nil {
 		if err := p.made.Close(); err != nil {
-			p.o.Log.Info("the key was not replaced", "err", err)
+			p.Options.Log.Info("the key was not replaced", "err", err)
 		}
 	}
 }
 
 // push makes the key known to the machine id.
-func (p *pushing) push(ctx context.Context, c *client, id string) error {
-	k := p.o.Key
+func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
+	k := p.Options.Key
 	switch {
 	case strings.HasPrefix(id, "ecs:"):
 		return errContainer
@@ -235,9 +235,9 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	if k.Way == keys.RunCommand {
-		return runCommand(ctx, c.cfg, id, p.user, line)
+		return runCommand(ctx, c.Config, id, p.user, line)
 	}
-	_, err = ec2instanceconnect.NewFromConfig(c.cfg).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
+	_, err = ec2instanceconnect.NewFromConfig(c.Config).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
 		InstanceId:     &id,
 		InstanceOSUser: &p.user,
 		SSHPublicKey:   &line,
@@ -246,8 +246,8 @@ func (p *pushing) push(ctx context.Context, c *client, id string) error {
 }
 
 // public finds the key.
-func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
-	k := p.o.Key
+func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
+	k := p.Options.Key
 	if p.agent != nil {
 		return p.agent.Public, nil
 	}
@@ -257,7 +257,7 @@ func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 		if err == nil || k.Key == KeyAgent {
 			return key, err
 		}
-		p.o.Log.Debug("no key of the ssh-agent", "err", err)
+		p.Options.Log.Debug("no key of the ssh-agent", "err", err)
 	case KeyMade:
 	default:
 		return keys.FromFile(k.Key, k.Way)
@@ -276,9 +276,9 @@ var (
 	errUser              = errors.New("not a name that a key can be pushed for")
 )
 
-// next is what a user can do about a key that could not be pushed.
-func (p *pushing) next(err error) string {
-	k := p.o.Key
+// Next is what a user can do about a key that could not be pushed.
+func (p *Pushing) next(err error) string {
+	k := p.Options.Key
 	switch {
 	case errors.Is(err, errNoInstanceConnect):
 		return "use --push-key=run-command, which needs ssm:SendCommand"
@@ -293,7 +293,7 @@ func (p *pushing) next(err error) string {
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		return p.o.next(err)
+		return p.Options.Next(err)
 	}
 	switch api.ErrorCode() {
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "AuthException":
@@ -316,5 +316,5 @@ func (p *pushing) next(err error) string {
 	case "InvalidDocument", "UnsupportedPlatformType":
 		return "it is for Linux only: leave out --push-key"
 	}
-	return p.o.next(err)
+	return p.Options.Next(err)
 }

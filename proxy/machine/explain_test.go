@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"errors"
@@ -16,10 +16,10 @@ import (
 func TestKeysOfTheEnvironment(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
 	err := &smithy.GenericAPIError{Code: "ExpiredTokenException"}
-	if next := (&Options{}).next(err); !strings.Contains(next, "of the environment") {
+	if next := (&Options{}).Next(err); !strings.Contains(next, "of the environment") {
 		t.Error(next)
 	}
-	if next := (&Options{Profile: "p"}).next(err); strings.Contains(next, "of the environment") {
+	if next := (&Options{Profile: "p"}).Next(err); strings.Contains(next, "of the environment") {
 		t.Error(next)
 	}
 }
@@ -34,7 +34,7 @@ func TestTextsAreCut(t *testing.T) {
 	}{
 		{errors.New(long), "ß…; do that"},
 		{&awsapi.CredentialsError{Err: errors.New(long)}, "no credentials: ß"},
-		{&awayError{&inventory.Instance{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")}, "is not connected: it is stopped; do that"},
+		{&AwayError{&inventory.Instance{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")}, "is not connected: it is stopped; do that"},
 	} {
 		text := (&Error{Target: "web-1", Err: tt.err, Next: "do that"}).Error()
 		if n := len([]rune(text)); n > safetext.MaxSaid+50 || !strings.Contains(text, tt.want) {

@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"context"
@@ -27,14 +27,14 @@ const (
 
 var errBoot = fmt.Errorf("it was started, but its agent has not called in within %v", bootLimit)
 
-// start starts a machine that is stopped, and waits until its agent calls in.
+// Start starts a machine that is stopped, and waits until its agent calls in.
 // What that takes is not counted as connecting.
-func (c *client) start(ctx context.Context, limit *ask.Limit, m *inventory.Instance) error {
+func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Instance) error {
 	defer limit.Hold()()
-	defer c.o.Progress("")
+	defer c.Options.Progress("")
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, errBoot)
 	defer cancel()
-	service := c.o.service(c.cfg)
+	service := c.Options.Inventory(c.Config)
 	before := m.Pinged
 	began := time.Now()
 	// Somebody may have started it already.
@@ -44,7 +44,7 @@ func (c *client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 		what = "waiting for its agent"
 		began = m.Launched
 	}
-	c.o.Notice(safetext.Printable(fmt.Sprintf("%s: it is %s; %s", c.o.Target, m.State, what)))
+	c.Options.Notice(safetext.Printable(fmt.Sprintf("%s: it is %s; %s", c.Options.Target, m.State, what)))
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
 	for {
@@ -52,11 +52,11 @@ func (c *client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 			switch err := c.startInstance(ctx, m.ID); {
 			case err == nil:
 				asked = true
-			case !isCode(err, "IncorrectInstanceState"): // it is still stopping
+			case !IsCode(err, "IncorrectInstanceState"): // it is still stopping
 				return err
 			}
 		}
-		c.o.Progress(fmt.Sprintf("%s: %s, %d s", c.o.Target, bootState(m), int(time.Since(began)/time.Second)))
+		c.Options.Progress(fmt.Sprintf("%s: %s, %d s", c.Options.Target, bootState(m), int(time.Since(began)/time.Second)))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -69,16 +69,16 @@ func (c *client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 		case err != nil:
 			return err
 		case len(list) == 0:
-			return &noMachineError{region: c.cfg.Region}
+			return &noMachineError{region: c.Config.Region}
 		}
 		m = &list[0]
 		switch {
 		case asked && m.State == "running" && m.Online() && !m.Pinged.Equal(before):
-			c.o.Progress("")
-			c.o.Notice(fmt.Sprintf("%s: it is up after %d s", c.o.Target, int(time.Since(began)/time.Second)))
+			c.Options.Progress("")
+			c.Options.Notice(fmt.Sprintf("%s: it is up after %d s", c.Options.Target, int(time.Since(began)/time.Second)))
 			return nil
 		case asked && m.State != "pending" && m.State != "running" && m.State != "stopped":
-			return &awayError{known: m}
+			return &AwayError{known: m}
 		}
 	}
 }
@@ -92,23 +92,23 @@ func startedLately(m *inventory.Instance) bool {
 // awaitSession opens a session to a machine that has been started lately: AWS
 // takes up to a minute from the agent's first call until it starts sessions.
 // What that takes is not counted as connecting.
-func (c *client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
+func (c *Client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
 	if c.limit != nil {
 		defer c.limit.Hold()()
 	}
 	defer ask.Hold(ctx)() // a forward's session has a limit of its own
-	defer c.o.Progress("")
+	defer c.Options.Progress("")
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
 	for {
-		c.o.Progress(fmt.Sprintf("%s: AWS does not start sessions with it yet, %d s", c.o.Target, int(time.Since(m.Launched)/time.Second)))
+		c.Options.Progress(fmt.Sprintf("%s: AWS does not start sessions with it yet, %d s", c.Options.Target, int(time.Since(m.Launched)/time.Second)))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 		conn, err := dial(m.ID)
-		if !isCode(err, "TargetNotConnected") || !startedLately(m) {
+		if !IsCode(err, "TargetNotConnected") || !startedLately(m) {
 			return conn, err
 		}
 	}
@@ -121,18 +121,18 @@ func bootState(m *inventory.Instance) string {
 	return m.State
 }
 
-func (c *client) startInstance(ctx context.Context, id string) error {
-	_, err := ec2.NewFromConfig(c.cfg).StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
+func (c *Client) startInstance(ctx context.Context, id string) error {
+	_, err := ec2.NewFromConfig(c.Config).StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
 	return err
 }
 
-// isCode says whether err is the service's error of that code.
-func isCode(err error, code string) bool {
+// IsCode says whether err is the service's error of that code.
+func IsCode(err error, code string) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
-// denied says whether err is about a permission.
-func denied(err error) bool {
-	return inventory.Denied(err) || isCode(err, "AuthException") // EC2 Instance Connect's
+// Denied says whether err is about a permission.
+func Denied(err error) bool {
+	return inventory.Denied(err) || IsCode(err, "AuthException") // EC2 Instance Connect's
 }

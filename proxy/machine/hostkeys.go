@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"errors"
@@ -22,10 +22,10 @@ import (
 // which ssh opens only when the stream has begun. What to make of a key that is
 // new or has changed stays ssh's to decide.
 
-// linkHostKeys makes the link for the machine id.
-func (o *Options) linkHostKeys(id string) {
+// LinkHostKeys makes the link for the machine id.
+func (o *Options) LinkHostKeys(id string) {
 	name := strings.ToLower(o.Target) // as ssh has it in %h
-	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !serviceID.MatchString(id) || strings.Contains(id, "/") {
+	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !ServiceID.MatchString(id) || strings.Contains(id, "/") {
 		return
 	}
 	link := filepath.Join(o.HostKeys, name)

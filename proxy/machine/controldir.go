@@ -1,4 +1,4 @@
-package proxy
+package machine
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// makeControlDir makes the directory in which ssh's ControlPath lies. ssh binds
+// MakeControlDir makes the directory in which ssh's ControlPath lies. ssh binds
 // its socket there after it has authenticated, and ends if it cannot.
-func (o *Options) makeControlDir() {
+func (o *Options) MakeControlDir() {
 	if o.ControlDir == "" {
 		return
 	}
