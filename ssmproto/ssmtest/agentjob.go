@@ -2,13 +2,14 @@ package ssmtest
 
 import "github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 
-// Agent is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
+// Agent configures an agent's behaviour. The zero value is amazon-ssm-agent
+// 3.3.
 type Agent = agent.Config
 
-// AgentVersion is the version of agents that do not say otherwise.
+// AgentVersion is the default version of agents.
 const AgentVersion = agent.Version
 
-// job is what the session's agent is to do.
+// job returns the job of the session's agent.
 func (s *Session) job(sessionType string, properties map[string]string) agent.Job {
 	cfg := &s.srv.cfg
 	job := agent.Job{
@@ -35,7 +36,7 @@ func (s *Session) job(sessionType string, properties map[string]string) agent.Jo
 	return job
 }
 
-// forAgent is a session as its agent sees it: an agent.Service.
+// forAgent is the agent.Service of a session's agent.
 type forAgent struct{ s *Session }
 
 func (f forAgent) Go(fn func()) { f.s.srv.wg.Go(fn) }

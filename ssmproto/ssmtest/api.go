@@ -11,16 +11,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// APIError is an operation's refusal, answered in the form of its service.
+// APIError is an error response of an operation, written in its service's
+// format.
 type APIError struct {
-	Status  int // HTTP's
+	Status  int // HTTP status
 	Code    string
 	Message string
 }
 
 func (e *APIError) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Message) }
 
-// badRequest is the status of nearly all that AWS's services refuse.
+// badRequest returns an APIError with the status that AWS's services use for
+// nearly all errors.
 func badRequest(code, format string, args ...any) *APIError {
 	return &APIError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
 }
@@ -28,34 +30,35 @@ func badRequest(code, format string, args ...any) *APIError {
 // maxAPIBody is the largest request that is read, in bytes.
 const maxAPIBody = 1 << 20
 
-// Operation is what a request calls. The Server checks the signature, counts
-// the call and asks what OnAPI has set; the rest is the operation's.
+// Operation is an API operation. The Server checks the signature of a request,
+// counts the call and calls OnAPI's function; the Operation does the rest.
 type Operation struct {
-	Service string // what requests are signed for
+	Service string // the service that requests are signed for
 	Name    string // for [Server.OnAPI] and [Server.Calls]
 
-	// Answer does what the request asks for. The region is the one that the
-	// request is signed for.
+	// Answer performs the operation. The region is the one that the request is
+	// signed for.
 	Answer func(region string) (any, *APIError)
 
-	// Refuse, if not nil, puts a refusal of the signature into the service's words.
+	// Refuse, if not nil, translates a signature error into the service's own.
 	Refuse func(*APIError) *APIError
 
-	// Write, if not nil, writes what Answer returned; nil is AWS JSON 1.1. The
-	// header has X-Amzn-Requestid already.
+	// Write, if not nil, writes the result of Answer; nil means AWS JSON 1.1. The
+	// header already has X-Amzn-Requestid.
 	Write func(w http.ResponseWriter, result any, refusal *APIError)
 }
 
-// SetAPI lets another package answer more of AWS's API at the Server's address. find
-// returns the operation that a request calls, or nil if there is none such. own
-// is the Server's, or nil: find may return it, or another one in its place. It
-// is called concurrently, before the signature is checked.
+// SetAPI lets another package implement more of AWS's API at the Server's
+// address. find returns the operation that a request calls, or nil if there is
+// none. own is the Server's own operation, or nil; find may return it, or
+// another in its place. find is called concurrently, before the signature is
+// checked.
 func (s *Server) SetAPI(find func(r *http.Request, body []byte, own *Operation) *Operation) {
 	s.api.Store(&find)
 }
 
-// signedRegion is the region that r is signed for, if the server has it, and
-// else the one that it should be signed for.
+// signedRegion returns the region that r is signed for if the server has it,
+// and otherwise the one that r should be signed for.
 func (s *Server) signedRegion(r *http.Request) string {
 	fields, _ := parseAuthorization(r.Header.Get("Authorization"))
 	if scope := strings.Split(fields.credential, "/"); len(scope) == 5 && slices.Contains(s.regions, scope[2]) {
@@ -64,7 +67,7 @@ func (s *Server) signedRegion(r *http.Request) string {
 	return s.cfg.Region
 }
 
-// operation finds what r calls, or nil.
+// operation returns the operation that r calls, or nil.
 func (s *Server) operation(r *http.Request, body []byte) *Operation {
 	own := s.ownOperation(r.Header.Get("X-Amz-Target"), body)
 	if find := s.api.Load(); find != nil {
@@ -73,7 +76,8 @@ func (s *Server) operation(r *http.Request, body []byte) *Operation {
 	return own
 }
 
-// ownOperation finds one of those that the data channel needs, or nil.
+// ownOperation returns one of the operations that the data channel needs, or
+// nil.
 func (s *Server) ownOperation(target string, body []byte) *Operation {
 	var do func(region string, r *sessionRequest) (any, *APIError)
 	switch target {
@@ -95,7 +99,7 @@ func (s *Server) ownOperation(target string, body []byte) *Operation {
 	}}
 }
 
-// serveAPI answers POST /, which all calls of operations are.
+// serveAPI serves POST /, the request of all operations.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
 	if err != nil {
@@ -118,8 +122,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer does what r calls for: in the order of the real services, who calls,
-// whether it is too often, and whether it is understood.
+// answer performs the operation that r calls. It checks, in the order of the
+// real services, the signature, the rate and the arguments.
 func (s *Server) answer(r *http.Request, body []byte, o *Operation) (any, *APIError) {
 	if o.Answer == nil {
 		return nil, badRequest("UnknownOperationException", "")
@@ -143,7 +147,7 @@ func (s *Server) answer(r *http.Request, body []byte, o *Operation) (any, *APIEr
 	return o.Answer(region)
 }
 
-// writeJSON answers as AWS JSON 1.1 does.
+// writeJSON writes a response in AWS JSON 1.1.
 func writeJSON(w http.ResponseWriter, result any, refusal *APIError) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if refusal != nil {

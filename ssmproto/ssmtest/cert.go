@@ -15,11 +15,11 @@ import (
 )
 
 // proxiedName is in the certificate for tests of clients behind a proxy, which
-// are never sent there for a name of the loopback's.
+// clients never use for loopback names.
 const proxiedName = "ssmtest.invalid"
 
-// selfSigned makes a certificate for the loopback's names and returns it ready
-// to serve with, and as PEM.
+// selfSigned makes a certificate for the loopback names and address, and
+// returns it as a server's configuration and as PEM.
 func selfSigned(address net.IP) (*tls.Config, []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// Client is an ssmproto.Session on one of the Server's nodes, for tests of
-// what is built on ssmproto alone. It calls the Server's API over HTTP, so
-// that the faults of the API are felt.
+// Client is an ssmproto.Session on one of the Server's nodes, for tests of code
+// that uses only ssmproto. It calls the Server's API over HTTP, so that faults
+// of the API affect it.
 type Client struct {
 	srv      *Server
 	node     string
@@ -29,7 +29,7 @@ type Client struct {
 
 var _ ssmproto.Session = (*Client)(nil)
 
-// NewClient returns a session, not yet opened, that ssh's document brings to a
+// NewClient returns a session, not yet opened, with the document for ssh, to a
 // port of a node.
 func (s *Server) NewClient(nodeID, port string) *Client {
 	return s.NewDocumentClient(nodeID, "AWS-StartSSHSession", map[string][]string{"portNumber": {port}})
@@ -46,13 +46,13 @@ func (s *Server) NewForwardClient(nodeID, host, port string) *Client {
 	return s.NewDocumentClient(nodeID, "AWS-StartPortForwardingSessionToRemoteHost", params)
 }
 
-// NewDocumentClient returns a session, not yet opened, for any document; "" is a
-// shell's.
+// NewDocumentClient returns a session, not yet opened, with any document; ""
+// means that of a shell.
 func (s *Server) NewDocumentClient(nodeID, document string, params map[string][]string) *Client {
 	return &Client{srv: s, node: nodeID, document: document, params: params, client: &http.Client{Transport: s.Transport()}}
 }
 
-// Transport returns what trusts the Server's certificate.
+// Transport returns a Transport that trusts the Server's certificate.
 func (s *Server) Transport() *http.Transport {
 	t := &http.Transport{DisableKeepAlives: true}
 	if pem := s.CertPEM(); pem != nil {
@@ -92,7 +92,7 @@ func (c *Client) grant(ctx context.Context, operation string, r sessionRequest) 
 		return g, fmt.Errorf("%w: it timed out", ssmproto.ErrSessionEnded)
 	}
 	c.id = res.SessionId
-	// The signature covers host, path and query, and no scheme.
+	// The signature covers host, path and query, but not the scheme.
 	req, err := http.NewRequest(http.MethodGet, "http"+strings.TrimPrefix(res.StreamUrl, "ws"), nil)
 	if err != nil {
 		return g, err
@@ -133,7 +133,7 @@ func (c *Client) call(ctx context.Context, operation string, r sessionRequest) (
 	return &response, json.Unmarshal(answer, &response)
 }
 
-// credentials returns those that are good now.
+// credentials returns the current credentials.
 func (s *Server) credentials() credentials {
 	s.mu.Lock()
 	defer s.mu.Unlock()

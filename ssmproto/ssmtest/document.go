@@ -11,15 +11,15 @@ import (
 )
 
 // document is a Session document: it turns the parameters of StartSession into
-// what the agent is told to do.
+// instructions for the agent.
 type document struct {
-	// sessionType is what the agent asks for in its handshake.
+	// sessionType is the type that the agent names in its handshake.
 	sessionType string
 
-	// defaults names the parameters and gives the values of those left out.
+	// defaults has all parameters with their default values.
 	defaults map[string]string
 
-	// required names the parameters that may not be left out.
+	// required names the parameters that must be given.
 	required []string
 
 	// fixed are properties that do not come from a parameter.
@@ -29,7 +29,7 @@ type document struct {
 // preferences is the document of a shell: an account's preferences.
 const preferences = "SSM-SessionManagerRunShell"
 
-// documents are those of AWS's that the agents here know.
+// documents are the documents of AWS's that these agents know.
 var documents = map[string]document{
 	"AWS-StartSSHSession": {
 		sessionType: agent.PortSession,
@@ -60,15 +60,15 @@ var documents = map[string]document{
 	},
 }
 
-// separatorPrefix is what the document allows in front of output.
+// separatorPrefix matches the prefixes of output that the document allows.
 var separatorPrefix = regexp.MustCompile(`^[0-9a-zA-Z\r\n_:-]{0,30}$`)
 
 // badInHost are the characters that AWS's document does not allow in a host,
-// which is used in no other way here, and white space.
+// and white space.
 const badInHost = ",$^&()!;'\"<>`{}[]|#= \t\r\n"
 
-// properties returns what goes into the handshake's Properties. Every value is
-// a list of one string.
+// properties returns the handshake's Properties. Every value in parameters must
+// be a list of one string.
 func (d document) properties(parameters map[string][]string) (map[string]string, error) {
 	p := make(map[string]string)
 	maps.Copy(p, d.defaults)

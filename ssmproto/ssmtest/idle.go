@@ -2,7 +2,7 @@ package ssmtest
 
 import "time"
 
-// startIdle begins to watch for the idle timeout, if there is one.
+// startIdle starts the timer for the idle timeout, if there is one.
 func (s *Session) startIdle() {
 	limit := s.srv.cfg.IdleTimeout
 	if limit <= 0 {
@@ -25,7 +25,7 @@ func (s *Session) startIdle() {
 	})
 }
 
-// used notes that a message passes.
+// used records that a message has passed.
 func (s *Session) used() {
 	if s.srv.cfg.IdleTimeout > 0 {
 		s.lastUsed.Store(time.Now().UnixNano())

@@ -8,17 +8,17 @@ import (
 )
 
 // A Server runs programs as the user who started it, and every user of this
-// machine can connect to loopback; so can the pages in anybody's browser. What
-// keeps them out are credentials that nobody can guess, and a look at who asks.
+// machine can connect to loopback; so can web pages in a browser. Unguessable
+// credentials, and a check of the request's headers, keep them out.
 
-// newCredentials makes a key's ID and a secret, in the form of AWS's.
+// newCredentials makes an access key ID and a secret, in the format of AWS.
 func newCredentials() (accessKeyID, secret string) {
 	return "AKIA" + rand.Text()[:16], rand.Text() + rand.Text()[:14]
 }
 
-// foreign says whether r comes from a browser, or was meant for another host: a
-// name that somebody has led to loopback (DNS rebinding). The port may be that of
-// a relay in between.
+// foreign reports whether r comes from a browser, or is addressed to another
+// host: a name that was made to resolve to loopback (DNS rebinding). The port
+// may be that of a relay in between.
 func (s *Server) foreign(r *http.Request) bool {
 	if len(r.Header.Values("Origin")) > 0 {
 		return true

@@ -11,32 +11,32 @@ import (
 type Node struct {
 	ID string
 
-	// Region is where it is: Config.Region, which "" stands for, or one of
-	// Config.Regions.
+	// Region is the node's region: Config.Region, which is the default, or one
+	// of Config.Regions.
 	Region string
 
-	// Dial is what the agent's dialling of a port does; nil is net.Dialer's.
-	// The address is "HOST:PORT", "localhost:PORT" for the node's own. An error
-	// is a connection refused. The context ends with the session.
+	// Dial is how the agent connects to a port; nil means net.Dialer. The
+	// address is "HOST:PORT", or "localhost:PORT" for the node itself. Any
+	// error counts as a refused connection. The context ends with the session.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Hosts are the addresses of names as the node sees them, for what the agent
-	// looks at before it forwards to a host. localhost need not be there.
+	// Hosts maps names to addresses as the node resolves them, for the agent's
+	// check before it forwards to a host. localhost may be omitted.
 	Hosts map[string]string
 
-	// Command makes what the agent runs in sessions for a shell or a command: the
-	// program's directory and environment are the caller's to set, its input,
-	// output and process group are not. nil is exec.Command.
+	// Command makes the program that the agent runs in sessions for a shell or
+	// a command. It may set the program's directory and environment, but not
+	// its input, output and process group. nil means exec.Command.
 	Command func(name string, arg ...string) *exec.Cmd
 
 	// Agent, if not nil, replaces Config.Agent.
 	Agent *Agent
 
-	// NotConnected makes StartSession answer TargetNotConnected.
+	// NotConnected makes StartSession fail with TargetNotConnected.
 	NotConnected bool
 
-	// Mux, if not nil, speaks on the multiplexed stream of sessions that forward
-	// a port, in place of smux. A session ends when it returns.
+	// Mux, if not nil, replaces smux on the multiplexed stream of sessions that
+	// forward a port. A session ends when it returns.
 	Mux func(stream io.ReadWriter)
 }
 

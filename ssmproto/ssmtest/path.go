@@ -10,33 +10,34 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// Path is what one way is like, between a client and the service or between the
-// service and an agent. The zero value is perfect. A WebSocket runs over TCP, so
-// that delay and rate keep the order; Drop, Duplicate and Reorder are what the
-// service does to messages.
+// Path describes one direction between a client and the service, or between the
+// service and an agent. The zero value is a perfect path. A WebSocket runs over
+// TCP, so delay and rate keep the order; Drop, Duplicate and Reorder are what
+// the service does to messages.
 type Path struct {
-	// Delay is how long a message is under way, and Jitter up to how much
-	// longer, uniformly distributed.
+	// Delay is how long a message takes, and Jitter the maximum additional
+	// time, which is uniformly distributed.
 	Delay, Jitter time.Duration
 
-	// Rate is the bottleneck's, in bytes per second of messages with their
-	// heads; 0 is unlimited.
+	// Rate is the bottleneck's rate, in bytes per second of messages with their
+	// headers; 0 means unlimited.
 	Rate int
 
-	// Queue is how many bytes wait at the bottleneck before messages are
-	// dropped. With 0, none are: the sender has to wait. Before the way from a
-	// client that is the client, whose TCP connection is not read; before the
-	// way to an agent it is the service's relay, which holds 1 MiB and then
-	// reads from the client no more.
+	// Queue is how many bytes may wait at the bottleneck before messages are
+	// dropped. With 0 none are dropped, and the sender waits: on the path from
+	// a client that is the client, whose TCP connection is not read; on the
+	// path to an agent it is the service's relay, which holds 1 MiB and then
+	// stops reading from the client.
 	Queue int
 
-	// The probabilities, 0 to 1, that a message is lost, comes twice, or comes
-	// after one to four later ones (or 20 ms, if those do not come). They apply
-	// to what clients and agents send, not to the service's own messages.
+	// The probabilities, 0 to 1, that a message is lost, arrives twice, or
+	// arrives after one to four later ones (or after 20 ms, if those do not
+	// arrive). They apply to messages of clients and agents, not to the
+	// service's own.
 	Drop, Duplicate, Reorder float64
 
-	// Seed makes the dice fall as they did before for the n-th data channel,
-	// or, on the agent's side, the n-th session.
+	// Seed makes the random choices repeatable for the n-th data channel, or,
+	// on the agent's side, the n-th session.
 	Seed uint64
 }
 
@@ -44,67 +45,67 @@ const (
 	// maxHold is how long a message is held back to be reordered.
 	maxHold = 20 * time.Millisecond
 
-	// pipeLimit is how many bytes are under way at most before senders wait,
-	// and rateBacklog how long the wait at a bottleneck without a queue is
+	// pipeLimit is how many bytes may be in flight before senders wait, and
+	// rateBacklog how long the delay at a bottleneck without a queue may be
 	// before they do.
 	pipeLimit   = 16 << 20
 	rateBacklog = 10 * time.Millisecond
 
-	// relayLimit is how many bytes the service holds for the next stage when
-	// that is too slow. What the real one holds is not known; this is what a
-	// router with a long queue does, a second of 8 Mbit/s.
+	// relayLimit is how many bytes the service holds for the next stage if that
+	// is too slow. The real service's limit is not known; this is what a router
+	// with a long queue holds, a second at 8 Mbit/s.
 	relayLimit = 1 << 20
 )
 
-// kind is what a parcel is, which decides what may happen to it.
+// kind is the kind of a parcel, which determines what may happen to it.
 type kind int
 
 const (
-	frame    kind = iota // of the client's or the agent's: dice apply
-	ping                 // WebSocket's, from the client
-	service              // of the service's own: frames, pongs
+	frame    kind = iota // from the client or the agent: may be lost or reordered
+	ping                 // a WebSocket ping from the client
+	service              // from the service itself: frames, pongs
 	linked               // to the agent: the client has a socket
-	unlinked             // and now it has none: pause_publication
-	farewell             // the end of the way: to the client, close frame and the end
+	unlinked             // to the agent: the client has no socket (pause_publication)
+	farewell             // the last parcel: to the client, a close frame and the end
 )
 
-// parcel is what goes through a pipe: up one message, down WebSocket frames, one
-// if it has to queue. (Up a way that is perfect, batches of messages go past the
-// pipes.)
+// parcel is what a pipe carries: towards the agent one message, towards the
+// client WebSocket frames, only one if it has to queue. (On a perfect path
+// towards the agent, batches of messages bypass the pipes.)
 type parcel struct {
 	kind  kind
 	data  []byte
-	limit int       // down: see socket.write
-	due   time.Time // of arrival
+	limit int       // towards the client: see socket.write
+	due   time.Time // time of arrival
 }
 
 // held is a parcel waiting to be overtaken.
 type held struct {
 	parcel
-	after int // so many others first
+	after int // how many others must pass first
 	until time.Time
 }
 
-// pipe is one way between two of client, service and agent. As long as its Path
-// is zero, it is a call of deliver. Otherwise parcels queue, and a goroutine
+// pipe is one direction between two of client, service and agent. While its
+// Path is zero, it just calls deliver. Otherwise parcels queue, and a goroutine
 // delivers them when they are due.
 type pipe struct {
 	srv     *Server
 	deliver func(parcel)
-	hold    int // bytes that wait at a bottleneck without a queue; 0: rateBacklog
+	hold    int // bytes that may wait at a bottleneck without a queue; 0: rateBacklog
 	done    chan struct{}
 	wake    chan struct{} // capacity 1
 	slow    atomic.Bool   // parcels queue
 
 	mu      sync.Mutex
-	room    sync.Cond // less is under way, or the end
+	room    sync.Cond // less is in flight, or the pipe is closed
 	path    Path
 	dice    *rand.Rand
-	number  uint64 // the pipe's, part of the dice's seed
+	number  uint64 // the pipe's number, part of the seed
 	queue   []parcel
 	bytes   int // in queue
 	held    []held
-	free    time.Time // when the bottleneck will have passed what it has
+	free    time.Time // when the bottleneck will be idle
 	last    time.Time // due time of the latest parcel
 	busy    bool      // a batch is being delivered
 	running bool
@@ -131,7 +132,7 @@ func (p *pipe) setPath(path Path) {
 	}
 	p.path = path
 	p.dice = rand.New(rand.NewPCG(path.Seed, p.number))
-	p.slow.Store(true) // run finds out when it no longer is
+	p.slow.Store(true) // run resets it if the path is perfect
 	if !p.running {
 		p.running = true
 		p.srv.wg.Go(p.run)
@@ -146,8 +147,8 @@ func (p *pipe) signal() {
 	}
 }
 
-// push sends a parcel on its way. Senders of messages wait when there is too
-// much on it; the service's parcels never wait.
+// push sends a parcel. Senders of messages wait if too much is in flight; the
+// service's parcels never wait.
 func (p *pipe) push(x parcel) {
 	if !p.slow.Load() {
 		p.deliver(x)
@@ -157,7 +158,8 @@ func (p *pipe) push(x parcel) {
 	p.queueUp(x)
 }
 
-// pushFrames sends WebSocket frames on their way, each with a fate of its own.
+// pushFrames sends WebSocket frames, each of which may be lost or reordered by
+// itself.
 func (p *pipe) pushFrames(frames []byte, limit int) {
 	if !p.slow.Load() {
 		p.deliver(parcel{kind: frame, data: frames, limit: limit})
@@ -176,7 +178,7 @@ func (p *pipe) queueUp(x parcel) {
 	if x.kind == frame {
 		p.waitForRoom()
 	}
-	p.slow.Store(true) // run may just have found it fast, and nothing may overtake x
+	p.slow.Store(true) // run may just have reset it, and nothing may overtake x
 	defer p.signal()
 	switch {
 	case p.closed:
@@ -196,7 +198,7 @@ func (p *pipe) queueUp(x parcel) {
 	}
 }
 
-// waitForRoom waits, p.mu held, while too much is under way.
+// waitForRoom waits while too much is in flight. p.mu is held.
 func (p *pipe) waitForRoom() {
 	for !p.closed {
 		backlog := time.Duration(0)
@@ -225,13 +227,13 @@ func (p *pipe) waitForRoom() {
 	}
 }
 
-// late tells whether what has arrived is not taken: the next stage is full. (A
-// millisecond is the timers' own.)
+// late reports whether the next stage does not accept parcels that are due,
+// because it is full. (Timers may be late by a millisecond.)
 func (p *pipe) late() bool {
 	return p.busy && len(p.queue) > 0 && time.Since(p.queue[0].due) > time.Millisecond
 }
 
-// overtake counts a message that passes those held back.
+// overtake records that a message passes those held back.
 func (p *pipe) overtake() {
 	for i := range p.held {
 		p.held[i].after--
@@ -239,7 +241,7 @@ func (p *pipe) overtake() {
 	p.release(func(h held) bool { return h.after <= 0 })
 }
 
-// release lets those go on that f is true for.
+// release enqueues the held parcels for which f returns true.
 func (p *pipe) release(f func(held) bool) {
 	p.held = slices.DeleteFunc(p.held, func(h held) bool {
 		if f(h) {
@@ -250,7 +252,8 @@ func (p *pipe) release(f func(held) bool) {
 	})
 }
 
-// enqueue works out when x will arrive, unless the bottleneck drops it.
+// enqueue computes when x will arrive and queues it, unless the bottleneck
+// drops it.
 func (p *pipe) enqueue(x parcel) {
 	now := time.Now()
 	x.due = now
@@ -277,7 +280,7 @@ func (p *pipe) enqueue(x parcel) {
 	p.bytes += len(x.data)
 }
 
-// run delivers what is due until the pipe is closed.
+// run delivers parcels when they are due until the pipe is closed.
 func (p *pipe) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -302,7 +305,8 @@ func (p *pipe) run() {
 	}
 }
 
-// take removes what is due from the queue, or returns how long nothing will be.
+// take removes the parcels that are due from the queue, and returns how long
+// until the next one is.
 func (p *pipe) take() (batch []parcel, wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -342,7 +346,7 @@ func (p *pipe) drain() {
 	}
 }
 
-// close drops what is under way.
+// close drops what is in flight.
 func (p *pipe) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,60 +17,63 @@ import (
 	"time"
 )
 
-// Config says what service a Server is. The zero value is a good one.
+// Config configures a Server. The zero value is valid.
 type Config struct {
-	// Region is the region that requests must be signed for; "" is us-east-1.
-	// Regions are further ones, each with the nodes that name it.
+	// Region is the region that requests must be signed for; "" means
+	// us-east-1. Regions are further ones, each with the nodes that name it.
 	Region  string
 	Regions []string
 
-	// The credentials that requests must be signed with. Without a key they are
-	// random, so that no other user of the machine has them (see [Server.Env]). With a SessionToken, X-Amz-Security-Token must be
-	// there and signed; without one it must not.
+	// The credentials that requests must be signed with. If AccessKeyID is
+	// empty they are random, so that no other user of the machine has them (see
+	// [Server.Env]). With a SessionToken, X-Amz-Security-Token must be present
+	// and signed; without one it must be absent.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
-	// TLS serves https and wss with a self-signed certificate for the
-	// loopback addresses, Address, localhost, and ssmtest.invalid, a name that only a proxy can lead to the
-	// Server; see [Server.CertPEM].
+	// TLS serves https and wss with a self-signed certificate for the loopback
+	// addresses, Address, localhost, and ssmtest.invalid, a name that only a
+	// proxy can resolve to the Server; see [Server.CertPEM].
 	TLS bool
 
-	// Address is the IP address to listen on, 127.0.0.1 if empty. Another one is
-	// for a network namespace that a test or a benchmark has made: whoever can
-	// reach the Server and has its credentials runs programs as its user.
+	// Address is the IP address to listen on; "" means 127.0.0.1. Use another
+	// one only in a network namespace that a test or a benchmark has made:
+	// anyone who can reach the Server and has its credentials can run programs
+	// as its user.
 	Address string
 
-	// NoSignatureCheck lets in clients that do not sign the WebSocket upgrade.
-	// The API's calls are checked all the same.
+	// NoSignatureCheck accepts WebSocket upgrades that are not signed.
+	// Signatures of API calls are still checked.
 	NoSignatureCheck bool
 
-	// Agent is how the agents behave on nodes that do not say otherwise.
+	// Agent configures the agents of nodes that do not have their own
+	// configuration.
 	Agent Agent
 
-	// IdleTimeout is after how long without a message either way (WebSocket's
-	// pings are none) the service ends a session; 0 is never.
+	// IdleTimeout is how long a session may be without a message in either
+	// direction (WebSocket pings do not count) before the service ends it; 0
+	// means no limit.
 	IdleTimeout time.Duration
 
-	// ShellProfile is what is typed into a shell when it begins.
+	// ShellProfile is typed into a shell when it starts.
 	ShellProfile string
 
 	// KeyID, if not "", is the key that sessions for a shell or a command are
-	// encrypted with. Decrypt opens the data key that a client has sent, as KMS
-	// does for an agent.
+	// encrypted with. Decrypt decrypts a data key that a client has sent, as
+	// KMS does for an agent.
 	KeyID   string
 	Decrypt func(sealed []byte, keyID string, encryptionContext map[string]string) (plain []byte, err error)
 
-	// Logf, if not nil, is told of what happens, a line each. It is called
-	// concurrently.
+	// Logf, if not nil, logs events, one line each. It is called concurrently.
 	Logf func(format string, args ...any)
 }
 
-// Server is a service with its nodes. All methods may be called at any time
-// and concurrently. Since programs on its nodes run as the user who started it,
-// it listens on loopback, its credentials are random unless Config names some,
-// and it answers no browser.
+// Server is a service with its nodes. All methods may be called at any time and
+// concurrently. Since programs on its nodes run as the user who started it, it
+// listens on loopback, its credentials are random unless Config sets them, and
+// it refuses browsers.
 type Server struct {
 	cfg     Config
-	regions []string // all
+	regions []string // all regions
 	ln      net.Listener
 	http    *http.Server
 	certPEM []byte
@@ -85,18 +88,18 @@ type Server struct {
 	mu         sync.Mutex
 	creds      credentials
 	closed     bool
-	nodes      map[string]*Node     // what they point to never changes
+	nodes      map[string]*Node     // the Nodes themselves never change
 	away       map[string]bool      // nodes that are being rebooted
 	sessions   []*Session           // oldest first
 	conns      map[*conn]struct{}   // every open network connection
 	sockets    map[*socket]struct{} // those that are data channels
-	links      int                  // upgrades asked for so far
+	links      int                  // upgrades requested so far
 	calls      map[string]int       // by operation
-	paths      paths                // between clients and here
-	agentPaths paths                // between here and the agents
+	paths      paths                // between clients and the service
+	agentPaths paths                // between the service and the agents
 }
 
-// paths are the two ways between two ends.
+// paths are the two directions between two ends.
 type paths struct{ up, down Path }
 
 // NewServer starts a Server. It panics if it cannot listen.
@@ -156,7 +159,7 @@ func NewServer(cfg Config) *Server {
 	return s
 }
 
-// enter counts the caller as running, unless the server is closing.
+// enter adds the caller to s.wg, unless the server is closing.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,14 +170,14 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// URL is the service's address, http://127.0.0.1:PORT or https.
+// URL returns the service's URL, http://127.0.0.1:PORT or https.
 func (s *Server) URL() string { return s.url }
 
-// CertPEM is the certificate that a client must trust, or nil without TLS.
+// CertPEM returns the certificate that a client must trust, or nil without TLS.
 func (s *Server) CertPEM() []byte { return slices.Clone(s.certPEM) }
 
-// Env is what a process's environment needs, as "NAME=value", to use this
-// service and nothing else of its surroundings.
+// Env returns the environment variables, as "NAME=value", that make a process
+// use this service and ignore the user's own AWS configuration.
 func (s *Server) Env() []string {
 	s.mu.Lock()
 	c := s.creds
@@ -194,16 +197,16 @@ func (s *Server) Env() []string {
 	return env
 }
 
-// SetCredentials changes the credentials that are accepted, as when a role's
-// run out: requests signed with the old ones are refused from now on, sockets
-// that are open stay so.
+// SetCredentials changes the accepted credentials, as when those of a role
+// expire: requests signed with the old ones are refused from now on, open
+// sockets stay open.
 func (s *Server) SetCredentials(accessKeyID, secretAccessKey, sessionToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.creds = credentials{accessKeyID, secretAccessKey, sessionToken}
 }
 
-// AddNode adds a node, or replaces the one with its ID for sessions to come.
+// AddNode adds a node, or replaces the one with its ID for future sessions.
 func (s *Server) AddNode(n Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,8 +221,8 @@ func (s *Server) Sessions() []*Session {
 	return slices.Clone(s.sessions)
 }
 
-// ActiveSessions returns how many sessions have not ended: what lingers in the
-// account.
+// ActiveSessions returns how many sessions have not ended, and so are left over
+// in the account.
 func (s *Server) ActiveSessions() int {
 	n := 0
 	for _, session := range s.Sessions() {
@@ -247,8 +250,8 @@ func (s *Server) openSockets() []*socket {
 	return slices.Collect(maps.Keys(s.sockets))
 }
 
-// Close ends everything and returns when no goroutine of the Server is left.
-// Sessions do not end by it as they do for a client: their sockets are reset.
+// Close stops the Server and returns when all of its goroutines have ended.
+// Sessions do not end normally: their sockets are reset.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -282,8 +285,8 @@ func (s *Server) logf(format string, args ...any) {
 	}
 }
 
-// listener hands out counted connections, and none while the server is
-// offline.
+// listener accepts connections and records them. It resets them while the
+// server is offline.
 type listener struct {
 	net.Listener
 	srv *Server
@@ -304,8 +307,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.srv.mu.Lock()
 		l.srv.conns[c] = struct{}{}
 		l.srv.mu.Unlock()
-		// Looked at after the connection is on the list: whoever sets offline
-		// first and then resets the list misses none.
+		// Checked after the connection has been recorded: Offline sets the flag
+		// first and then resets all recorded connections, so it misses none.
 		if l.srv.faults.offline.Load() {
 			c.reset()
 			continue
@@ -315,7 +318,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // conn is a network connection of the server. Once it carries a data channel,
-// what is read and written goes by way of the socket, which counts it.
+// Read and Write go through the socket, which counts bytes.
 type conn struct {
 	net.Conn // TLS, or still itself
 	tcp      *net.TCPConn

@@ -19,20 +19,21 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// idleReason is what a client is told of a session that timed out.
+// idleReason is the reason sent to the client of a session that timed out.
 const idleReason = "Your session timed out due to inactivity."
 
-// Session is one session of a Server's, from StartSession on. All methods may
-// be called at any time and concurrently.
+// Session is a session of a Server, from StartSession on. All methods may be
+// called at any time and concurrently.
 //
-// Its bytes take this way. Each stage is one file, but for the agent, which is a
-// package, with its port and program:
+// Its bytes take this path. Each stage is one file, except the agent, which is
+// a package, with its port and program:
 //
 //	client ── socket ── pipe (up) ─── session ── pipe (up) ─── agent ── port, program
 //	       └─ socket ── pipe (down) ─ session ── pipe (down) ─┘
 //
-// The pipes on the left are the socket's and end with it, as SetPath makes
-// them; those on the right are the session's, as SetAgentPath makes them.
+// The pipes on the left belong to the socket and end with it; SetPath
+// configures them. Those on the right belong to the session; SetAgentPath
+// configures them.
 type Session struct {
 	srv      *Server
 	id       string
@@ -51,16 +52,16 @@ type Session struct {
 	endedAt        atomic.Int64  // likewise; 0: it has not
 	size           atomic.Uint32 // of the client's terminal, columns in the upper half
 
-	// socket is the client's, nil while there is none. Written under mu, read
-	// for every batch of messages.
+	// socket is the client's socket; nil: there is none. It is written under
+	// mu, and read for every batch of messages.
 	socket atomic.Pointer[socket]
 
 	mu       sync.Mutex
 	ended    bool
-	tokens   map[string]bool // given out and not used
+	tokens   map[string]bool // granted and not used yet
 	clientID string          // of the first connection
-	version  string          // the client's, as it said last
-	idle     *time.Timer     // looks for the idle timeout; nil: there is none
+	version  string          // the client's version, as last received
+	idle     *time.Timer     // checks for the idle timeout; nil: there is none
 }
 
 // newSession makes a session; "" stands for an id of its own.
@@ -77,34 +78,35 @@ func newSession(srv *Server, id string, node Node, r *sessionRequest, d document
 		tokens:   make(map[string]bool),
 	}
 	s.agent = agent.New(s.job(d.sessionType, properties))
-	s.up = newPipe(srv, s.atAgent, 0) // numbered once the session is on the list
+	s.up = newPipe(srv, s.atAgent, 0) // addSession sets the number
 	s.up.hold = relayLimit
 	s.down = newPipe(srv, s.fromAgent, 0)
 	return s
 }
 
-// ID is the session's SessionId.
+// ID returns the session's SessionId.
 func (s *Session) ID() string { return s.id }
 
-// Target is the node's id.
+// Target returns the node's id.
 func (s *Session) Target() string { return s.node.ID }
 
-// Document is the name of the session's document.
+// Document returns the name of the session's document.
 func (s *Session) Document() string { return s.document }
 
-// Parameters are those of StartSession.
+// Parameters returns the parameters of StartSession.
 func (s *Session) Parameters() map[string][]string { return maps.Clone(s.params) }
 
-// Reason is the one given to StartSession.
+// Reason returns the reason given to StartSession.
 func (s *Session) Reason() string { return s.reason }
 
-// Region is the one that the session is in.
+// Region returns the session's region.
 func (s *Session) Region() string { return s.node.Region }
 
-// Started is when the session began, by the service's clock.
+// Started returns when the session started, by the service's clock.
 func (s *Session) Started() time.Time { return s.started }
 
-// EndedAt is when the session ended, likewise; zero if it has not.
+// EndedAt returns when the session ended, by the service's clock, or the zero
+// time if it has not.
 func (s *Session) EndedAt() time.Time {
 	if end := s.endedAt.Load(); end != 0 {
 		return time.Unix(0, end)
@@ -112,7 +114,7 @@ func (s *Session) EndedAt() time.Time {
 	return time.Time{}
 }
 
-// State is "Connected" until the session ends and "Terminated" then.
+// State returns "Connected", or "Terminated" once the session has ended.
 func (s *Session) State() string {
 	if s.Ended() {
 		return "Terminated"
@@ -120,7 +122,7 @@ func (s *Session) State() string {
 	return "Connected"
 }
 
-// Ended tells whether the session has ended, for whatever reason.
+// Ended reports whether the session has ended, for whatever reason.
 func (s *Session) Ended() bool {
 	select {
 	case <-s.done:
@@ -130,46 +132,47 @@ func (s *Session) Ended() bool {
 	}
 }
 
-// Done is closed when the session ends. (A Server's Close ends none.)
+// Done returns a channel that is closed when the session ends. (A Server's
+// Close does not end sessions.)
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Links is how many data channels have been opened, their tokens accepted.
+// Links returns how many data channels have been opened with an accepted token.
 func (s *Session) Links() int { return int(s.links.Load()) }
 
-// Resumes is how often ResumeSession has been answered.
+// Resumes returns how often ResumeSession has been called for the session.
 func (s *Session) Resumes() int { return int(s.resumes.Load()) }
 
-// ClientVersion is the version that the client last gave, "" before it has.
+// ClientVersion returns the version that the client last sent, or "".
 func (s *Session) ClientVersion() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.version
 }
 
-// Size is what the client has told last of its terminal's size, once the agent
-// has a terminal to set to it.
+// Size returns the size of the client's terminal as last set on the agent's
+// terminal.
 func (s *Session) Size() (cols, rows int) {
 	size := s.size.Load()
 	return int(size >> 16), int(size & 0xffff)
 }
 
-// Connections is how many connections to the port the agent holds now.
+// Connections returns how many open connections to the port the agent has.
 func (s *Session) Connections() int { return s.agent.Connections() }
 
-// Dials is how many connections to the port the agent has made.
+// Dials returns how many connections to the port the agent has made.
 func (s *Session) Dials() int64 { return s.agent.Dials() }
 
-// BytesUp is how many bytes the agent has written to the port, over all of its
+// BytesUp returns how many bytes the agent has written to the port, over all
 // connections, or to the terminal.
 func (s *Session) BytesUp() int64 { return s.agent.BytesUp() }
 
-// BytesDown is how many bytes the agent has read from the port or the program,
-// likewise.
+// BytesDown returns how many bytes the agent has read from the port, over all
+// connections, or from the program.
 func (s *Session) BytesDown() int64 { return s.agent.BytesDown() }
 
-// End ends the session as the service does, with a reason for the user that
-// may be "": channel_closed goes to the client, after all that is on its way
-// there from the service.
+// End ends the session as the service does, with a reason for the user, which
+// may be "": it sends channel_closed to the client, after everything that the
+// service has already sent.
 func (s *Session) End(reason string) {
 	if !s.vanish() {
 		return
@@ -183,7 +186,7 @@ func (s *Session) End(reason string) {
 }
 
 // vanish ends the session without telling the client. It returns false if it
-// has ended before.
+// had already ended.
 func (s *Session) vanish() bool {
 	s.mu.Lock()
 	if s.ended {
@@ -200,8 +203,8 @@ func (s *Session) vanish() bool {
 	return true
 }
 
-// serviceMessage is a frame with a message of the service's own, which has the
-// short head and, in JSON, what the head says once more.
+// serviceMessage returns a frame with a message of the service's own, which has
+// the short header and repeats the header's contents as JSON.
 func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 	now := time.Now().UnixMilli()
 	body := map[string]any{
@@ -225,8 +228,9 @@ func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 	return wire.AppendFrame(nil, &m)
 }
 
-// grant answers StartSession and ResumeSession: where to connect, and a token
-// for one connection. A session that has ended gets an empty one.
+// grant returns the response of StartSession and ResumeSession: where to
+// connect, and a token for one connection, which is empty if the session has
+// ended.
 func (s *Session) grant() *sessionResponse {
 	var token string
 	s.mu.Lock()
@@ -235,7 +239,7 @@ func (s *Session) grant() *sessionResponse {
 		s.tokens[token] = true
 	}
 	s.mu.Unlock()
-	host := strings.TrimPrefix(s.srv.url, "http") // leaves "s://…" of https
+	host := strings.TrimPrefix(s.srv.url, "http") // leaves "s://…" if https
 	return &sessionResponse{
 		SessionId: s.id,
 		StreamUrl: "ws" + host + "/v1/data-channel/" + url.PathEscape(s.id) +
@@ -251,7 +255,7 @@ func (s *Session) Grant() (streamURL, token string) {
 	return g.StreamUrl, *g.TokenValue
 }
 
-// openMessage is the first message on a data channel, the only one in text.
+// openMessage is the first message on a data channel, the only text message.
 type openMessage struct {
 	MessageSchemaVersion string
 	RequestId            string
@@ -260,8 +264,8 @@ type openMessage struct {
 	ClientVersion        string
 }
 
-// attach makes k the client's socket if m entitles it to that, and starts the
-// agent, or lets it go on.
+// attach makes k the client's socket if m has a valid token, and starts or
+// resumes the agent.
 func (s *Session) attach(k *socket, m openMessage) error {
 	old, err := s.admit(k, m)
 	if old != nil {
@@ -270,7 +274,7 @@ func (s *Session) attach(k *socket, m openMessage) error {
 	return err
 }
 
-// admit is attach but for the closing of the socket that k replaces.
+// admit does what attach does, except closing the socket that k replaces.
 func (s *Session) admit(k *socket, m openMessage) (old *socket, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,17 +282,17 @@ func (s *Session) admit(k *socket, m openMessage) (old *socket, err error) {
 	case s.ended:
 		return nil, errors.New("the session has ended")
 	case k.over.Load():
-		// Cut in the middle of what brought m: its client may be back already,
-		// with another socket. One that is cut from here on is detached by that.
-		return nil, errors.New("the data channel is cut")
+		// k was cut while m arrived: its client may already be back with
+		// another socket. If k is cut after this check, the cut detaches it.
+		return nil, errors.New("the data channel has been cut")
 	case m.MessageSchemaVersion != "1.0":
 		return nil, fmt.Errorf("MessageSchemaVersion %q", m.MessageSchemaVersion)
 	case m.RequestId == "" || m.ClientId == "":
 		return nil, errors.New("no RequestId or no ClientId")
 	case !s.tokens[m.TokenValue]:
-		return nil, errors.New("the token is unknown or used")
+		return nil, errors.New("the token is unknown or has been used")
 	case s.clientID != "" && s.clientID != m.ClientId:
-		return nil, errors.New("the ClientId is another than before")
+		return nil, errors.New("the ClientId has changed")
 	}
 	delete(s.tokens, m.TokenValue)
 	s.clientID, s.version = m.ClientId, m.ClientVersion
@@ -298,7 +302,7 @@ func (s *Session) admit(k *socket, m openMessage) (old *socket, err error) {
 	return old, nil
 }
 
-// detach tells the agent that k, if it is the client's socket, is gone.
+// detach tells the agent that k is gone, if k is the client's socket.
 func (s *Session) detach(k *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,8 +311,8 @@ func (s *Session) detach(k *socket) {
 	}
 }
 
-// toAgent sends a batch of messages to the agent and leaves an empty one. It
-// blocks while the relay, or the agent, has too much.
+// toAgent sends a batch of messages to the agent and replaces it with an empty
+// one. It blocks while the relay, or the agent's inbox, is full.
 func (s *Session) toAgent(batch *[]byte) {
 	s.used()
 	if !s.up.slow.Load() {
@@ -321,7 +325,8 @@ func (s *Session) toAgent(batch *[]byte) {
 	*batch = (*batch)[:0]
 }
 
-// atAgent is the end of the way to the agent. It may be called with s.mu held.
+// atAgent receives parcels from the path to the agent. It may be called with
+// s.mu held.
 func (s *Session) atAgent(p parcel) {
 	switch p.kind {
 	case linked:
@@ -334,8 +339,8 @@ func (s *Session) atAgent(p parcel) {
 	}
 }
 
-// fromAgent is the end of the way from the agent. Frames go on to the client if
-// there is a socket, and are lost if there is none.
+// fromAgent receives parcels from the path from the agent. Frames go on to the
+// client if there is a socket, and are lost if there is none.
 func (s *Session) fromAgent(p parcel) {
 	if p.kind == farewell {
 		s.End(string(p.data))

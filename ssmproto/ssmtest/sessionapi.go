@@ -8,7 +8,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 )
 
-// sessionRequest holds the members of the operations on one session.
+// sessionRequest has the members of the requests for a session.
 type sessionRequest struct {
 	Target       string
 	DocumentName string
@@ -23,7 +23,7 @@ type sessionResponse struct {
 	TokenValue *string `json:"TokenValue,omitempty"`
 }
 
-// errClosing refuses what comes while the server closes.
+// errClosing is the response to calls while the server is closing.
 var errClosing = &APIError{http.StatusServiceUnavailable, "InternalServerError", "the server is closing"}
 
 func (s *Server) startSession(region string, r *sessionRequest) (any, *APIError) {
@@ -49,7 +49,7 @@ func (s *Server) startSession(region string, r *sessionRequest) (any, *APIError)
 	return session.grant(), nil
 }
 
-// startNew lets a session begin, unless the server is closing.
+// startNew starts a session, unless the server is closing.
 func (s *Server) startNew(session *Session) bool {
 	s.mu.Lock()
 	closed := s.closed
@@ -86,7 +86,7 @@ func noSuchSession(id string) *APIError {
 	return badRequest("DoesNotExistException", "Session %s does not exist.", id)
 }
 
-// addSession puts a session on the list. s.mu is held.
+// addSession adds a session to s.sessions. s.mu is held.
 func (s *Server) addSession(session *Session) {
 	n := uint64(len(s.sessions))
 	s.sessions = append(s.sessions, session)
@@ -95,21 +95,21 @@ func (s *Server) addSession(session *Session) {
 	session.down.setPath(s.agentPaths.down)
 }
 
-// PlantedSession is a session that StartSession has not started.
+// PlantedSession is a session that is added without StartSession.
 type PlantedSession struct {
-	ID       string // "": made up
-	Target   string // a node's ID; there need not be such a node
-	Document string // "" is SSM-SessionManagerRunShell
+	ID       string // "": a random one
+	Target   string // a node's ID; the node need not exist
+	Document string // "": SSM-SessionManagerRunShell
 	Reason   string
 	Started  time.Time // zero: now
 
 	// Command is what the agent runs in a terminal once a client connects. ""
-	// is a shell.
+	// means a shell.
 	Command string
 }
 
-// PlantSession adds a session. It is Connected until TerminateSession, or End,
-// or Config.IdleTimeout ends it.
+// PlantSession adds a session. It is Connected until TerminateSession, End or
+// Config.IdleTimeout ends it.
 func (s *Server) PlantSession(p PlantedSession) *Session {
 	s.mu.Lock()
 	node := Node{ID: p.Target, Region: s.cfg.Region}

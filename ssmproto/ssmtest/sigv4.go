@@ -22,11 +22,11 @@ const (
 	sigTimeFormat = "20060102T150405Z"
 )
 
-// credentials are those that a request must be signed with.
+// credentials are the credentials that a request must be signed with.
 type credentials struct{ accessKeyID, secret, token string }
 
-// verify checks r's Signature Version 4 for service, in the headers' form, over
-// body. It returns nil if the signature is good.
+// verify checks r's Signature Version 4, in its headers, for service and body.
+// It returns nil if the signature is valid.
 func (c credentials) verify(r *http.Request, body []byte, region, service string, now time.Time) *APIError {
 	authorization := r.Header.Get("Authorization")
 	if authorization == "" {
@@ -101,7 +101,7 @@ func (c credentials) sign(r *http.Request, body []byte, region, service string, 
 		sigAlgorithm, c.accessKeyID, scope, strings.Join(signed, ";"), c.signature(r, signed, scope, amzDate, sha256.Sum256(body))))
 }
 
-// signature is what both signing and checking come to.
+// signature computes the signature, both to sign a request and to check one.
 func (c credentials) signature(r *http.Request, signedHeaders []string, scope, amzDate string, bodyHash [sha256.Size]byte) string {
 	request := sha256.Sum256([]byte(canonicalRequest(r, signedHeaders, bodyHash)))
 	key := []byte("AWS4" + c.secret)
@@ -144,8 +144,8 @@ func parseAuthorization(s string) (f authorizationFields, ok bool) {
 	return f, f.credential != "" && len(f.signedHeaders) > 0 && f.signature != ""
 }
 
-// canonicalRequest is r in the form that is signed. As everywhere but in S3,
-// the path is escaped once more than it is in the request line.
+// canonicalRequest returns the canonical form of r that is signed. As for all
+// services but S3, the path is escaped once more than in the request line.
 func canonicalRequest(r *http.Request, signedHeaders []string, bodyHash [sha256.Size]byte) string {
 	var b strings.Builder
 	path := r.URL.EscapedPath()
@@ -160,7 +160,7 @@ func canonicalRequest(r *http.Request, signedHeaders []string, bodyHash [sha256.
 	return b.String()
 }
 
-// headerValue is a header's values as they are signed. net/http keeps two
+// headerValue returns a header's values as they are signed. net/http keeps two
 // headers in fields of the request.
 func headerValue(r *http.Request, name string) string {
 	values := slices.Clone(r.Header.Values(name))

@@ -21,14 +21,14 @@ const (
 	// openTimeout is how long a client may take for its first message.
 	openTimeout = 30 * time.Second
 
-	// lingerTime is how long a closed connection waits for its client's end.
+	// lingerTime is how long a closed connection waits for the client to close
+	// its end.
 	lingerTime = 2 * time.Second
 )
 
-// socket is one data channel. Its handler's goroutine reads; another writes
-// what has been queued, as many frames at once as there are. Gorilla does the
-// upgrade and the reading; server frames are not masked, so writing them is a
-// head and a copy.
+// socket is one data channel. Its handler's goroutine reads; another writes all
+// queued frames at once. Gorilla does the upgrade and the reading; server
+// frames are not masked, so writing one takes only a header and a copy.
 type socket struct {
 	srv     *Server
 	link    int
@@ -38,23 +38,23 @@ type socket struct {
 	up      *pipe // from the client
 	down    *pipe // to the client
 
-	// The reader's alone: the message being read, and those for the session,
-	// each after its length, until nothing is left to read without waiting.
+	// Used only by the reader: the message being read, and a batch of messages
+	// for the session, which is passed on when reading more would block.
 	message, batch []byte
 
 	cutAfter int64 // bytes; < 0: never
 	cutHow   Cut
-	used     atomic.Int64 // bytes, both ways
+	used     atomic.Int64 // bytes, both directions
 
-	hole    atomic.Bool   // swallows everything
-	over    atomic.Bool   // nothing more is queued or goes to the agent
+	hole    atomic.Bool   // discard everything
+	over    atomic.Bool   // nothing more is queued or sent to the agent
 	written chan struct{} // closed when writeLoop has ended
 
 	mu      sync.Mutex
-	more    sync.Cond // there is something to write, or the end
-	room    sync.Cond // the queue has been taken, or is no longer
+	more    sync.Cond // there is something to write, or the socket has ended
+	room    sync.Cond // the queue has been emptied, or is no longer used
 	out     []byte    // whole frames
-	aborted bool      // over, and what is queued is not written
+	aborted bool      // over, and the queue is not written
 }
 
 // readLoop reads until the client or a fault ends the connection.
@@ -83,13 +83,13 @@ func (k *socket) readLoop() {
 	k.srv.logf("%s: link %d open", k.session.id, k.link)
 	for k.readMessage() == nil {
 	}
-	// What the client sent before it left still arrives, in its time.
+	// What the client sent before it closed still arrives, when it is due.
 	k.flushUp()
 	k.up.drain()
 }
 
-// readMessage reads a message and appends it to the batch. (Not into the batch
-// itself: reading on may flush it.)
+// readMessage reads a message and appends it to the batch. (It does not read
+// into the batch itself, because reading may flush that.)
 func (k *socket) readMessage() error {
 	kind, r, err := k.ws.NextReader()
 	if err != nil {
@@ -114,8 +114,8 @@ func (k *socket) readMessage() error {
 	return nil
 }
 
-// read is the connection's Read, called for more when all that was there has
-// been parsed, which is the moment to pass it on.
+// read is the connection's Read. It is called when everything read before has
+// been parsed, which is the time to pass that on.
 func (k *socket) read(p []byte) (int, error) {
 	k.flushUp()
 	for {
@@ -135,7 +135,8 @@ func (k *socket) read(p []byte) (int, error) {
 	}
 }
 
-// flushUp passes the batch on to the session, or to what the path makes of it.
+// flushUp passes the batch to the session, or its messages to the pipe if the
+// path is not perfect.
 func (k *socket) flushUp() {
 	if len(k.batch) == 0 || k.hole.Load() || k.over.Load() {
 		k.batch = k.batch[:0]
@@ -151,7 +152,7 @@ func (k *socket) flushUp() {
 	k.batch = k.batch[:0]
 }
 
-// fromClient is the end of the way from the client.
+// fromClient receives parcels from the path from the client.
 func (k *socket) fromClient(p parcel) {
 	switch {
 	case k.hole.Load() || k.over.Load():
@@ -163,7 +164,7 @@ func (k *socket) fromClient(p parcel) {
 	}
 }
 
-// toNetwork is the end of the way to the client.
+// toNetwork receives parcels from the path to the client.
 func (k *socket) toNetwork(p parcel) {
 	if p.kind == farewell {
 		k.farewell(websocket.CloseNormalClosure, "Bye")
@@ -172,8 +173,8 @@ func (k *socket) toNetwork(p parcel) {
 	k.write(p.data, p.limit)
 }
 
-// write queues whole frames for the client and, with a limit, waits while more
-// than that many bytes are queued.
+// write queues whole frames for the client. If limit is not 0, it first waits
+// while more than limit bytes are queued.
 func (k *socket) write(frames []byte, limit int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -187,7 +188,7 @@ func (k *socket) write(frames []byte, limit int) {
 	k.more.Signal()
 }
 
-// writeLoop writes what is queued, all at once.
+// writeLoop writes the queue, all of it at once.
 func (k *socket) writeLoop() {
 	defer close(k.written)
 	var buf []byte
@@ -214,7 +215,7 @@ func (k *socket) writeLoop() {
 			continue
 		}
 		n, cut := len(buf), false
-		if !last { // the farewell of a cut is not cut again
+		if !last { // the close frame of a cut is not cut again
 			n, cut = k.spend(n)
 			if cut && k.cutHow == CutBye {
 				n = wire.FrameEnd(buf, n)
@@ -230,8 +231,9 @@ func (k *socket) writeLoop() {
 	}
 }
 
-// spend counts n bytes against the connection's life and returns how many of
-// them it has left, and whether it is over with them.
+// spend counts n bytes against the connection's limit. It returns how many of
+// them are within the limit, and whether the connection is to be cut after
+// them.
 func (k *socket) spend(n int) (allowed int, cut bool) {
 	used := k.used.Add(int64(n))
 	if k.cutAfter < 0 || used < k.cutAfter {
@@ -240,11 +242,11 @@ func (k *socket) spend(n int) (allowed int, cut bool) {
 	return int(max(0, int64(n)-(used-k.cutAfter))), true
 }
 
-// cut ends the connection in one of three ways, from the client's side of view
-// at once. The agent learns of it.
+// cut ends the connection in one of three ways; to the client it ends at once.
+// It tells the agent.
 func (k *socket) cut(how Cut) {
 	if how != CutReset && (k.hole.Load() || k.over.Load()) {
-		return // nothing gets through, or the end is under way
+		return // nothing gets through, or the socket is already ending
 	}
 	switch how {
 	case CutBye:
@@ -266,28 +268,28 @@ func (k *socket) cut(how Cut) {
 	k.session.detach(k)
 }
 
-// farewell ends the socket from the server's side, behind all that is queued.
+// farewell ends the socket from the server's side, after everything queued.
 func (k *socket) farewell(code int, text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.hole.Load() { // not even the end gets out of one
+	if !k.hole.Load() { // a black hole does not even let the end through
 		k.sayGoodbye(code, text)
 	}
 }
 
-// sayGoodbye queues a close frame and is the end of sending after it, k.mu held.
-// What still comes from the client is swallowed.
+// sayGoodbye queues a close frame, after which nothing is sent. Data that still
+// arrives from the client is discarded. k.mu is held.
 func (k *socket) sayGoodbye(code int, text string) {
 	if k.over.Load() {
 		return
 	}
-	text = text[:min(len(text), 120)] // a control frame carries 125 bytes at most
+	text = text[:min(len(text), 120)] // a control frame carries at most 125 bytes
 	k.out = append(k.out, wire.AppendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, text))...)
 	k.finish()
 }
 
-// end ends the socket: nothing is queued or passed on any more. What is queued
-// is written, unless abort.
+// end ends the socket: nothing more is queued or passed on. The queue is still
+// written, unless abort is set.
 func (k *socket) end(abort bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -295,7 +297,7 @@ func (k *socket) end(abort bool) {
 	k.finish()
 }
 
-// finish is the socket's end, k.mu held; the writer finds it.
+// finish marks the socket as over and wakes the writer. k.mu is held.
 func (k *socket) finish() {
 	k.over.Store(true)
 	k.more.Broadcast()

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// stillConn is a network connection that nothing passes while a gate is shut.
+// stillConn is a network connection that blocks while a gate is shut.
 type stillConn struct {
 	net.Conn
 	gate   *gate
@@ -29,7 +29,7 @@ func (c *stillConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// leave ends what waits for the gate.
+// leave unblocks what waits for the gate.
 func (c *stillConn) leave() { c.once.Do(func() { close(c.closed) }) }
 
 func (c *stillConn) Close() error {

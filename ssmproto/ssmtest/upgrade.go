@@ -15,8 +15,8 @@ var upgrader = websocket.Upgrader{
 	CheckOrigin:    func(*http.Request) bool { return true }, // see foreign
 }
 
-// serveDataChannel answers the WebSocket upgrade and reads the data channel to
-// its end.
+// serveDataChannel serves the WebSocket upgrade and reads from the data channel
+// until it ends.
 func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	link := s.links
@@ -43,7 +43,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the client has been told
+		return // Upgrade has sent the error
 	}
 	k := &socket{
 		srv: s, link: link, ws: ws, session: session,
@@ -70,7 +70,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 		k.write(wire.AppendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
 		return nil
 	})
-	ws.SetReadLimit(ssmproto.MaxFrame * 64) // larger ones than a client should send are the agent's matter
+	ws.SetReadLimit(ssmproto.MaxFrame * 64) // the agent handles messages larger than a client should send
 
 	s.mu.Lock()
 	s.sockets[k] = struct{}{}

@@ -11,43 +11,46 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// Version is the version of agents that do not say otherwise.
+// Version is the default version of agents.
 const Version = "3.3.0.0"
 
-// Config is how an agent behaves. The zero value is amazon-ssm-agent 3.3.
+// Config configures an agent's behaviour. The zero value is amazon-ssm-agent
+// 3.3.
 type Config struct {
-	// Version is what the handshake says; "" is [Version].
+	// Version is the version in the handshake; "" means [Version].
 	Version string
 
-	// NoSleep leaves out the sleep of 1 ms after each message with data, and
-	// reads the port in larger pieces. It leaves out the second before a shell's
-	// terminal is read, too, and those before a command's failure is told.
+	// NoSleep omits the sleep of 1 ms after each message with data, and reads
+	// the port in larger pieces. It also omits the second before a shell's
+	// terminal is read, and the seconds before a command's failure is reported.
 	NoSleep bool
 
-	// ReorderLimit is how many messages are buffered when they come early, and
-	// how many of its own the agent keeps until they are acknowledged; those
-	// beyond are not kept, so never sent again. 0 is 100,000.
+	// ReorderLimit is how many messages are buffered when they arrive out of
+	// order, and how many of its own messages the agent keeps until they are
+	// acknowledged; those in excess are not kept, so never retransmitted. 0
+	// means 100,000.
 	ReorderLimit int
 
-	// MessageSize is how many bytes of the stream a message has at most; 0 is
+	// MessageSize is the maximum number of stream bytes in a message; 0 means
 	// 1,024.
 	MessageSize int
 
-	// NoHandshake is a very old agent: its first message is output.
+	// NoHandshake makes it a very old agent, whose first message is output.
 	NoHandshake bool
 
-	// HandshakeTimeout is how long the client may take to answer; 0 is 15 s.
+	// HandshakeTimeout is how long the client may take to answer; 0 means 15 s.
 	HandshakeTimeout time.Duration
 
-	// NoSeparateOutput is an agent too old to keep a command's outputs apart: it
-	// sends both after the end, and no exit code, whatever is asked for.
+	// NoSeparateOutput makes it an agent too old to separate a command's
+	// outputs: it sends both after the command has ended, and no exit code,
+	// whatever was requested.
 	NoSeparateOutput bool
 
-	// NoChallenge leaves the random challenge out of a request for encryption.
+	// NoChallenge omits the random challenge from a request for encryption.
 	NoChallenge bool
 
-	// ResendEvery is how often the oldest unacknowledged message is looked at,
-	// so the time for each message lost; 0 is 100 ms.
+	// ResendEvery is how often the oldest unacknowledged message is checked,
+	// and so the time that each lost message costs; 0 means 100 ms.
 	ResendEvery time.Duration
 }
 
@@ -72,34 +75,34 @@ func (c Config) withDefaults() Config {
 }
 
 const (
-	// flushTime is how long it waits at the end for acknowledgements.
+	// flushTime is how long the agent waits at the end for acknowledgements.
 	flushTime = 2 * time.Second
 
-	// inboxLimit is how many bytes wait for an agent (whose port is not read,
-	// or that is stalled) before the sockets are not read any more. It is well
-	// above what a client has in flight, so that its pings are answered.
+	// inboxLimit is how many bytes may wait for an agent (whose port is not
+	// read, or which is stalled) before the sockets are no longer read. It is
+	// well above what a client has in flight, so that its pings are answered.
 	inboxLimit = 8 << 20
 
 	// writeSize is how much is written to the port at once.
 	writeSize = 64 << 10
 
-	// spareLimit is how large a buffer may be to be kept for the next time: one
-	// stall shall not be seen in the memory of all that comes after it.
+	// spareLimit is how large a buffer may be to be reused, so that a stall
+	// does not increase memory for good.
 	spareLimit = 512 << 10
 )
 
-// phase is how far an agent is. It decides what becomes of data.
+// phase is the state of an agent. It determines what the agent does with data.
 type phase int
 
 const (
-	handshaking phase = iota // acknowledged and thrown away
-	dialing                  // neither acknowledged nor kept (a command's: as above)
-	connected                // written, then acknowledged
+	handshaking phase = iota // data is acknowledged and discarded
+	dialing                  // data is neither acknowledged nor kept (a command's: as above)
+	connected                // data is written, then acknowledged
 )
 
-// Agent is a session's worker on a node. Messages come by Deliver; run's
-// goroutine handles them, so the fields down to phase are its alone. What becomes
-// of a message is in input.go, what the agent sends in outbox.go.
+// Agent is a session's worker on a node. Deliver passes messages to run's
+// goroutine, which handles them; only that goroutine uses the fields from phase
+// to challenge. input.go handles messages, outbox.go sends them.
 type Agent struct {
 	job    Job
 	ctx    context.Context
@@ -108,37 +111,37 @@ type Agent struct {
 
 	phase         phase
 	asked         time.Time       // when HandshakeRequest was sent
-	answered      bool            // HandshakeResponse has come
-	clientVersion string          // what it says
-	deaf          bool            // a second one has blocked the agent
+	answered      bool            // HandshakeResponse has been received
+	clientVersion string          // from HandshakeResponse
+	deaf          bool            // a second HandshakeResponse has blocked the agent
 	expected      int64           // the next sequence number
-	early         map[int64]early // beyond expected
+	early         map[int64]early // messages after expected
 	toPort        []byte          // in-order data, not yet written
 	acks          []byte          // frames, not yet sent
 	ackBody       []byte          // scratch
 	port          io.WriteCloser
 	pumped        chan struct{} // closed when port is no longer read
-	timer         *time.Timer   // of the handshake's next step
+	timer         *time.Timer   // for the handshake's next step
 	dialed        chan io.WriteCloser
 	cipher        *agentCipher // nil: the session is not encrypted
-	challenge     []byte       // what the client has to send back, or nil
+	challenge     []byte       // the challenge that the client must send back, or nil
 
-	randomChallenge string // of the encryption context; "" is none
+	randomChallenge string // in the encryption context; "": none
 
 	up, down    atomic.Int64 // bytes through the port
-	connections atomic.Int64 // to the port, open
+	connections atomic.Int64 // open connections to the port
 	dials       atomic.Int64 // connections made
 
 	outbox outbox
 
 	inMu   sync.Mutex
 	inbox  []byte    // a batch, see wire.Messages
-	room   sync.Cond // the inbox has been taken
+	room   sync.Cond // the inbox has been emptied
 	wake   chan struct{}
 	spares chan []byte // emptied inboxes
 }
 
-// early is a message that came before its turn.
+// early is a message that arrived out of order.
 type early struct {
 	payloadType ssmproto.PayloadType
 	payload     []byte
@@ -160,7 +163,7 @@ func New(job Job) *Agent {
 	return a
 }
 
-// Start lets the agent begin, or go on after Pause.
+// Start starts the agent, or resumes it after Pause.
 func (a *Agent) Start() {
 	a.outbox.setPaused(false)
 	if a.ctx.Err() != nil {
@@ -173,23 +176,24 @@ func (a *Agent) Start() {
 }
 
 // Pause tells the agent that the client's socket is gone, as pause_publication
-// does. Only Start ends it: what the client sends can only come on a new
-// socket, and what is still in the inbox came before.
+// does. Only Start ends the pause: new messages of the client can only arrive
+// on a new socket, and messages still in the inbox arrived before.
 func (a *Agent) Pause() { a.outbox.setPaused(true) }
 
-// Paused says whether the agent is paused now. It is before Start.
+// Paused reports whether the agent is paused. It is paused until Start is
+// called.
 func (a *Agent) Paused() bool { return a.outbox.isPaused() }
 
-// end ends the session, as the agent does: the service has to hear of it.
+// end ends the session as the agent does, by telling the service.
 func (a *Agent) end() { a.endWith("") }
 
-// endWith is end with a reason for the user.
+// endWith is like end, with a reason for the user.
 func (a *Agent) endWith(reason string) { a.job.Service.End(reason) }
 
-// errorReason is what the reasons begin with that are an agent's error.
+// errorReason is the prefix of reasons that are an agent's error.
 const errorReason = "----------ERROR-------\n"
 
-// Stop ends the agent without a word. It does not wait.
+// Stop ends the agent without telling anyone. It does not wait.
 func (a *Agent) Stop() {
 	a.cancel()
 	a.job.Service.Stopped()
@@ -199,15 +203,15 @@ func (a *Agent) Stop() {
 	a.outbox.setPaused(false)
 }
 
-// Deliver hands over a batch of messages and leaves an empty one. It waits
-// while the agent has too much to do.
+// Deliver passes a batch of messages to the agent and replaces it with an empty
+// one. It waits while the agent's inbox is full.
 func (a *Agent) Deliver(batch *[]byte) {
 	a.inMu.Lock()
 	for a.full() && a.ctx.Err() == nil {
 		a.room.Wait()
 	}
 	switch {
-	case a.ctx.Err() != nil: // nobody is there
+	case a.ctx.Err() != nil: // the agent has ended
 	case len(a.inbox) == 0:
 		a.inbox = *batch
 		select {
@@ -226,7 +230,7 @@ func (a *Agent) Deliver(batch *[]byte) {
 	}
 }
 
-// Full says whether Deliver would wait.
+// Full reports whether Deliver would wait.
 func (a *Agent) Full() bool {
 	a.inMu.Lock()
 	defer a.inMu.Unlock()
@@ -236,21 +240,21 @@ func (a *Agent) Full() bool {
 // full is Full with a.inMu held.
 func (a *Agent) full() bool { return len(a.inbox) > inboxLimit }
 
-// Connections is how many connections to the port the agent holds now.
+// Connections returns how many open connections to the port the agent has.
 func (a *Agent) Connections() int { return int(a.connections.Load()) }
 
-// Dials is how many connections to the port the agent has made.
+// Dials returns how many connections to the port the agent has made.
 func (a *Agent) Dials() int64 { return a.dials.Load() }
 
-// BytesUp is how many bytes the agent has written to the port, over all of its
+// BytesUp returns how many bytes the agent has written to the port, over all
 // connections, or to the terminal.
 func (a *Agent) BytesUp() int64 { return a.up.Load() }
 
-// BytesDown is how many bytes the agent has read from the port or the program,
-// likewise.
+// BytesDown returns how many bytes the agent has read from the port, over all
+// connections, or from the program.
 func (a *Agent) BytesDown() int64 { return a.down.Load() }
 
-// run is the agent's life.
+// run runs the agent.
 func (a *Agent) run() {
 	defer func() {
 		a.cancel()
@@ -285,20 +289,20 @@ func (a *Agent) run() {
 		case port := <-a.dialed:
 			next = func() { a.connect(port) }
 		}
-		if !a.running() { // looked at last: events come while it is stalled, too
+		if !a.running() { // checked last, as events also arrive during a stall
 			return
 		}
 		next()
 	}
 }
 
-// running waits while the agents are stalled; false means that this one has
+// running waits while the agents are stalled. It returns false if this one has
 // been stopped.
 func (a *Agent) running() bool {
 	return a.job.Service.Running(a.ctx.Done()) && a.ctx.Err() == nil
 }
 
-// handleInbox handles all that has come.
+// handleInbox handles all messages in the inbox.
 func (a *Agent) handleInbox() {
 	a.inMu.Lock()
 	batch := a.inbox
@@ -323,7 +327,7 @@ func (a *Agent) handleInbox() {
 	}
 }
 
-// emptied is what b is to be used again as: nil if it is too large to keep.
+// emptied returns b emptied for reuse, or nil if it is too large to keep.
 func emptied(b []byte) []byte {
 	if cap(b) > spareLimit {
 		return nil

@@ -3,7 +3,7 @@
 // commands, and encrypts. An [Agent] works for one session of package ssmtest.
 //
 // It may use ssmproto's message codec and package wire, and reaches the service
-// only through [Service]. Begin reading with agent.go, then input.go for what
-// comes in and outbox.go for what goes out; ports are in port.go and mux.go, shells
-// and commands in program.go.
+// only through [Service]. Start reading with agent.go, then input.go for
+// incoming and outbox.go for outgoing messages; ports are in port.go and
+// mux.go, shells and commands in program.go.
 package agent

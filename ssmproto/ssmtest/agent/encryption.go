@@ -13,12 +13,12 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// The sizes, in bytes, of what encryption is made of.
+// Sizes for encryption, in bytes.
 const (
 	dataKeySize         = 64 // the agent's key, then the client's
-	nonceSize           = 12 // of AES-GCM's, in front of what is encrypted
-	randomChallengeSize = 16 // of the encryption context
-	challengeSize       = 64 // of EncChallengeRequest
+	nonceSize           = 12 // AES-GCM's, in front of the ciphertext
+	randomChallengeSize = 16 // in the encryption context
+	challengeSize       = 64 // in EncChallengeRequest
 )
 
 // agentCipher encrypts with the agent's key and decrypts with the client's.
@@ -54,7 +54,7 @@ func (c *agentCipher) open(sealed []byte) ([]byte, error) {
 	return c.client.Open(nil, sealed[:nonceSize], sealed[nonceSize:], nil)
 }
 
-// What the handshake says of encryption, as the agent writes and reads it.
+// The handshake's data for encryption, as the agent writes and reads it.
 type (
 	kmsParameters struct {
 		KMSKeyId  string
@@ -67,8 +67,8 @@ type (
 	encChallenge struct{ Challenge []byte }
 )
 
-// encrypts says whether the agent asks for encryption: for a shell or a command,
-// if there is a key.
+// encrypts reports whether the agent requests encryption: it does for a shell
+// or a command if there is a key.
 func (a *Agent) encrypts() bool { return a.keyID() != "" && !a.job.Config.NoHandshake }
 
 func (a *Agent) keyID() string {
@@ -78,7 +78,7 @@ func (a *Agent) keyID() string {
 	return a.job.KeyID
 }
 
-// requestKey is the action that asks for a data key.
+// requestKey returns the action that requests a data key.
 func (a *Agent) requestKey() clientAction {
 	p := kmsParameters{KMSKeyId: a.keyID()}
 	if !a.job.Config.NoChallenge {
@@ -90,7 +90,7 @@ func (a *Agent) requestKey() clientAction {
 	return clientAction{"KMSEncryption", p}
 }
 
-// takeKey takes the client's data key, and has it decrypted.
+// takeKey has the client's data key decrypted and uses it.
 func (a *Agent) takeKey(result json.RawMessage) error {
 	var r kmsResult
 	if err := json.Unmarshal(result, &r); err != nil {
@@ -108,14 +108,14 @@ func (a *Agent) takeKey(result json.RawMessage) error {
 	return err
 }
 
-// sendChallenge has the client show that it has the same key.
+// sendChallenge makes the client prove that it has the same key.
 func (a *Agent) sendChallenge() {
 	a.challenge = make([]byte, challengeSize)
 	rand.Read(a.challenge)
 	a.outbox.sendJSON(ssmproto.EncChallengeRequest, encChallenge{a.cipher.seal(a.challenge)})
 }
 
-// challengeAnswered takes the EncChallengeResponse.
+// challengeAnswered handles the EncChallengeResponse.
 func (a *Agent) challengeAnswered(payload []byte) {
 	if a.phase != handshaking || a.challenge == nil {
 		return
@@ -133,7 +133,7 @@ func (a *Agent) challengeAnswered(payload []byte) {
 	a.completeHandshake()
 }
 
-// refuse ends a session whose handshake fails.
+// refuse ends a session whose handshake failed.
 func (a *Agent) refuse(why string) {
 	a.job.Service.Logf("handshake refused: %s", why)
 	a.deaf = true

@@ -8,9 +8,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// completeAfter is the agent's time between HandshakeResponse and
-// HandshakeComplete, in which it takes data, acknowledges it and throws it
-// away.
+// completeAfter is the time between HandshakeResponse and HandshakeComplete, in
+// which the agent acknowledges data and discards it.
 const completeAfter = 3 * time.Millisecond
 
 // The handshake's messages, as the agent writes them.
@@ -62,7 +61,7 @@ func (a *Agent) requestHandshake() {
 	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{a.job.Config.Version, actions})
 }
 
-// handshakeProperties is what the client is told of what the agent will do.
+// handshakeProperties returns the Properties in the handshake.
 func (a *Agent) handshakeProperties() any {
 	switch a.job.SessionType {
 	case PortSession:
@@ -80,7 +79,7 @@ func (a *Agent) handshakeProperties() any {
 	}
 }
 
-// handshakeStep is what is to do when the handshake's timer has run out.
+// handshakeStep is called when the handshake's timer expires.
 func (a *Agent) handshakeStep() {
 	if !a.answered || a.challenge != nil {
 		a.job.Service.Logf("handshake timed out")
@@ -100,10 +99,10 @@ func (a *Agent) completeHandshake() {
 	a.dial()
 }
 
-// handshakeAnswered takes the HandshakeResponse.
+// handshakeAnswered handles the HandshakeResponse.
 func (a *Agent) handshakeAnswered(payload []byte) {
 	if a.phase != handshaking || a.answered {
-		a.deaf = true // a fault of the real one's
+		a.deaf = true // as the real agent does
 		return
 	}
 	var r handshakeResponse

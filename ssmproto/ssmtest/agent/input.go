@@ -10,7 +10,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
-// handle takes a message from the client.
+// handle handles a message from the client.
 func (a *Agent) handle(data []byte) {
 	m, err := ssmproto.Parse(data)
 	switch {
@@ -26,7 +26,7 @@ func (a *Agent) handle(data []byte) {
 	}
 }
 
-// receive puts a message in its place: done with, early, or next.
+// receive handles stream data, which is a duplicate, early, or next.
 func (a *Agent) receive(m *ssmproto.Message) {
 	switch {
 	case m.Sequence < a.expected:
@@ -54,7 +54,7 @@ func (a *Agent) receive(m *ssmproto.Message) {
 	}
 }
 
-// accept takes the next message of the stream.
+// accept handles the next message of the stream.
 func (a *Agent) accept(t ssmproto.PayloadType, payload []byte) {
 	switch t {
 	case ssmproto.Output:
@@ -93,22 +93,22 @@ func (a *Agent) flag(f ssmproto.Flag) {
 	}
 }
 
-// resize takes the size of the client's terminal.
+// resize handles a change of the client's terminal size.
 func (a *Agent) resize(payload []byte) {
 	var size struct{ Cols, Rows uint16 }
 	p, ok := a.port.(*program)
 	if !ok || p.tty == nil || json.Unmarshal(payload, &size) != nil {
 		return
 	}
-	a.flush() // what was typed before
+	a.flush() // pass on what was typed before
 	a.job.Service.Resized(int(size.Cols), int(size.Rows))
 	if err := p.resize(int(size.Cols), int(size.Rows)); err != nil {
 		a.job.Service.Logf("size: %v", err)
 	}
 }
 
-// acknowledge makes the acknowledgement of m, to be sent once the data before it
-// has been written.
+// acknowledge queues the acknowledgement of m, to be sent once the data before
+// it has been written.
 func (a *Agent) acknowledge(m *ssmproto.Message) {
 	a.ackBody = ssmproto.AppendAck(a.ackBody[:0], m)
 	a.acks = wire.AppendFrame(a.acks, &ssmproto.Message{
@@ -121,7 +121,7 @@ func (a *Agent) acknowledge(m *ssmproto.Message) {
 	})
 }
 
-// flush writes what is in order to the port and then sends acknowledgements.
+// flush writes the in-order data to the port and then sends acknowledgements.
 func (a *Agent) flush() {
 	if len(a.toPort) > 0 {
 		a.writePort()

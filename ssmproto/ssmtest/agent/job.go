@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// The types of sessions that the agent asks for in its handshake.
+// The types of sessions that the agent names in its handshake.
 const (
 	PortSession           = "Port"
 	ShellSession          = "Standard_Stream"
@@ -24,16 +24,16 @@ type Job struct {
 	SessionID   string
 	SessionType string
 	Properties  map[string]string // of the session's document
-	ToHost      string            // that the client named to forward to; "": none
+	ToHost      string            // the host to forward to that the client named; "": none
 
-	// The node. ssmtest.Node says what the functions are and what nil means.
+	// The node. ssmtest.Node describes these fields and what nil means.
 	NodeID  string
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Hosts   map[string]string
 	Command func(name string, arg ...string) *exec.Cmd
 	Mux     func(stream io.ReadWriter)
 
-	// Of ssmtest.Config.
+	// From ssmtest.Config.
 	ShellProfile string
 	KeyID        string
 	Decrypt      func(sealed []byte, keyID string, encryptionContext map[string]string) (plain []byte, err error)
@@ -41,12 +41,12 @@ type Job struct {
 	Service Service
 }
 
-// Service is what an agent needs of the service that it works for.
+// Service is what an agent needs from its service.
 type Service interface {
 	// Go runs f on a goroutine that the service waits for when it closes.
 	Go(f func())
 
-	// Logf tells of what happens, a line each.
+	// Logf logs an event, in one line.
 	Logf(format string, args ...any)
 
 	// Running waits while the agents are stalled. It returns false if stop is
@@ -54,17 +54,17 @@ type Service interface {
 	Running(stop <-chan struct{}) bool
 
 	// ToClient sends frames to the client. It waits while more than limit bytes
-	// wait for the client to read.
+	// are queued for the client.
 	ToClient(frames []byte, limit int)
 
-	// End ends the session, with a reason for the user, once what was sent before
-	// is out.
+	// End ends the session, with a reason for the user, after everything sent
+	// before it.
 	End(reason string)
 
-	// Stopped is told that the agent has been stopped: nothing comes from it any
-	// more, and nothing need go to it.
+	// Stopped is called when the agent has been stopped: it sends nothing more,
+	// and needs to receive nothing more.
 	Stopped()
 
-	// Resized is told the size of the client's terminal.
+	// Resized is called with the size of the client's terminal.
 	Resized(cols, rows int)
 }

@@ -14,20 +14,22 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// linkLimit is how many bytes wait, each way, between an agent's messages and
-// its multiplexer before the writer does; as many again the reader may have
-// taken. Both together are about what the real one's Unix socket holds.
+// linkLimit is how many bytes may be queued, in each direction, between an
+// agent's messages and its multiplexer before the writer waits; the reader may
+// have taken as many again. Both together are about what the real agent's Unix
+// socket holds.
 const linkLimit = 128 << 10
 
-// multiplexes says whether the session carries many connections. It is known
+// multiplexes reports whether the session carries many connections. It is known
 // once the client has answered the handshake.
 func (a *Agent) multiplexes() bool {
 	return a.forwarding() && compareVersions(a.job.Config.Version, "3.0.196.0") > 0 &&
 		compareVersions(a.clientVersion, "1.1.70") >= 0
 }
 
-// compareVersions compares part by part, as numbers if both are, else as text.
-// Of two that are the same as far as the shorter goes, the longer is later.
+// compareVersions compares part by part, as numbers if both parts are numbers
+// and otherwise as text. If one version is a prefix of the other, the longer is
+// later.
 func compareVersions(a, b string) int {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
@@ -44,7 +46,8 @@ func compareVersions(a, b string) int {
 	return cmp.Compare(len(as), len(bs))
 }
 
-// serveMux starts the multiplexer and returns what takes the place of the port.
+// serveMux starts the multiplexer and returns the connection to it, which takes
+// the place of the port.
 func (a *Agent) serveMux() io.ReadWriteCloser {
 	near, far := newLink()
 	if a.job.Mux != nil {
@@ -62,21 +65,21 @@ func (a *Agent) serveMux() io.ReadWriteCloser {
 	context.AfterFunc(a.ctx, func() { session.Close() })
 	a.job.Service.Go(func() {
 		a.acceptStreams(session)
-		session.Close() // which ends the port, and so the agent's session
+		session.Close() // this ends the port, and so the agent's session
 	})
 	return near
 }
 
 func (a *Agent) muxConfig() *smux.Config {
 	cfg := smux.DefaultConfig()
-	// With keep-alive, a session that the client leaves idle ends after 30 to 60 s.
+	// With keep-alive enabled, an idle session ends after 30 to 60 s.
 	cfg.KeepAliveDisabled = compareVersions(a.job.Config.Version, "3.1.1511.0") > 0 &&
 		compareVersions(a.clientVersion, "1.2.331.0") > 0
 	return cfg
 }
 
-// acceptStreams dials the port for each stream, for one after the other as the
-// real agent does: where a host does not answer, all wait.
+// acceptStreams dials the port for each stream, one after the other like the
+// real agent: if a host does not answer, all wait.
 func (a *Agent) acceptStreams(session *smux.Session) {
 	for {
 		stream, err := session.AcceptStream()
@@ -103,8 +106,8 @@ func (a *Agent) acceptStreams(session *smux.Session) {
 	}
 }
 
-// newLink returns the two ends of a connection with a bounded buffer each way.
-// An end has one reader.
+// newLink returns the two ends of a connection with a bounded buffer in each
+// direction. Each end must have only one reader.
 func newLink() (near, far *linkEnd) {
 	up, down := newQueue(), newQueue()
 	return &linkEnd{in: down, out: up}, &linkEnd{in: up, out: down}
@@ -115,17 +118,18 @@ type linkEnd struct{ in, out *queue }
 func (e *linkEnd) Read(p []byte) (int, error)  { return e.in.read(p) }
 func (e *linkEnd) Write(p []byte) (int, error) { return e.out.write(p) }
 
-// Close ends both ways for both ends; what has been written can still be read.
+// Close closes both directions for both ends; data already written can still be
+// read.
 func (e *linkEnd) Close() error {
 	e.in.close()
 	e.out.close()
 	return nil
 }
 
-// queue is one way of a link. The reader takes all there is at once, so that
-// small reads cost no lock.
+// queue is one direction of a link. The reader takes everything at once, so
+// that small reads need no lock.
 type queue struct {
-	taken, rest []byte // the reader's: what it has taken, and has not read of it
+	taken, rest []byte // the reader's: data taken, and the part of it not read yet
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -139,7 +143,7 @@ func newQueue() *queue {
 	return q
 }
 
-// write waits while the queue is full, and then takes all of p.
+// write waits while the queue is full, and then accepts all of p.
 func (q *queue) write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,11 +14,12 @@ import (
 const Pace = time.Millisecond
 
 const (
-	// pacedLimit, dataLimit and ackLimit are how many bytes may wait for a client to read
-	// before whoever wants to send more data, or acknowledgements, must wait.
-	// The last is larger, so that acknowledgements do not wait for data. An agent
-	// at its pace has the first limit, which is a twentieth of a second: what waits
-	// there is lost with a link, and how much a real service has is not known.
+	// pacedLimit, dataLimit and ackLimit are how many bytes may be queued for a
+	// client before senders of data or of acknowledgements must wait. The last
+	// is larger, so that acknowledgements do not wait for data. The first is
+	// for agents at their own pace, and holds about a twentieth of a second:
+	// queued data is lost with a link, and how much a real service queues is
+	// not known.
 	pacedLimit = 32 << 10
 	dataLimit  = 256 << 10
 	ackLimit   = 2 << 20
@@ -29,15 +30,15 @@ const (
 	noSleepChunk  = 64 << 10 // bytes read from the port at once without the pace
 	maxFreeChunks = 64
 
-	// unackedLimit is how many messages an agent without the pace sends beyond
-	// one that is not acknowledged. A real one has no such limit, but it is slow.
+	// unackedLimit is how many messages an agent without the pace sends after
+	// one that is not acknowledged. The real agent has no such limit, but is
+	// slow.
 	unackedLimit = 32_768
 )
 
-// outbox is an agent's sending side: the stream's numbers, what has not been
-// acknowledged, and when to send that again. Its methods may be called
-// concurrently; it is locked for a batch of messages at a time and not while it
-// sends.
+// outbox is an agent's sending side: sequence numbers, unacknowledged messages,
+// and when to retransmit them. Its methods may be called concurrently; it is
+// locked for a batch of messages at a time, and not while it sends.
 type outbox struct {
 	a       *Agent
 	scratch []ssmproto.Message // portLoop's
@@ -47,8 +48,8 @@ type outbox struct {
 	paused   bool
 	next     int64  // sequence number
 	sent     []sent // by sequence number, the last is next-1
-	head     int    // sent[:head] is done with
-	kept     int    // of sent, waiting for an acknowledgement
+	head     int    // sent[:head] is no longer needed
+	kept     int    // number of messages in sent that wait for an acknowledgement
 	empty    chan struct{}
 	free     []*chunk
 	rtt, dev time.Duration // smoothed; 0: not measured
@@ -59,7 +60,7 @@ type sent struct {
 	ssmproto.Message
 	at     time.Time
 	resent bool
-	kept   bool // not acknowledged, and not beyond the limit
+	kept   bool // not acknowledged, and within the limit
 	chunk  *chunk
 }
 
@@ -82,7 +83,8 @@ func (o *outbox) setPaused(paused bool) {
 	o.mu.Unlock()
 }
 
-// dataLimit is how many bytes may wait for the client before the agent waits, too.
+// dataLimit returns how many bytes may be queued for the client before the
+// agent waits.
 func (a *Agent) dataLimit() int {
 	if a.job.Config.NoSleep {
 		return dataLimit
@@ -90,7 +92,7 @@ func (a *Agent) dataLimit() int {
 	return pacedLimit
 }
 
-// portLoop sends what comes from the port until that ends or the agent stops.
+// portLoop sends data from the port until that ends or the agent stops.
 func (o *outbox) portLoop(port io.Reader) {
 	size := o.a.job.Config.MessageSize
 	chunkSize := size
@@ -107,12 +109,13 @@ func (o *outbox) portLoop(port io.Reader) {
 			return
 		}
 		data := c.buf[:n]
-		if n < len(c.buf)/4 { // do not keep so much for so little
+		if n < len(c.buf)/4 { // do not keep a large chunk for little data
 			data = append([]byte(nil), data...)
 			o.release(c)
 			c = nil
 		}
-		// What was read is sent, paused or not: then the first is lost.
+		// Data that was read is sent even if the agent is paused; its first
+		// message is lost then.
 		for first := true; len(data) > 0; first = false {
 			if !first && !o.waitStarted() {
 				return
@@ -136,14 +139,15 @@ func (o *outbox) portLoop(port io.Reader) {
 	}
 }
 
-// isPaused tells whether the agent is paused now.
+// isPaused reports whether the agent is paused.
 func (o *outbox) isPaused() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.paused
 }
 
-// waitStarted waits while the agent is paused; false means that it has stopped.
+// waitStarted waits while the agent is paused. It returns false if the agent
+// has stopped.
 func (o *outbox) waitStarted() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,8 +157,9 @@ func (o *outbox) waitStarted() bool {
 	return o.a.ctx.Err() == nil
 }
 
-// file makes messages of data, in c if that is not nil, and returns their
-// frames, and the data left: while the agent is paused, one message is made.
+// file makes messages from data, which is in c if that is not nil, and returns
+// their frames and the rest of data: while the agent is paused it makes only
+// one message.
 func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 	now := time.Now()
 	o.scratch = o.scratch[:0]
@@ -168,14 +173,14 @@ func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 		}
 	}
 	o.mu.Unlock()
-	for i := range o.scratch { // not under the lock: digests take their time
+	for i := range o.scratch { // without the lock: digests take time
 		frames = wire.AppendFrame(frames, &o.scratch[i])
 	}
 	return frames, data
 }
 
-// add makes the next message, o.mu held, and keeps it until it is acknowledged,
-// unless too many are kept already.
+// add makes the next message and keeps it until it is acknowledged, unless too
+// many are kept already. o.mu is held.
 func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.Time) ssmproto.Message {
 	m := ssmproto.Message{
 		Type:          ssmproto.OutputStreamData,
@@ -216,13 +221,13 @@ func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
 	o.send(t, payload)
 }
 
-// send sends a message that is not of the port.
+// send sends a message that is not data from the port.
 func (o *outbox) send(t ssmproto.PayloadType, payload []byte) {
 	o.sendWithin(t, payload, ackLimit)
 }
 
-// sendWithin is send that waits while more than limit bytes wait for the client
-// to read.
+// sendWithin is like send, but waits while more than limit bytes are queued for
+// the client.
 func (o *outbox) sendWithin(t ssmproto.PayloadType, payload []byte, limit int) {
 	o.mu.Lock()
 	m := o.add(t, payload, nil, time.Now())
@@ -230,7 +235,7 @@ func (o *outbox) sendWithin(t ssmproto.PayloadType, payload []byte, limit int) {
 	o.a.job.Service.ToClient(wire.AppendFrame(nil, &m), limit)
 }
 
-// acknowledged takes a message off the list.
+// acknowledged handles an acknowledgement.
 func (o *outbox) acknowledged(n int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -248,7 +253,7 @@ func (o *outbox) acknowledged(n int64) {
 	*m = sent{}
 	o.kept--
 	if len(o.sent)-o.head >= unackedLimit {
-		o.started.Broadcast() // perhaps it is fewer now
+		o.started.Broadcast() // the number may drop below the limit
 	}
 	o.skip()
 	if o.kept == 0 && o.empty != nil {
@@ -267,7 +272,7 @@ func (o *outbox) skip() {
 	}
 }
 
-// measure smooths a round-trip time as RFC 6298 does.
+// measure adds a round-trip time to the estimate of RFC 6298.
 func (o *outbox) measure(rtt time.Duration) {
 	if o.rtt == 0 {
 		o.rtt, o.dev = rtt, rtt/2
@@ -277,7 +282,7 @@ func (o *outbox) measure(rtt time.Duration) {
 	o.rtt += (rtt - o.rtt) / 8
 }
 
-// timeout is how old the oldest message may be before it is sent again.
+// timeout returns how old the oldest message may be before it is retransmitted.
 func (o *outbox) timeout() time.Duration {
 	if o.rtt == 0 {
 		return firstTimeout
@@ -285,8 +290,8 @@ func (o *outbox) timeout() time.Duration {
 	return min(maxTimeout, o.rtt+max(minVariation, 4*o.dev))
 }
 
-// resendLoop sends the oldest unacknowledged message again when it is due: that
-// one only, however many are lost.
+// resendLoop retransmits the oldest unacknowledged message when it is due: only
+// that one, however many are lost.
 func (o *outbox) resendLoop() {
 	tick := time.NewTicker(o.a.job.Config.ResendEvery)
 	defer tick.Stop()
@@ -317,7 +322,7 @@ func (o *outbox) resendLoop() {
 	}
 }
 
-// flushed waits, up to a limit, for everything to be acknowledged. It returns
+// flushed waits, up to a limit, until everything is acknowledged. It returns
 // false if the agent is stopped first.
 func (o *outbox) flushed(limit time.Duration) bool {
 	o.mu.Lock()

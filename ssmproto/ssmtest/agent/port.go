@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// forwarding says whether the session is for the documents that forward a port,
-// not for ssh's.
+// forwarding reports whether the session's document is one that forwards a
+// port, not the one for ssh.
 func (a *Agent) forwarding() bool { return a.job.Properties["type"] == LocalPortForwarding }
 
-// redials says whether the agent has one connection after the other.
+// redials reports whether the agent makes one connection after the other.
 func (a *Agent) redials() bool { return a.forwarding() && !a.multiplexes() }
 
 // dial connects to the port, or prepares for many connections to it, or starts
-// the program, without holding up the rest.
+// the program, without blocking.
 func (a *Agent) dial() {
 	if a.job.SessionType != PortSession {
 		a.startProgram()
@@ -28,7 +28,7 @@ func (a *Agent) dial() {
 	}
 	a.phase = dialing
 	a.job.Service.Go(func() {
-		var port io.WriteCloser // nil: it could not
+		var port io.WriteCloser // nil: could not connect
 		if a.multiplexes() {
 			port = a.serveMux()
 		} else if p, err := a.dialPort(); err == nil {
@@ -38,12 +38,12 @@ func (a *Agent) dial() {
 	})
 }
 
-// noLoopback is the first version that forwards to no host that is, or is a name
-// of, a loopback address.
+// noLoopback is the first version that does not forward to a host that is, or
+// resolves to, a loopback address.
 const noLoopback = "3.3.4851.0"
 
-// forbidden returns the address that the agent refuses to forward to, if its
-// session is for a host and that leads there.
+// forbidden returns the address that the agent refuses to forward to, if the
+// session's host resolves to one.
 func (a *Agent) forbidden() string {
 	address := a.job.ToHost
 	if address == "" || compareVersions(a.job.Config.Version, noLoopback) < 0 {
@@ -58,7 +58,7 @@ func (a *Agent) forbidden() string {
 	return ""
 }
 
-// handOver gives run what dial has made.
+// handOver passes to run what dial has made.
 func (a *Agent) handOver(port io.WriteCloser) {
 	a.dialed <- port
 	if a.ctx.Err() == nil {
@@ -73,8 +73,8 @@ func (a *Agent) handOver(port io.WriteCloser) {
 	}
 }
 
-// connect begins to carry bytes between client and port, or program. It is nil
-// if nothing listens there.
+// connect starts to carry bytes between client and port, or program. port is
+// nil if nothing listens there.
 func (a *Agent) connect(port io.WriteCloser) {
 	if port == nil {
 		a.end()
@@ -92,14 +92,14 @@ func (a *Agent) connect(port io.WriteCloser) {
 			a.outbox.portLoop(port)
 		}
 		if a.redials() {
-			port.Close() // the client is not told; its next data is for the next connection
+			port.Close() // the client is not told; its next data goes to the next connection
 		} else if a.ctx.Err() == nil && a.outbox.flushed(flushTime) {
 			a.end()
 		}
 	})
 }
 
-// writePort writes what is in order to the port.
+// writePort writes the in-order data to the port.
 func (a *Agent) writePort() {
 	for data := a.toPort; len(data) > 0; {
 		n, err := a.port.Write(data)
@@ -115,7 +115,7 @@ func (a *Agent) writePort() {
 	a.toPort = emptied(a.toPort)
 }
 
-// redial replaces a connection that is closed. Nothing else is handled
+// redial replaces a connection that is closed. The agent handles nothing else
 // meanwhile.
 func (a *Agent) redial() bool {
 	<-a.pumped
@@ -129,13 +129,13 @@ func (a *Agent) redial() bool {
 	return err == nil
 }
 
-// portConn is a connection of an agent's to its port, which ends with the agent
-// at the latest.
+// portConn is a connection of an agent to its port. It ends when the agent
+// ends, at the latest.
 type portConn struct {
 	net.Conn
 	a      *Agent
 	once   sync.Once
-	forget func() bool // that the agent's end closes it
+	forget func() bool // stops the agent's end from closing it
 }
 
 func (a *Agent) dialPort() (*portConn, error) {
@@ -159,7 +159,7 @@ func (a *Agent) dialPort() (*portConn, error) {
 	return p, nil
 }
 
-// Read and Write count, and stand still while the agents are stalled.
+// Read and Write count bytes, and block while the agents are stalled.
 func (p *portConn) Read(b []byte) (int, error) {
 	n, err := p.Conn.Read(b)
 	p.a.down.Add(int64(n))

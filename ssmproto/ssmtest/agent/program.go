@@ -22,12 +22,12 @@ const ShellWait = time.Second
 
 // The agent's other waits around a program.
 const (
-	refuseWait = 2 * time.Second // before it is told that a command cannot be run
-	errorWait  = time.Second     // before any error is told as standard error
+	refuseWait = 2 * time.Second // before it reports that a command cannot be run
+	errorWait  = time.Second     // before it sends any error as standard error
 )
 
-// program is a shell or a command that the agent runs for a session, in the
-// place that a connection has in the sessions for a port.
+// program is a shell or a command that the agent runs for a session. It takes
+// the place of the connection in a session for a port.
 type program struct {
 	a      *Agent
 	cmd    *exec.Cmd
@@ -35,12 +35,12 @@ type program struct {
 	stdout *os.File // pipes, or nil
 	stderr *os.File
 	joined *os.File      // the file of both outputs, or nil
-	exited chan struct{} // the program has, and cmd.ProcessState is set
+	exited chan struct{} // closed when the program has exited and cmd.ProcessState is set
 	once   sync.Once
-	forget func() bool // that the agent's end ends it
+	forget func() bool // stops the agent's end from ending it
 }
 
-// startProgram runs the session's program, without holding up the rest.
+// startProgram runs the session's program without blocking.
 func (a *Agent) startProgram() {
 	a.phase = dialing
 	a.job.Service.Go(func() {
@@ -54,16 +54,17 @@ func (a *Agent) startProgram() {
 	})
 }
 
-// agentError is an error in the agent's own words, whatever Go's customs are.
+// agentError is an error in the agent's own words, even if they are unusual for
+// Go.
 type agentError string
 
 func (e agentError) Error() string { return string(e) }
 
-// startError is a program that the system has refused to start, as opposed to
-// one that the agent has refused to try.
+// startError means that the system refused to start a program, as opposed to
+// the agent, which may refuse to try.
 type startError struct{ error }
 
-// cannotStart tells of a program that cannot be started, and ends the session.
+// cannotStart reports that the program cannot be started, and ends the session.
 func (a *Agent) cannotStart(err error) {
 	text := fmt.Sprintf("Unable to start command: %v\n", err)
 	reason := errorReason + text
@@ -86,7 +87,7 @@ func (a *Agent) cannotStart(err error) {
 	}
 }
 
-// sleep is a sleep of the agent's, which Config.NoSleep leaves out.
+// sleep sleeps as the agent does, unless Config.NoSleep is set.
 func (a *Agent) sleep(d time.Duration) {
 	if a.job.Config.NoSleep {
 		return
@@ -97,12 +98,12 @@ func (a *Agent) sleep(d time.Duration) {
 	}
 }
 
-// separates says whether the command's outputs are kept apart.
+// separates reports whether the agent sends the command's outputs separately.
 func (a *Agent) separates() bool {
 	return a.job.Properties["separateOutputStream"] == "true" && !a.job.Config.NoSeparateOutput
 }
 
-// command is what is to be run.
+// command returns the program to run.
 func (a *Agent) command() (*exec.Cmd, error) {
 	makeCommand := a.job.Command
 	if makeCommand == nil {
@@ -119,7 +120,7 @@ func (a *Agent) command() (*exec.Cmd, error) {
 			return nil, agentError(fmt.Sprintf("Failed to parse commands input: %v\n", err))
 		}
 		if len(words) == 0 {
-			return nil, errors.New("no command in it") // the real one crashes
+			return nil, errors.New("no command in it") // the real agent crashes
 		}
 		cmd = makeCommand(words[0], words[1:]...)
 	default:
@@ -135,7 +136,7 @@ func (a *Agent) command() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// newProgram starts the program. It ends with the agent at the latest.
+// newProgram starts the program. It ends when the agent ends, at the latest.
 func (a *Agent) newProgram() (*program, error) {
 	cmd, err := a.command()
 	if err != nil {
@@ -198,12 +199,12 @@ func (p *program) openFile() (err error) {
 	return nil
 }
 
-// Write is the client's input.
+// Write passes the client's input to the program.
 func (p *program) Write(b []byte) (int, error) {
 	if !p.a.running() {
 		return 0, os.ErrClosed
 	}
-	if p.tty == nil { // it has no input: these are all that counts
+	if p.tty == nil { // the program has no input: only interrupts matter
 		for _, c := range b {
 			if interrupt(p.cmd.Process, c) {
 				break
@@ -216,7 +217,7 @@ func (p *program) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the program and all that it has started.
+// Close ends the program and everything that it has started.
 func (p *program) Close() error {
 	p.forget()
 	p.end()
@@ -241,7 +242,7 @@ func (p *program) closeFiles() {
 	}
 }
 
-// pump sends all that the program puts out, until it has ended.
+// pump sends the program's output until it has ended.
 func (p *program) pump() {
 	switch {
 	case p.tty != nil:
@@ -252,7 +253,7 @@ func (p *program) pump() {
 		p.pumpPaced(p.tty)
 	case p.joined != nil:
 		if p.waitExited() {
-			p.joined.Seek(0, io.SeekStart) // only the program has written
+			p.joined.Seek(0, io.SeekStart) // only the program has written to it
 			p.pumpPaced(p.joined)
 		}
 	default:
@@ -267,14 +268,15 @@ func (p *program) pump() {
 	}
 }
 
-// waitExited waits for the program; false means that the agent has stopped.
+// waitExited waits for the program to exit. It returns false if the agent has
+// stopped.
 func (p *program) waitExited() bool {
-	<-p.exited // which the agent's end leads to
+	<-p.exited // the agent's end leads to it, too
 	return p.a.running()
 }
 
-// pumpPaced sends what it reads a message at a time, and waits while the agent
-// is paused.
+// pumpPaced sends what it reads, one message at a time, and waits while the
+// agent is paused.
 func (p *program) pumpPaced(from *os.File) {
 	size := p.a.job.Config.MessageSize
 	if p.a.job.Config.NoSleep {
@@ -291,9 +293,9 @@ func (p *program) pumpPaced(from *os.File) {
 	}
 }
 
-// pumpPipe sends what it reads as fast as that comes. Where the agent is paused
-// when it is about to read, it gives up, a fault of the real one's: the rest is
-// lost, and a program with more of it than a pipe holds stands still.
+// pumpPipe sends what it reads as fast as it arrives. If the agent is paused
+// when it is about to read, it gives up, as the real agent does: the rest is
+// lost, and a program with more output than a pipe holds blocks.
 func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string) {
 	buf := make([]byte, p.a.job.Config.MessageSize-len(prefix))
 	var keep []byte
@@ -313,8 +315,8 @@ func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string)
 	}
 }
 
-// pass sends what was read, n bytes of it just now, and returns what is kept,
-// and an error if there is no more.
+// pass sends b, the last n bytes of which were just read, and returns the bytes
+// that are kept, and an error if there is no more.
 func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep []byte, _ error) {
 	p.a.down.Add(int64(n))
 	if !p.a.running() {
@@ -328,7 +330,7 @@ func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep
 	return slices.Clone(keep), err
 }
 
-// sendOutput sends output of a program's, encrypted if the session is. It waits
+// sendOutput sends output of a program, encrypted if the session is. It waits
 // while the client does not read.
 func (a *Agent) sendOutput(t ssmproto.PayloadType, data []byte) {
 	const kept = 3 // bytes that passRunes may add to what was read

@@ -2,6 +2,7 @@
 
 package agent
 
-// sessionMembers would be the processes of a session; the system does not list
-// them simply. Jobs with groups of their own are hung up with their terminal.
+// sessionMembers returns nothing, as there is no simple way to list the
+// processes of a session. Jobs with groups of their own are hung up with their
+// terminal.
 func sessionMembers(int) []int { return nil }

@@ -20,7 +20,7 @@ func (p *program) openTerminal() (theirs []*os.File, err error) {
 	defer ours.Close()
 	theirs = []*os.File{slave}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
-	// What the library has opened blocks: a read of it would outlive a close.
+	// The library's descriptor is in blocking mode: Close would not end a Read.
 	fd, err := unix.FcntlInt(ours.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return theirs, err
@@ -48,8 +48,8 @@ func (p *program) resize(cols, rows int) error {
 	return sizeErr
 }
 
-// leadSession makes the command lead a session of its own, by which all that it
-// starts is found.
+// leadSession makes the command lead a session of its own, by which everything
+// that it starts can be found.
 func leadSession(cmd *exec.Cmd, tty bool) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -57,7 +57,8 @@ func leadSession(cmd *exec.Cmd, tty bool) {
 	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, tty
 }
 
-// interrupt sends the signal that a byte of input stands for, if it does.
+// interrupt sends the signal that a byte of input stands for, and reports
+// whether it stands for one.
 func interrupt(p *os.Process, c byte) bool {
 	signals := map[byte]os.Signal{0x03: unix.SIGINT, 0x1c: unix.SIGQUIT}
 	if signals[c] == nil {
@@ -67,12 +68,13 @@ func interrupt(p *os.Process, c byte) bool {
 	return true
 }
 
-// killSession kills the leader of a session and all others in it. Their numbers
-// stay taken while one of them lives, and so are safe to signal.
+// killSession kills the leader of a session and all other processes in it.
+// Their numbers are not reused while one of them lives, so they are safe to
+// signal.
 func killSession(leader *os.Process) {
 	unix.Kill(-leader.Pid, unix.SIGKILL)
 	killed := make(map[int]bool)
-	for more := true; more; { // those killed may just have started others
+	for more := true; more; { // those killed may have just started others
 		more = false
 		for _, pid := range sessionMembers(leader.Pid) {
 			if !killed[pid] {

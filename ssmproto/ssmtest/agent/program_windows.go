@@ -14,7 +14,8 @@ func (p *program) resize(int, int) error { return errNoTerminal }
 
 func leadSession(*exec.Cmd, bool) {}
 
-// interrupt ends a program at the bytes that elsewhere stand for signals.
+// interrupt kills the program for the bytes that stand for signals on other
+// systems.
 func interrupt(p *os.Process, c byte) bool {
 	if c != 0x03 && c != 0x1c {
 		return false

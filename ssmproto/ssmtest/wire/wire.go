@@ -1,6 +1,6 @@
-// Package wire holds messages as they travel through a double of the service:
-// on the way up in batches, each message after its length; on the way down as the
-// WebSocket frames that will be written.
+// Package wire encodes messages as they travel through a double of the service:
+// towards the agent in batches, each message preceded by its length; towards
+// the client as the WebSocket frames that will be written.
 package wire
 
 import (
@@ -19,7 +19,7 @@ func AppendMessage(batch, message []byte) []byte {
 	return append(batch, message...)
 }
 
-// Messages yields what a batch holds.
+// Messages yields the messages of a batch.
 func Messages(batch []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for len(batch) > 0 {
@@ -56,7 +56,7 @@ func AppendControl(b []byte, opcode int, data []byte) []byte {
 	return append(b, data...)
 }
 
-// FrameLen is the length of the server frame at the start of b.
+// FrameLen returns the length of the server frame at the start of b.
 func FrameLen(b []byte) int {
 	switch n := int(b[1]); n {
 	case 126:
@@ -68,7 +68,8 @@ func FrameLen(b []byte) int {
 	}
 }
 
-// FrameEnd is where the frame ends that byte n of the frames in b is in.
+// FrameEnd returns the end of the frame that contains byte n of the frames in
+// b.
 func FrameEnd(b []byte, n int) int {
 	end := 0
 	for end < n {
@@ -77,7 +78,8 @@ func FrameEnd(b []byte, n int) int {
 	return end
 }
 
-// NewID returns a random UUID. It is no secret: tokens here guard nothing.
+// NewID returns a random UUID. It need not be secret: tokens protect nothing
+// here.
 func NewID() (id ssmproto.UUID) {
 	a, b := rand.Uint64(), rand.Uint64()
 	for i := range 8 {
