@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"net"
 	"sync"
 	"time"
 
@@ -192,7 +191,7 @@ func (d *demandTunnels[K]) run(ctx context.Context, prepare func(K) *tunnel) {
 }
 
 // dial opens a connection to a destination.
-func (d *demandTunnels[K]) dial(ctx context.Context, to K) (net.Conn, error) {
+func (d *demandTunnels[K]) dial(ctx context.Context, to K) (*laneConn, error) {
 	d.mu.Lock()
 	if d.ctx.Err() != nil {
 		d.mu.Unlock()
@@ -207,7 +206,7 @@ func (d *demandTunnels[K]) dial(ctx context.Context, to K) (net.Conn, error) {
 	}
 	t.dials++
 	d.mu.Unlock()
-	var conn net.Conn
+	var conn *laneConn
 	err := d.makeRoom(t)
 	if err == nil {
 		conn, err = t.dial(ctx)

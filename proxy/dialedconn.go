@@ -17,11 +17,11 @@ type dialAddr string
 func (dialAddr) Network() string  { return "tcp" }
 func (a dialAddr) String() string { return string(a) }
 
-// dialedConn is a Dialer's connection: a laneConn as a program may expect one
-// of a net.Conn that it knows nothing of. Close and deadlines call off what is
+// dialedConn is a Dialer's connection: one over a tunnel as a program may
+// expect it of a net.Conn that it knows nothing of. Close and deadlines call off what is
 // under way, and what is called afterwards touches nothing.
 type dialedConn struct {
-	conn   *laneConn
+	conn   net.Conn
 	dialer context.Context // ends when the Dialer is closed
 	remote dialAddr
 
@@ -30,7 +30,7 @@ type dialedConn struct {
 	using  sync.RWMutex // held for reading by whoever uses conn
 }
 
-func newDialedConn(conn *laneConn, dialer context.Context, remote dialAddr) *dialedConn {
+func newDialedConn(conn net.Conn, dialer context.Context, remote dialAddr) *dialedConn {
 	return &dialedConn{conn: conn, dialer: dialer, remote: remote, closed: make(chan struct{})}
 }
 

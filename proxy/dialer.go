@@ -143,7 +143,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	conn, err := d.tunnels.dial(ctx, to)
 	switch {
 	case err == nil:
-		return newDialedConn(conn.(*laneConn), d.ctx, dialAddr(address)), nil
+		return newDialedConn(conn, d.ctx, dialAddr(address)), nil
 	case d.ctx.Err() != nil:
 		return nil, net.ErrClosed
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()): // the cause is another

@@ -198,7 +198,7 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 
 // dial opens a connection to d. Where a session is kept up it waits for that;
 // one that is started on demand may fail.
-func (f *forwarder) dial(d machine.Destination, s Spec) (net.Conn, error) {
+func (f *forwarder) dial(d machine.Destination, s Spec) (*laneConn, error) {
 	ctx, _, stop := f.o.ConnectLimit(f.ctx)
 	defer stop()
 	if s.Dynamic {

@@ -100,6 +100,10 @@ type laneConn struct {
 	writing atomic.Int64 // since when a program has not taken what has come, ns; 0: it has
 }
 
+// SessionErr returns why the session has ended by which the connection goes, or
+// nil.
+func (c *laneConn) SessionErr() error { return c.lane.port.Err() }
+
 // Close ends the connection, and leaves the session for the next.
 func (c *laneConn) Close() error {
 	var err error

@@ -164,7 +164,7 @@ func (f *pluginForward) handle(local net.Conn) {
 	stop := context.AfterFunc(f.programs, func() { abort(local) })
 	defer stop()
 	err = relay(local, far)
-	if c, ok := far.(*laneConn); ok && stream.Refused(err) && c.lane.port.Err() == nil {
+	if stream.Refused(err) && far.SessionErr() == nil {
 		f.say(portRefused)
 	}
 }

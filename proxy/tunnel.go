@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -244,7 +243,7 @@ func (t *tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 // dial opens a connection on the session that has the fewest, or, while a
 // program that does not read holds it up, on another. It waits for a session
 // until ctx ends, or until one that is started on demand cannot be.
-func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
+func (t *tunnel) dial(ctx context.Context) (*laneConn, error) {
 	t.mu.Lock()
 	t.waiting++
 	failures := t.failures
