@@ -20,6 +20,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
+	"github.com/ssmpipe/ssmpipe/proxy/tunnel"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -84,7 +85,7 @@ type Dialer struct {
 	closed  bool
 	loading map[string]*loadedConfig // by region
 	loads   sync.WaitGroup
-	tunnels demandTunnels[dialled]
+	tunnels tunnel.OnDemand[dialled]
 }
 
 // dialled is where a Dialer connects to.
@@ -140,7 +141,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if !d.begin() {
 		return nil, net.ErrClosed
 	}
-	conn, err := d.tunnels.dial(ctx, to)
+	conn, err := d.tunnels.Dial(ctx, to)
 	switch {
 	case err == nil:
 		return newDialedConn(conn, d.ctx, dialAddr(address)), nil
@@ -192,7 +193,7 @@ func (d *Dialer) begin() bool {
 	if d.ctx == nil && !d.closed {
 		d.ctx, d.stop = context.WithCancel(context.Background())
 		d.loading = make(map[string]*loadedConfig)
-		d.tunnels.run(d.ctx, d.tunnel)
+		d.tunnels.Run(d.ctx, d.tunnel)
 	}
 	return !d.closed
 }
@@ -208,7 +209,7 @@ func (d *Dialer) Close() error {
 	}
 	d.stop()
 	d.mu.Unlock()
-	d.tunnels.close()
+	d.tunnels.Close()
 	d.loads.Wait()
 	for _, l := range d.loading { // nothing else uses it any more
 		l.close()
@@ -217,13 +218,13 @@ func (d *Dialer) Close() error {
 }
 
 // tunnel prepares the one to a port.
-func (d *Dialer) tunnel(to dialled) *tunnel {
+func (d *Dialer) tunnel(to dialled) *tunnel.Tunnel {
 	p := &port{d: d, to: to}
-	return &tunnel{
-		open:     p.open,
-		log:      d.log().Info,
-		replaced: func() { d.log().Warn(to.target + ": " + errReplaced.Error()) },
-		demand:   max(d.Sessions, 1),
+	return &tunnel.Tunnel{
+		Open:     p.open,
+		Log:      d.log().Info,
+		Replaced: func() { d.log().Warn(to.target + ": " + tunnel.ErrReplaced.Error()) },
+		Demand:   max(d.Sessions, 1),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
+	"github.com/ssmpipe/ssmpipe/proxy/tunnel"
 )
 
 // ForwardOptions say what to forward. Options.Host and Port mean nothing here.
@@ -44,7 +45,7 @@ type Listening struct {
 // hurry is what a test has in place of constants, so that a session's life takes
 // no minutes.
 type hurry struct {
-	held     time.Duration // heldAfter
+	held     time.Duration // tunnel.Tunnel.Held
 	idle     time.Duration // of sessions without a connection
 	sessions int64         // maxDemand
 }
@@ -67,7 +68,7 @@ func Forward(ctx context.Context, o ForwardOptions) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[machine.Destination]*tunnel), conns: make(map[net.Conn]bool)}
+	f := &forwarder{o: &o, ctx: ctx, cancel: cancel, tunnels: make(map[machine.Destination]*tunnel.Tunnel), conns: make(map[net.Conn]bool)}
 	f.accepting.Tell = o.Tell
 	defer f.close()
 	return o.Explain(f.run())
@@ -84,8 +85,8 @@ type forwarder struct {
 	accepting listen.Acceptor
 	repeats   repeats
 
-	tunnels map[machine.Destination]*tunnel // those that are kept up; run makes them
-	demand  demandTunnels[machine.Destination]
+	tunnels map[machine.Destination]*tunnel.Tunnel // those that are kept up; run makes them
+	demand  tunnel.OnDemand[machine.Destination]
 
 	mu        sync.Mutex
 	conns     map[net.Conn]bool
@@ -104,18 +105,18 @@ func (f *forwarder) run() error {
 	if err != nil {
 		return err
 	}
-	f.demand.budget = &budget{most: cmp.Or(f.o.hurry.sessions, maxDemand)}
-	f.demand.run(f.ctx, func(d machine.Destination) *tunnel { return f.tunnel(d, true) })
+	f.demand.Most = cmp.Or(f.o.hurry.sessions, maxDemand)
+	f.demand.Run(f.ctx, func(d machine.Destination) *tunnel.Tunnel { return f.tunnel(d, true) })
 	// All destinations are connected to at once, and all must be there.
 	for _, l := range listeners {
 		d := machine.Destination{Host: l.spec.Host, Port: l.spec.Port}
 		if !l.spec.Dynamic && f.tunnels[d] == nil {
 			f.tunnels[d] = f.tunnel(d, false)
-			f.tunnels[d].run(f.ctx, max(f.o.Sessions, 1))
+			f.tunnels[d].Run(f.ctx, max(f.o.Sessions, 1))
 		}
 	}
 	for d, t := range f.tunnels {
-		if err := t.ready(limited); err != nil {
+		if err := t.Ready(limited); err != nil {
 			return &machine.DestinationError{To: d, Err: err}
 		}
 	}
@@ -185,11 +186,11 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 	}
 	switch {
 	case err == nil:
-		err = relay(local, far)
+		err = tunnel.Relay(local, far)
 	case s.Dynamic:
 		local.Close() // and not so that the reply is lost
 	default:
-		abort(local)
+		tunnel.Abort(local)
 	}
 	if err != nil && f.ctx.Err() == nil {
 		f.lost(d, err)
@@ -198,34 +199,33 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 
 // dial opens a connection to d. Where a session is kept up it waits for that;
 // one that is started on demand may fail.
-func (f *forwarder) dial(d machine.Destination, s Spec) (*laneConn, error) {
+func (f *forwarder) dial(d machine.Destination, s Spec) (*tunnel.Conn, error) {
 	ctx, _, stop := f.o.ConnectLimit(f.ctx)
 	defer stop()
 	if s.Dynamic {
-		return f.demand.dial(ctx, d)
+		return f.demand.Dial(ctx, d)
 	}
-	return f.tunnels[d].dial(ctx)
+	return f.tunnels[d].Dial(ctx)
 }
 
 // tunnel prepares one to d.
-func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel {
-	t := &tunnel{
-		open: func(ctx context.Context) (stream.Port, error) {
+func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel.Tunnel {
+	t := &tunnel.Tunnel{
+		Open: func(ctx context.Context) (stream.Port, error) {
 			limited, _, stop := f.o.ConnectLimit(ctx)
 			defer stop()
 			return f.client.Open(limited, "", d)
 		},
-		log:     f.o.Log.Info,
-		changed: f.tellState(d, onDemand),
-		replaced: func() {
-			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, errReplaced))
+		Log:     f.o.Log.Info,
+		Changed: f.tellState(d, onDemand),
+		Replaced: func() {
+			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, tunnel.ErrReplaced))
 		},
-		held: f.o.hurry.held,
-		idle: f.o.hurry.idle,
+		Held: f.o.hurry.held,
+		Idle: f.o.hurry.idle,
 	}
 	if onDemand {
-		t.budget = f.demand.budget
-		t.demand = max(f.o.Sessions, 1)
+		t.Demand = max(f.o.Sessions, 1)
 	}
 	return t
 }
@@ -238,8 +238,8 @@ func (f *forwarder) lost(d machine.Destination, err error) {
 	switch {
 	case stream.Refused(err):
 		line = safetext.Printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
-	case errors.Is(err, errManySessions):
-		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.budget.most)
+	case errors.Is(err, tunnel.ErrManySessions):
+		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.Most)
 	case errors.As(err, &api), errors.Is(err, machine.ErrConnectTimeout):
 		line = f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error()
 	}
@@ -268,21 +268,21 @@ func (f *forwarder) untrack(c net.Conn) {
 
 // tellState returns what tells of a tunnel's changes: that it is down, why it
 // stays down, once for each reason, and that it is up again.
-func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnelState, error) {
+func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnel.State, error) {
 	next := "starting another"
 	if onDemand {
 		next = "the next connection starts another"
 	}
 	var mu sync.Mutex
 	began, told := false, ""
-	return func(s tunnelState, err error) {
+	return func(s tunnel.State, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case s == tunnelUp && told != "":
+		case s == tunnel.Up && told != "":
 			f.o.Notice(fmt.Sprintf("%s: connected to %s again", f.o.Target, d))
 			told = ""
-		case s == tunnelUp:
+		case s == tunnel.Up:
 			began = true
 		case !began: // run tells
 		case stream.Forbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
@@ -291,7 +291,7 @@ func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnelS
 			f.o.Notice(f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error())
 		case f.o.Once:
 			f.cancel(&machine.EndedError{Text: fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), Err: err})
-		case s == tunnelDown:
+		case s == tunnel.Down:
 			told = "ended"
 			f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
 		case told != machine.Cause(err):
@@ -322,7 +322,7 @@ func (f *forwarder) close() {
 	f.accepting.Stop()
 	f.mu.Lock()
 	for c := range f.conns {
-		abort(c)
+		tunnel.Abort(c)
 	}
 	f.mu.Unlock()
 	f.closeTunnels() // which ends the connections through them
@@ -333,8 +333,8 @@ func (f *forwarder) close() {
 func (f *forwarder) closeTunnels() {
 	var all sync.WaitGroup
 	for _, t := range f.tunnels {
-		all.Go(t.close)
+		all.Go(t.Close)
 	}
-	all.Go(f.demand.close)
+	all.Go(f.demand.Close)
 	all.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
+	"github.com/ssmpipe/ssmpipe/proxy/tunnel"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -30,23 +31,23 @@ func (p *pluginSession) forward(ctx context.Context) error {
 	programs, abortPrograms := context.WithCancel(ctx)
 	defer abortPrograms()
 	f := &pluginForward{pluginSession: p, ctx: ctx, sessions: sessions, programs: programs}
-	f.tunnel = &tunnel{
-		open: f.open,
-		held: math.MaxInt64, // a program that does not read is no reason for another session
-		log:  p.o.Log.Info,
-		changed: func(s tunnelState, err error) {
-			if s == tunnelDown || stream.Forbidden(err) {
+	f.tunnel = &tunnel.Tunnel{
+		Open: f.open,
+		Held: math.MaxInt64, // a program that does not read is no reason for another session
+		Log:  p.o.Log.Info,
+		Changed: func(s tunnel.State, err error) {
+			if s == tunnel.Down || stream.Forbidden(err) {
 				end(err)
 			}
 		},
-		replaced: func() {
-			p.o.Notice(fmt.Sprintf("%s: %v; connections from before are ended", p.o.Target, errReplaced))
+		Replaced: func() {
+			p.o.Notice(fmt.Sprintf("%s: %v; connections from before are ended", p.o.Target, tunnel.ErrReplaced))
 		},
 	}
-	f.tunnel.run(sessions, 1)
+	f.tunnel.Run(sessions, 1)
 	err := f.run()
-	f.tunnel.close()
-	defer time.AfterFunc(lingerTime, abortPrograms).Stop() // one that does not read would be waited for
+	f.tunnel.Close()
+	defer time.AfterFunc(tunnel.LingerTime, abortPrograms).Stop() // one that does not read would be waited for
 	f.wg.Wait()
 	return err
 }
@@ -54,7 +55,7 @@ func (p *pluginSession) forward(ctx context.Context) error {
 // pluginForward is the ports of a session.
 type pluginForward struct {
 	*pluginSession
-	tunnel   *tunnel
+	tunnel   *tunnel.Tunnel
 	ctx      context.Context
 	sessions context.Context // ends with the last session, too
 	programs context.Context // their connections are aborted when it ends
@@ -153,17 +154,17 @@ func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.L
 
 // handle serves one connection of a program's.
 func (f *pluginForward) handle(local net.Conn) {
-	far, err := f.tunnel.dial(f.sessions)
+	far, err := f.tunnel.Dial(f.sessions)
 	if err != nil {
-		abort(local)
+		tunnel.Abort(local)
 		return
 	}
 	if !f.used.Swap(true) {
 		f.say("\nConnection accepted for session [%s]\n", f.id)
 	}
-	stop := context.AfterFunc(f.programs, func() { abort(local) })
+	stop := context.AfterFunc(f.programs, func() { tunnel.Abort(local) })
 	defer stop()
-	err = relay(local, far)
+	err = tunnel.Relay(local, far)
 	if stream.Refused(err) && far.SessionErr() == nil {
 		f.say(portRefused)
 	}

@@ -28,6 +28,7 @@ var layout = []room{
 	{"proxy/stdio", "ssmproto/rawio", false},
 	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
 	{"proxy/terminal", "proxy/lastly", false},
+	{"proxy/tunnel", "proxy/stream", false},
 
 	{"proxy/aws/awsapi", "proxy/ask proxy/lastly proxy/regular proxy/safetext ssmproto", true},
 	{"proxy/aws/awstest", "ssmproto ssmproto/ssmtest", false},

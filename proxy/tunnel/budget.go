@@ -1,13 +1,13 @@
-package proxy
+package tunnel
 
 import (
 	"errors"
 	"sync/atomic"
 )
 
-// errManySessions says that there are as many sessions as there may be, and all
+// ErrManySessions says that there are as many sessions as there may be, and all
 // are in use.
-var errManySessions = errors.New("too many sessions")
+var ErrManySessions = errors.New("too many sessions")
 
 // budget bounds how many sessions several tunnels have together. nil is no
 // bound. All methods may be called concurrently.

@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"errors"
@@ -37,8 +37,9 @@ const (
 	silenceLook = 5 * time.Second // between two looks at a silence
 )
 
-// errReplaced says that a session was given up.
-var errReplaced = errors.New("the machine no longer answers in this session, but does in another: it was probably restarted")
+// ErrReplaced says that a session was given up for another one, with the
+// connections over it.
+var ErrReplaced = errors.New("the machine no longer answers in this session, but does in another: it was probably restarted")
 
 // silent says whether the session's agent does not answer.
 func (l *lane) silent() bool {
@@ -47,7 +48,7 @@ func (l *lane) silent() bool {
 }
 
 // silent says whether no session's agent answers. t.mu is held.
-func (t *tunnel) silent() bool {
+func (t *Tunnel) silent() bool {
 	for _, l := range t.lanes {
 		if !l.silent() {
 			return false
@@ -58,16 +59,16 @@ func (t *tunnel) silent() bool {
 
 // during stays with a session until alarm rings or, which it says, the session or
 // the tunnel has ended.
-func (t *tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
+func (t *Tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 	var look <-chan time.Time // while the agent is silent
 	for {
 		lasted, pending, news := l.port.Silence()
 		switch {
 		case lasted > silentAfter && t.outlived(l, lasted, pending):
-			if t.replaced != nil {
-				t.replaced()
+			if t.Replaced != nil {
+				t.Replaced()
 			}
-			l.port.Fail(errReplaced)
+			l.port.Fail(ErrReplaced)
 			return true
 		case lasted > silentAfter:
 			look = time.After(silenceLook)
@@ -99,7 +100,7 @@ func hopeless(lasted time.Duration, pending int, up time.Duration) bool {
 
 // outlived says whether a session whose agent is silent is to be given up. It
 // starts another session if there is none that answers.
-func (t *tunnel) outlived(l *lane, lasted time.Duration, pending int) bool {
+func (t *Tunnel) outlived(l *lane, lasted time.Duration, pending int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	other := false
@@ -115,7 +116,7 @@ func (t *tunnel) outlived(l *lane, lasted time.Duration, pending int) bool {
 		}
 	}
 	if !other && t.starting == 0 && len(t.lanes) < maxSessions && !time.Now().Before(t.retryAt) {
-		t.log("the agent is silent; starting another session")
+		t.Log("the agent is silent; starting another session")
 		t.addExtra()
 	}
 	return false

@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"errors"
@@ -16,19 +16,19 @@ const (
 	answerTime = time.Minute
 	pauseTime  = time.Second
 
-	// lingerTime is how long a program is waited for that goes on sending to a
+	// LingerTime is how long a program is waited for that goes on sending to a
 	// far side that has gone.
-	lingerTime = time.Second
+	LingerTime = time.Second
 
 	relaySize = 32 << 10
 )
 
-// relay copies between a program's connection and far until both directions
+// Relay copies between a program's connection and far until both directions
 // have ended, and closes both. It returns why it could not go on, nil if the
 // connection ended as connections do.
-func relay(local, far net.Conn) error {
+func Relay(local, far net.Conn) error {
 	r := &relaying{local: local, far: far}
-	if c, ok := far.(*laneConn); ok {
+	if c, ok := far.(*Conn); ok {
 		r.conn = c
 	}
 	defer local.Close()
@@ -43,10 +43,10 @@ func relay(local, far net.Conn) error {
 	select {
 	case err = <-downEnded:
 		if err != nil {
-			abort(local)
+			Abort(local)
 		} else {
 			closeWrite(local)
-			local.SetReadDeadline(time.Now().Add(lingerTime))
+			local.SetReadDeadline(time.Now().Add(LingerTime))
 		}
 		<-upEnded
 	case <-upEnded:
@@ -58,7 +58,7 @@ func relay(local, far net.Conn) error {
 // relaying is one relay's state.
 type relaying struct {
 	local, far net.Conn
-	conn       *laneConn // far, if it is one
+	conn       *Conn // far, if it is one
 
 	mu       sync.Mutex
 	owed     bool      // the program has sent something since the last answer
@@ -131,7 +131,7 @@ func (r *relaying) answer(downEnded <-chan error) error {
 		}
 	}
 	r.far.SetReadDeadline(time.Unix(1, 0))
-	r.local.SetWriteDeadline(time.Now().Add(lingerTime))
+	r.local.SetWriteDeadline(time.Now().Add(LingerTime))
 	return <-downEnded
 }
 
@@ -151,9 +151,9 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-// abort ends a program's connection so that it does not take that for an
+// Abort ends a program's connection so that it does not take that for an
 // ordinary end.
-func abort(c net.Conn) {
+func Abort(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}

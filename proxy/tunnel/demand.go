@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"cmp"
@@ -21,22 +21,22 @@ const (
 )
 
 // addNeeded starts a session for a dial that has none to go by. t.mu is held.
-func (t *tunnel) addNeeded() {
+func (t *Tunnel) addNeeded() {
 	old := len(t.lanes) > 0 && !t.lanes[0].port.Multiplexed()
 	switch {
 	case len(t.lanes)+t.starting >= maxSessions:
 		return
-	case t.demand == 0 && (len(t.lanes) == 0 || old && !t.silent()):
+	case t.Demand == 0 && (len(t.lanes) == 0 || old && !t.silent()):
 		return // one is coming, or connections wait in line
-	case t.demand == 0 && time.Now().Before(t.retryAt):
+	case t.Demand == 0 && time.Now().Before(t.retryAt):
 		return // it has failed just now
 	case !old && t.starting > 0:
 		return // that is for all
 	case old && t.starting+t.closing() >= t.waiting:
 		return // there will be one for each
 	}
-	if t.demand == 0 {
-		t.log("a program does not read, or the agent is silent; starting another session")
+	if t.Demand == 0 {
+		t.Log("a program does not read, or the agent is silent; starting another session")
 		t.addExtra()
 		return
 	}
@@ -48,22 +48,22 @@ func (t *tunnel) addNeeded() {
 
 // idleTime is how long a session that is started on demand stays without a
 // connection.
-func (t *tunnel) idleTime() time.Duration { return cmp.Or(t.idle, idleTunnel) }
+func (t *Tunnel) idleTime() time.Duration { return cmp.Or(t.Idle, idleTunnel) }
 
 // addExtra starts a session beside those that are there. t.mu is held.
-func (t *tunnel) addExtra() { t.add(t.ctx, cmp.Or(t.idle, extraIdle)) }
+func (t *Tunnel) addExtra() { t.add(t.ctx, cmp.Or(t.Idle, extraIdle)) }
 
 // spread starts a session for connections to come if c has to share its own
 // before there are as many sessions as there may be. t.mu is held.
-func (t *tunnel) spread(c *laneConn) {
+func (t *Tunnel) spread(c *Conn) {
 	n, _, _ := c.lane.load()
-	if n > 1 && t.starting == 0 && len(t.lanes) < min(t.demand, maxSessions) {
+	if n > 1 && t.starting == 0 && len(t.lanes) < min(t.Demand, maxSessions) {
 		t.add(t.ctx, t.idleTime())
 	}
 }
 
 // closing returns how many sessions will soon have room. t.mu is held.
-func (t *tunnel) closing() (n int) {
+func (t *Tunnel) closing() (n int) {
 	for _, l := range t.lanes {
 		if connections, room, _ := l.load(); connections == 0 && !room {
 			n++
@@ -74,14 +74,14 @@ func (t *tunnel) closing() (n int) {
 
 // add starts a session under ctx that stays until it has been idle. t.mu is
 // held.
-func (t *tunnel) add(ctx context.Context, idle time.Duration) {
+func (t *Tunnel) add(ctx context.Context, idle time.Duration) {
 	switch {
 	case t.ctx.Err() != nil:
 		return // close may have waited for all already
 	case !t.budget.take():
 		if len(t.lanes)+t.starting == 0 {
 			t.failures++
-			t.err = errManySessions
+			t.err = ErrManySessions
 		}
 		return
 	}
@@ -107,7 +107,7 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 			case ctx.Err() != nil:
 				abandoned = true
 			default:
-				if t.demand > 0 {
+				if t.Demand > 0 {
 					t.failures++
 				}
 				t.err = err
@@ -119,29 +119,29 @@ func (t *tunnel) add(ctx context.Context, idle time.Duration) {
 		case abandoned:
 			return
 		case err != nil:
-			t.log("a session could not be started", "err", err)
+			t.Log("a session could not be started", "err", err)
 			return
 		case first:
-			t.tell(tunnelUp, nil)
+			t.tell(Up, nil)
 		}
 		ended := t.whileUsed(l, idle)
 		last := t.forget(l)
 		err = l.port.Err()
 		l.close()
-		t.log("session ended", "err", err)
+		t.Log("session ended", "err", err)
 		switch {
 		case !ended || t.ctx.Err() != nil:
 		case stream.Forbidden(err):
 			t.refused(err)
 		case last:
-			t.tell(tunnelDown, err)
+			t.tell(Down, err)
 		}
 	})
 }
 
 // whileUsed waits until l has ended, which it says, or has had no connection
 // for a while, and is off the list.
-func (t *tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
+func (t *Tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
 	for wait := idle; wait > 0; wait = t.retire(l, idle) {
 		if t.during(l, time.After(wait)) {
 			return t.ctx.Err() == nil
@@ -152,7 +152,7 @@ func (t *tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
 
 // retire takes l off the list if it has had no connection for as long as idle,
 // so that it gets none any more. Otherwise it returns when to look again.
-func (t *tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
+func (t *Tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
 	t.update(func() {
 		unused, yes := l.unused()
 		switch {
@@ -167,12 +167,16 @@ func (t *tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
 	return again
 }
 
-// demandTunnels are tunnels that are started on demand, one to each destination
-// in use. After run all methods may be called concurrently.
-type demandTunnels[K comparable] struct {
+// OnDemand has tunnels that start their sessions on demand, one for each
+// destination in use. After Run all methods may be called concurrently.
+type OnDemand[K comparable] struct {
+	// Most is how many sessions there are at once, in all tunnels together; 0 is no
+	// bound. Those that nobody uses are ended first.
+	Most int64
+
 	ctx     context.Context
-	prepare func(K) *tunnel // one with a demand
-	budget  *budget         // of all tunnels together
+	prepare func(K) *Tunnel
+	budget  *budget // nil: no bound
 
 	mu      sync.Mutex
 	all     map[K]*demandTunnel
@@ -181,17 +185,22 @@ type demandTunnels[K comparable] struct {
 
 // demandTunnel is a tunnel and how many dials go by it.
 type demandTunnel struct {
-	*tunnel
+	*Tunnel
 	dials int
 }
 
-// run makes d usable until ctx ends; close must be called.
-func (d *demandTunnels[K]) run(ctx context.Context, prepare func(K) *tunnel) {
+// Run makes d usable until ctx ends; Close must be called. prepare returns a
+// tunnel to a destination, with a Demand and not running.
+func (d *OnDemand[K]) Run(ctx context.Context, prepare func(K) *Tunnel) {
 	d.ctx, d.prepare, d.all = ctx, prepare, make(map[K]*demandTunnel)
+	if d.Most > 0 {
+		d.budget = &budget{most: d.Most}
+	}
 }
 
-// dial opens a connection to a destination.
-func (d *demandTunnels[K]) dial(ctx context.Context, to K) (*laneConn, error) {
+// Dial opens a connection to a destination as [Tunnel.Dial] does. It fails with
+// [ErrManySessions] if that takes a session beyond Most.
+func (d *OnDemand[K]) Dial(ctx context.Context, to K) (*Conn, error) {
 	d.mu.Lock()
 	if d.ctx.Err() != nil {
 		d.mu.Unlock()
@@ -199,17 +208,18 @@ func (d *demandTunnels[K]) dial(ctx context.Context, to K) (*laneConn, error) {
 	}
 	t := d.all[to]
 	if t == nil {
-		t = &demandTunnel{tunnel: d.prepare(to)}
+		t = &demandTunnel{Tunnel: d.prepare(to)}
+		t.budget = d.budget
 		t.vacant = func() { d.drop(to, t) }
-		t.run(d.ctx, 0)
+		t.Run(d.ctx, 0)
 		d.all[to] = t
 	}
 	t.dials++
 	d.mu.Unlock()
-	var conn *laneConn
+	var conn *Conn
 	err := d.makeRoom(t)
 	if err == nil {
-		conn, err = t.dial(ctx)
+		conn, err = t.Dial(ctx)
 	}
 	d.mu.Lock()
 	t.dials--
@@ -220,13 +230,13 @@ func (d *demandTunnels[K]) dial(ctx context.Context, to K) (*laneConn, error) {
 
 // makeRoom ends tunnels that have no connection, the one that was used longest
 // ago first, until there may be a session for t.
-func (d *demandTunnels[K]) makeRoom(t *demandTunnel) error {
+func (d *OnDemand[K]) makeRoom(t *demandTunnel) error {
 	for d.budget.full() && t.vacated() {
 		idle := d.dismiss()
 		if idle == nil {
-			return errManySessions
+			return ErrManySessions
 		}
-		idle.close()
+		idle.Close()
 		d.leaving.Done()
 	}
 	return nil
@@ -234,7 +244,7 @@ func (d *demandTunnels[K]) makeRoom(t *demandTunnel) error {
 
 // dismiss takes the tunnel that has had no connection for longest off the list,
 // and returns it, if there is one. The caller closes it and says leaving.Done.
-func (d *demandTunnels[K]) dismiss() (idle *demandTunnel) {
+func (d *OnDemand[K]) dismiss() (idle *demandTunnel) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var to K
@@ -254,7 +264,7 @@ func (d *demandTunnels[K]) dismiss() (idle *demandTunnel) {
 
 // unused says whether the tunnel has sessions and none has a connection, and
 // since when.
-func (t *tunnel) unused() (since time.Duration, yes bool) {
+func (t *Tunnel) unused() (since time.Duration, yes bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lanes) == 0 || t.starting > 0 {
@@ -273,7 +283,7 @@ func (t *tunnel) unused() (since time.Duration, yes bool) {
 }
 
 // drop forgets t, which leads to a destination, if it has no session.
-func (d *demandTunnels[K]) drop(to K, t *demandTunnel) {
+func (d *OnDemand[K]) drop(to K, t *demandTunnel) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all[to] == t && t.dials == 0 && t.vacated() {
@@ -282,13 +292,13 @@ func (d *demandTunnels[K]) drop(to K, t *demandTunnel) {
 	}
 }
 
-// close ends all sessions, and returns when they are gone. What run was given
-// has ended.
-func (d *demandTunnels[K]) close() {
+// Close ends all sessions, and returns when they are gone. The context that Run
+// was given must have ended.
+func (d *OnDemand[K]) Close() {
 	d.mu.Lock()
 	var all sync.WaitGroup
 	for _, t := range d.all {
-		all.Go(t.close)
+		all.Go(t.Close)
 	}
 	d.mu.Unlock()
 	all.Wait()
@@ -296,7 +306,7 @@ func (d *demandTunnels[K]) close() {
 }
 
 // vacated says that no session is left of those that were added.
-func (t *tunnel) vacated() bool {
+func (t *Tunnel) vacated() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.added == 0

@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type lane struct {
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
-	busy    map[*laneConn]bool
+	busy    map[*Conn]bool
 	closed  bool
 	used    time.Time // when there was a connection last, if there is none
 	closing int       // connections that the next one has to wait for
@@ -32,7 +32,7 @@ type lane struct {
 }
 
 func newLane(port stream.Port, held time.Duration, freed func()) *lane {
-	return &lane{port: port, born: time.Now(), held: held, busy: make(map[*laneConn]bool), used: time.Now(), freed: freed}
+	return &lane{port: port, born: time.Now(), held: held, busy: make(map[*Conn]bool), used: time.Now(), freed: freed}
 }
 
 // load returns how many connections there are, whether there is room for
@@ -58,17 +58,17 @@ func (l *lane) unused() (since time.Duration, yes bool) {
 }
 
 // reserve takes the place of a connection, which is opened by open.
-func (l *lane) reserve() *laneConn {
-	c := &laneConn{lane: l}
+func (l *lane) reserve() *Conn {
+	c := &Conn{lane: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy[c] = true
 	return c
 }
 
-// open opens the connection unless ctx ends before, where nothing goes out, or
+// Open opens the connection unless ctx ends before, where nothing goes out, or
 // gives its place back.
-func (c *laneConn) open(ctx context.Context) error {
+func (c *Conn) open(ctx context.Context) error {
 	l := c.lane
 	conn, err := l.port.Open(ctx)
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *laneConn) open(ctx context.Context) error {
 	return nil
 }
 
-// close ends the session and all connections over it.
+// Close ends the session and all connections over it.
 func (l *lane) close() error {
 	l.mu.Lock()
 	l.closed = true // behind it nothing is added to wg
@@ -92,8 +92,8 @@ func (l *lane) close() error {
 	return err
 }
 
-// laneConn is a connection over a lane.
-type laneConn struct {
+// Conn is a connection over one of a tunnel's sessions.
+type Conn struct {
 	net.Conn
 	lane    *lane
 	once    sync.Once
@@ -102,10 +102,10 @@ type laneConn struct {
 
 // SessionErr returns why the session has ended by which the connection goes, or
 // nil.
-func (c *laneConn) SessionErr() error { return c.lane.port.Err() }
+func (c *Conn) SessionErr() error { return c.lane.port.Err() }
 
 // Close ends the connection, and leaves the session for the next.
-func (c *laneConn) Close() error {
+func (c *Conn) Close() error {
 	var err error
 	c.once.Do(func() {
 		l := c.lane

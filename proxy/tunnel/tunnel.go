@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"cmp"
@@ -28,34 +28,41 @@ const (
 // errTunnelClosed says that nobody wants the tunnel any more.
 var errTunnelClosed = errors.New("the forward has ended")
 
-// tunnel leads to one destination and spreads connections over its sessions.
+// Tunnel leads to one destination and spreads connections over its sessions.
 // It keeps a number of these up and starts those again that end, or, on demand,
 // starts them when a connection needs one and ends them when they have been
 // idle. All methods may be called concurrently.
-type tunnel struct {
-	open func(context.Context) (stream.Port, error) // a session
-	log  func(msg string, args ...any)
+type Tunnel struct {
+	// Open starts a session and returns its stream, which the tunnel closes. It may
+	// be called concurrently.
+	Open func(context.Context) (stream.Port, error)
 
-	// demand, if not 0, is over how many sessions connections are spread that are
-	// started on demand: at most maxSessions.
-	demand int
+	// Log is told what happens, as slog.Logger's Info is.
+	Log func(msg string, args ...any)
 
-	// idle is how long sessions stay without a connection that were started on
-	// demand, or added to those that are kept up; 0 is idleTunnel or extraIdle.
-	idle time.Duration
+	// Demand, if not 0, is over how many sessions connections are spread that are
+	// started on demand: 16 at most.
+	Demand int
 
-	held time.Duration // for how long a program may not read; 0 is heldAfter
+	// Idle is how long sessions stay without a connection that were started on
+	// demand, or added to those that are kept up; 0 means two minutes, or
+	// 30 seconds for an added one.
+	Idle time.Duration
 
-	budget *budget // of sessions that are started on demand, with other tunnels
+	// Held is for how long a program may not read what has come for it before
+	// connections to come go by another session; 0 means a second.
+	Held time.Duration
 
-	// changed, if not nil, is told when the first session is up, when the last
+	// Changed, if not nil, is told when the first session is up, when the last
 	// one is gone before its time, and when another cannot be started, unless
 	// that is on demand and a dial's error. It must not call the tunnel.
-	changed func(tunnelState, error)
+	Changed func(State, error)
 
-	// replaced, if not nil, is told that a session was given up for another one
+	// Replaced, if not nil, is told that a session was given up for another one
 	// because its agent does not answer any more. It must not call the tunnel.
-	replaced func()
+	Replaced func()
+
+	budget *budget // of sessions that are started on demand, with other tunnels
 
 	// vacant, if not nil, is told when a session that was started on demand is
 	// gone, or could not be started.
@@ -85,18 +92,18 @@ type tunnel struct {
 	abandon context.CancelFunc
 }
 
-// tunnelState is what a tunnel's owner wants to know.
-type tunnelState int
+// State is what has become of a tunnel.
+type State int
 
 const (
-	tunnelUp tunnelState = iota
-	tunnelDown
-	tunnelFailed // to start a session
+	Up     State = iota // there is a session
+	Down                // the last session has ended
+	Failed              // a session could not be started
 )
 
-// run starts the tunnel with n sessions. ctx bounds its life; close must be
+// Run starts the tunnel with n sessions that are kept up. ctx bounds its life; Close must be
 // called.
-func (t *tunnel) run(ctx context.Context, n int) {
+func (t *Tunnel) Run(ctx context.Context, n int) {
 	t.ctx, t.stop = context.WithCancelCause(ctx)
 	t.news = make(chan struct{})
 	t.abandon = func() {}
@@ -105,8 +112,8 @@ func (t *tunnel) run(ctx context.Context, n int) {
 	}
 }
 
-// close ends all sessions, and returns when they are gone.
-func (t *tunnel) close() {
+// Close ends all sessions, and returns when they are gone.
+func (t *Tunnel) Close() {
 	t.mu.Lock()
 	t.stop(errTunnelClosed) // behind it no session is added
 	t.mu.Unlock()
@@ -114,7 +121,7 @@ func (t *tunnel) close() {
 }
 
 // keep has one session, and another when that has ended.
-func (t *tunnel) keep() {
+func (t *Tunnel) keep() {
 	wait := time.Duration(0)
 	for t.ctx.Err() == nil {
 		begun := time.Now()
@@ -133,12 +140,12 @@ func (t *tunnel) keep() {
 
 // once starts a session and stays with it to its end. It says whether it could
 // be started.
-func (t *tunnel) once() bool {
+func (t *Tunnel) once() bool {
 	l, err := t.start(t.ctx)
 	if err != nil {
 		if t.ctx.Err() == nil {
 			t.update(func() { t.err = err })
-			t.tell(tunnelFailed, err)
+			t.tell(Failed, err)
 		}
 		return false
 	}
@@ -149,48 +156,48 @@ func (t *tunnel) once() bool {
 		first = len(t.lanes) == 1
 	})
 	if first {
-		t.tell(tunnelUp, nil)
+		t.tell(Up, nil)
 	}
 	t.during(l, nil)
 	last := t.forget(l)
 	err = l.port.Err()
 	l.close()
-	t.log("session ended", "err", err)
+	t.Log("session ended", "err", err)
 	switch {
 	case t.ctx.Err() != nil:
 	case stream.Forbidden(err):
 		t.refused(err)
 	case last:
-		t.tell(tunnelDown, err)
+		t.tell(Down, err)
 	}
 	return true
 }
 
 // refused ends the tunnel for good: another session would be refused as well.
 // Dials fail with err.
-func (t *tunnel) refused(err error) {
-	t.tell(tunnelFailed, err)
+func (t *Tunnel) refused(err error) {
+	t.tell(Failed, err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stop(err) // behind it no session is added
 }
 
-func (t *tunnel) start(ctx context.Context) (*lane, error) {
-	port, err := t.open(ctx)
+func (t *Tunnel) start(ctx context.Context) (*lane, error) {
+	port, err := t.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return newLane(port, cmp.Or(t.held, heldAfter), func() { t.update(func() {}) }), nil
+	return newLane(port, cmp.Or(t.Held, heldAfter), func() { t.update(func() {}) }), nil
 }
 
 // forget takes l off the list, and says whether none is left.
-func (t *tunnel) forget(l *lane) (last bool) {
+func (t *Tunnel) forget(l *lane) (last bool) {
 	t.update(func() { last = t.remove(l) && len(t.lanes) == 0 })
 	return last
 }
 
 // remove takes l off the list if it is there. t.mu is held.
-func (t *tunnel) remove(l *lane) bool {
+func (t *Tunnel) remove(l *lane) bool {
 	i := slices.Index(t.lanes, l)
 	if i >= 0 {
 		t.lanes = slices.Delete(t.lanes, i, i+1)
@@ -198,14 +205,14 @@ func (t *tunnel) remove(l *lane) bool {
 	return i >= 0
 }
 
-func (t *tunnel) tell(s tunnelState, err error) {
-	if t.changed != nil {
-		t.changed(s, err)
+func (t *Tunnel) tell(s State, err error) {
+	if t.Changed != nil {
+		t.Changed(s, err)
 	}
 }
 
 // update changes the tunnel's state and wakes those who wait for a change.
-func (t *tunnel) update(change func()) {
+func (t *Tunnel) update(change func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	change()
@@ -213,9 +220,9 @@ func (t *tunnel) update(change func()) {
 	t.news = make(chan struct{})
 }
 
-// ready waits until there is a session, or returns why the first attempt to
+// Ready waits until there is a session, or returns why the first attempt to
 // start one failed.
-func (t *tunnel) ready(ctx context.Context) error {
+func (t *Tunnel) Ready(ctx context.Context) error {
 	for {
 		t.mu.Lock()
 		up, err, news := len(t.lanes) > 0, t.err, t.news
@@ -229,7 +236,7 @@ func (t *tunnel) ready(ctx context.Context) error {
 	}
 }
 
-func (t *tunnel) wait(ctx context.Context, news <-chan struct{}) error {
+func (t *Tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 	select {
 	case <-news:
 		return nil
@@ -240,10 +247,10 @@ func (t *tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 	}
 }
 
-// dial opens a connection on the session that has the fewest, or, while a
+// Dial opens a connection on the session that has the fewest, or, while a
 // program that does not read holds it up, on another. It waits for a session
 // until ctx ends, or until one that is started on demand cannot be.
-func (t *tunnel) dial(ctx context.Context) (*laneConn, error) {
+func (t *Tunnel) Dial(ctx context.Context) (*Conn, error) {
 	t.mu.Lock()
 	t.waiting++
 	failures := t.failures
@@ -253,7 +260,7 @@ func (t *tunnel) dial(ctx context.Context) (*laneConn, error) {
 		t.mu.Lock()
 		l, heldUp := t.pick()
 		failed := t.failures > failures && t.starting == 0 // at what this dial has waited for
-		var c *laneConn
+		var c *Conn
 		switch {
 		case l != nil && !heldUp:
 			c = l.reserve()
@@ -272,7 +279,7 @@ func (t *tunnel) dial(ctx context.Context) (*laneConn, error) {
 		case failed:
 			return nil, lastErr
 		}
-		recheck, stop := context.WithTimeout(ctx, min(cmp.Or(t.held, heldAfter), heldAfter))
+		recheck, stop := context.WithTimeout(ctx, min(cmp.Or(t.Held, heldAfter), heldAfter))
 		t.wait(recheck, news)
 		stop()
 		if err := cmp.Or(context.Cause(t.ctx), context.Cause(ctx)); err != nil {
@@ -285,7 +292,7 @@ func (t *tunnel) dial(ctx context.Context) (*laneConn, error) {
 }
 
 // arrived says that a dial no longer waits.
-func (t *tunnel) arrived() {
+func (t *Tunnel) arrived() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.waiting--; t.waiting == 0 {
@@ -295,7 +302,7 @@ func (t *tunnel) arrived() {
 
 // pick returns the session for the next connection, and whether that is held
 // up, as all others are then; nil if none takes another. t.mu is held.
-func (t *tunnel) pick() (best *lane, heldUp bool) {
+func (t *Tunnel) pick() (best *lane, heldUp bool) {
 	fewest := 0
 	for _, l := range t.lanes {
 		n, room, held := l.load()

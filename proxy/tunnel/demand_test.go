@@ -1,4 +1,4 @@
-package proxy
+package tunnel
 
 import (
 	"context"
@@ -20,8 +20,8 @@ import (
 // demandRig is a service and tunnels to it whose sessions soon are idle.
 type demandRig struct {
 	*awstest.Server
-	demandTunnels[string] // by port
-	failed                atomic.Pointer[error]
+	tunnels OnDemand[string] // by port
+	failed  atomic.Pointer[error]
 }
 
 func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
@@ -34,9 +34,9 @@ func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
 		return near, nil
 	}}})
 	ctx, stop := context.WithCancel(context.Background())
-	r.run(ctx, func(port string) *tunnel {
-		return &tunnel{
-			open: func(ctx context.Context) (stream.Port, error) {
+	r.tunnels.Run(ctx, func(port string) *Tunnel {
+		return &Tunnel{
+			Open: func(ctx context.Context) (stream.Port, error) {
 				if err := r.failed.Load(); err != nil {
 					return nil, *err
 				}
@@ -46,15 +46,14 @@ func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
 				}
 				return ssmproto.NewPort(conn, ssmproto.MuxConfig{}), nil
 			},
-			log:    func(string, ...any) {},
-			budget: r.budget,
-			demand: 1,
-			idle:   idle,
+			Log:    func(string, ...any) {},
+			Demand: 1,
+			Idle:   idle,
 		}
 	})
 	t.Cleanup(func() {
 		stop()
-		r.close()
+		r.tunnels.Close()
 		if n := r.ActiveSessions(); n > 0 {
 			t.Errorf("%d sessions", n)
 		}
@@ -63,9 +62,9 @@ func newDemandRig(t *testing.T, idle time.Duration, agent string) *demandRig {
 }
 
 func (r *demandRig) known() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.all)
+	r.tunnels.mu.Lock()
+	defer r.tunnels.mu.Unlock()
+	return len(r.tunnels.all)
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -84,7 +83,7 @@ func TestDemandIdle(t *testing.T) {
 	for _, agent := range []string{"3.3.0.0", "3.0.100.0"} {
 		r := newDemandRig(t, 50*time.Millisecond, agent)
 		for range 3 {
-			c, err := r.dial(t.Context(), "7")
+			c, err := r.tunnels.Dial(t.Context(), "7")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +110,7 @@ func TestDemandShared(t *testing.T) {
 	t.Parallel()
 	r := newDemandRig(t, time.Minute, "3.3.0.0")
 	for range 5 {
-		c, err := r.dial(t.Context(), "7")
+		c, err := r.tunnels.Dial(t.Context(), "7")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +131,7 @@ func TestDemandFails(t *testing.T) {
 	errs := make(chan error)
 	for range 20 {
 		go func() {
-			_, err := r.dial(t.Context(), "7")
+			_, err := r.tunnels.Dial(t.Context(), "7")
 			errs <- err
 		}()
 	}
@@ -143,7 +142,7 @@ func TestDemandFails(t *testing.T) {
 	}
 	eventually(t, "end of the tunnel", func() bool { return r.known() == 0 })
 	r.failed.Store(nil)
-	c, err := r.dial(t.Context(), "7")
+	c, err := r.tunnels.Dial(t.Context(), "7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,10 +154,10 @@ func TestDemandFails(t *testing.T) {
 func TestDemandBudget(t *testing.T) {
 	t.Parallel()
 	r := newDemandRig(t, time.Minute, "3.3.0.0")
-	r.budget = &budget{most: 3}
+	r.tunnels.budget = &budget{most: 3}
 	dial := func(to string) net.Conn {
 		t.Helper()
-		c, err := r.dial(t.Context(), to)
+		c, err := r.tunnels.Dial(t.Context(), to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +169,7 @@ func TestDemandBudget(t *testing.T) {
 	refused := func(to string) {
 		t.Helper()
 		begun := time.Now()
-		if _, err := r.dial(t.Context(), to); !errors.Is(err, errManySessions) || time.Since(begun) > 10*time.Second {
+		if _, err := r.tunnels.Dial(t.Context(), to); !errors.Is(err, ErrManySessions) || time.Since(begun) > 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 	}
@@ -195,11 +194,11 @@ func TestDemandBudget(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 { // many at once
 		wg.Go(func() {
-			if c, err := r.dial(t.Context(), fmt.Sprint(100+i)); err == nil {
+			if c, err := r.tunnels.Dial(t.Context(), fmt.Sprint(100+i)); err == nil {
 				io.WriteString(c, "x")
 				io.ReadFull(c, make([]byte, 1))
 				c.Close()
-			} else if !errors.Is(err, errManySessions) {
+			} else if !errors.Is(err, ErrManySessions) {
 				t.Error(err)
 			}
 			if n := r.ActiveSessions(); n > 3 {
