@@ -49,7 +49,7 @@ func (c *container) row() row {
 	_, service, _ := strings.Cut(c.Group, ":")
 	return row{json: c, cells: []cell{
 		{text: c.Target},
-		{strings.ToLower(c.Status), stateColours[strings.ToLower(c.Status)]},
+		{text: strings.ToLower(c.Status), colour: stateColours[strings.ToLower(c.Status)]},
 		{text: c.Region},
 		c.exec(),
 		{text: cmp.Or(service, c.Group)},
@@ -63,11 +63,11 @@ func (c *container) row() row {
 func (c *container) exec() cell {
 	switch {
 	case !c.Exec:
-		return cell{"no", dim}
+		return cell{text: "no", colour: dim}
 	case c.Agent == "RUNNING":
-		return cell{"yes", green}
+		return cell{text: "yes", colour: green}
 	}
-	return cell{"agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), yellow}
+	return cell{text: "agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), colour: yellow}
 }
 
 // clustersAtOnce is how many clusters are asked for their tasks at a time.

@@ -18,8 +18,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// table returns rows for COPY, about n bytes of them.
-func table(n int) []byte {
+// rowsToCopy returns rows for COPY, about n bytes of them.
+func rowsToCopy(n int) []byte {
 	var b bytes.Buffer
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := 0; b.Len() < n; i++ {
@@ -82,7 +82,7 @@ func TestForwardPostgres(t *testing.T) {
 	b := newBastion(t, noSleep)
 	b.put("db.internal:5432", startPostgres(t))
 	f := b.forward(t, 1, "-L", "0:db.internal:5432")
-	copyTable(t, f.ready[0], table(copied))
+	copyTable(t, f.ready[0], rowsToCopy(copied))
 	pgbench(t, f.ready[0], seconds)
 	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
 	if f.said() != "" {
@@ -116,7 +116,7 @@ func TestLocalForwardDatabases(t *testing.T) {
 		}
 		return err == nil
 	})
-	copyTable(t, pgLocal, table(copied))
+	copyTable(t, pgLocal, rowsToCopy(copied))
 	pgbench(t, pgLocal, seconds)
 	redisBenchmark(t, redisLocal, requests)
 	ssh.Process.Kill()
@@ -155,7 +155,7 @@ func TestForwardUnderFaults(t *testing.T) {
 	})
 	var loads sync.WaitGroup
 	loads.Go(func() {
-		copyTable(t, f.ready[0], table(4<<20))
+		copyTable(t, f.ready[0], rowsToCopy(4<<20))
 		pgbench(t, f.ready[0], seconds)
 	})
 	loads.Go(func() { redisBenchmark(t, f.ready[1], requests/10) })

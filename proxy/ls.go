@@ -263,7 +263,7 @@ func machineRow(m *inventory.Instance) row {
 		{text: cmp.Or(m.Name, m.Computer)},
 		{text: m.ID},
 		{text: m.Region},
-		{m.State, stateColours[m.State]},
+		{text: m.State, colour: stateColours[m.State]},
 		pingCell(m.Ping),
 		{text: passed(m.Pinged)},
 		{text: m.Agent},
@@ -285,11 +285,11 @@ var stateColours = map[string]colour{
 func pingCell(ping string) cell {
 	switch ping {
 	case "Online":
-		return cell{"online", green}
+		return cell{text: "online", colour: green}
 	case "ConnectionLost":
-		return cell{"lost", red}
+		return cell{text: "lost", colour: red}
 	case "Inactive":
-		return cell{"inactive", yellow}
+		return cell{text: "inactive", colour: yellow}
 	}
 	return cell{text: ping}
 }
