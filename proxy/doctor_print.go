@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // FindingStyle is how findings are shown to people.
@@ -21,7 +22,7 @@ type FindingStyle struct {
 // FindingStyleFor returns the style for f: signs are for terminals of a locale
 // with UTF-8.
 func FindingStyleFor(f *os.File) FindingStyle {
-	screen := ScreenOf(f, false)
+	screen := table.ScreenOf(f, false)
 	locale := strings.ToLower(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
 	return FindingStyle{
 		Marks: screen.Width > 0 && os.Getenv("TERM") != "dumb" &&

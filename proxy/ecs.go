@@ -16,6 +16,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // container is a container of an ECS task, as the programs see it that read
@@ -35,39 +36,39 @@ type container struct {
 	Started time.Time `json:"started,omitzero"`
 }
 
-var containerColumns = []column{
-	{title: "TARGET"},
-	{title: "STATUS", leave: 4},
-	{title: regionTitle, leave: 5},
-	{title: "EXEC"},
-	{title: "SERVICE", flexible: true, leave: 3},
-	{title: "STARTED", leave: 2},
-	{title: "IP", leave: 1},
+var containerColumns = []table.Column{
+	{Title: "TARGET"},
+	{Title: "STATUS", Leave: 4},
+	{Title: regionTitle, Leave: 5},
+	{Title: "EXEC"},
+	{Title: "SERVICE", Flexible: true, Leave: 3},
+	{Title: "STARTED", Leave: 2},
+	{Title: "IP", Leave: 1},
 }
 
-func (c *container) row() row {
+func (c *container) row() table.Row {
 	_, service, _ := strings.Cut(c.Group, ":")
-	return row{json: c, cells: []cell{
-		{text: c.Target},
-		{text: strings.ToLower(c.Status), colour: stateColours[strings.ToLower(c.Status)]},
-		{text: c.Region},
+	return table.Row{JSON: c, Cells: []table.Cell{
+		{Text: c.Target},
+		{Text: strings.ToLower(c.Status), Colour: stateColours[strings.ToLower(c.Status)]},
+		{Text: c.Region},
 		c.exec(),
-		{text: cmp.Or(service, c.Group)},
-		{text: passed(c.Started)},
-		{text: c.IP},
+		{Text: cmp.Or(service, c.Group)},
+		{Text: passed(c.Started)},
+		{Text: c.IP},
 	}}
 }
 
 // exec says whether a session can be had: ECS puts an agent into the container,
 // if that is enabled for the task.
-func (c *container) exec() cell {
+func (c *container) exec() table.Cell {
 	switch {
 	case !c.Exec:
-		return cell{text: "no", colour: dim}
+		return table.Cell{Text: "no", Colour: table.Dim}
 	case c.Agent == "RUNNING":
-		return cell{text: "yes", colour: green}
+		return table.Cell{Text: "yes", Colour: table.Green}
 	}
-	return cell{text: "agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), colour: yellow}
+	return table.Cell{Text: "agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), Colour: table.Yellow}
 }
 
 // clustersAtOnce is how many clusters are asked for their tasks at a time.
@@ -145,7 +146,7 @@ func (l *lister) printTasks(region string, page []ecstypes.Task) error {
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var rows []row
+	var rows []table.Row
 	for _, c := range list {
 		_, service, _ := strings.Cut(c.Group, ":")
 		if l.matches(c.Target, c.Cluster, c.Task, c.Name, service) {

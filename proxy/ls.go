@@ -19,6 +19,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // LsOptions say what to list.
@@ -27,7 +28,7 @@ type LsOptions struct {
 	Patterns        []string // of names and ids; none: all
 	Regions         []string // none: the configuration's; "all": those that the account may use
 	ECS             bool     // containers in place of machines
-	Screen          Screen
+	Screen          table.Screen
 }
 
 var (
@@ -46,14 +47,14 @@ const AllRegions = "all"
 // [ErrTold].
 func Ls(ctx context.Context, o LsOptions) error {
 	o.Fill()
-	l := lister{o: &o, table: table{screen: &o.Screen}}
+	l := lister{o: &o, table: table.Table{Screen: &o.Screen}}
 	if o.ECS {
-		l.table.columns = containerColumns
+		l.table.Columns = containerColumns
 	} else {
-		l.table.columns = machineColumns
+		l.table.Columns = machineColumns
 	}
 	if len(o.Regions) == 0 {
-		l.table.hidden = regionTitle
+		l.table.Hidden = regionTitle
 	}
 	for _, text := range o.Patterns {
 		p, err := parsePattern(text)
@@ -121,7 +122,7 @@ type lister struct {
 	patterns []pattern
 
 	mu      sync.Mutex // of what follows
-	table   table
+	table   table.Table
 	matched []bool // by pattern
 	rows    int
 
@@ -209,7 +210,7 @@ func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Confi
 			})
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			var rows []row
+			var rows []table.Row
 			for i := range page {
 				if m := &page[i]; l.matches(cmp.Or(m.Name, m.Computer), m.ID) {
 					rows = append(rows, machineRow(m))
@@ -228,9 +229,9 @@ func byName(a, b string) int {
 	return cmp.Compare(strings.ToLower(a), strings.ToLower(b))
 }
 
-func (l *lister) print(rows []row) error {
+func (l *lister) print(rows []table.Row) error {
 	l.rows += len(rows)
-	return l.table.print(rows)
+	return l.table.Print(rows)
 }
 
 // matches says whether any pattern does, and keeps which.
@@ -244,54 +245,54 @@ func (l *lister) matches(texts ...string) bool {
 	return some
 }
 
-var machineColumns = []column{
-	{title: "NAME", flexible: true},
-	{title: "ID"},
-	{title: regionTitle, leave: 6},
-	{title: "STATE", leave: 5},
-	{title: "PING"},
-	{title: "LAST PING", leave: 3},
-	{title: "AGENT", leave: 1},
-	{title: "PLATFORM", flexible: true, leave: 2},
-	{title: "IP", leave: 4},
+var machineColumns = []table.Column{
+	{Title: "NAME", Flexible: true},
+	{Title: "ID"},
+	{Title: regionTitle, Leave: 6},
+	{Title: "STATE", Leave: 5},
+	{Title: "PING"},
+	{Title: "LAST PING", Leave: 3},
+	{Title: "AGENT", Leave: 1},
+	{Title: "PLATFORM", Flexible: true, Leave: 2},
+	{Title: "IP", Leave: 4},
 }
 
 const regionTitle = "REGION"
 
-func machineRow(m *inventory.Instance) row {
-	return row{json: m, cells: []cell{
-		{text: cmp.Or(m.Name, m.Computer)},
-		{text: m.ID},
-		{text: m.Region},
-		{text: m.State, colour: stateColours[m.State]},
+func machineRow(m *inventory.Instance) table.Row {
+	return table.Row{JSON: m, Cells: []table.Cell{
+		{Text: cmp.Or(m.Name, m.Computer)},
+		{Text: m.ID},
+		{Text: m.Region},
+		{Text: m.State, Colour: stateColours[m.State]},
 		pingCell(m.Ping),
-		{text: passed(m.Pinged)},
-		{text: m.Agent},
-		{text: m.Platform},
-		{text: cmp.Or(m.PrivateIP, m.PublicIP)},
+		{Text: passed(m.Pinged)},
+		{Text: m.Agent},
+		{Text: m.Platform},
+		{Text: cmp.Or(m.PrivateIP, m.PublicIP)},
 	}}
 }
 
-var stateColours = map[string]colour{
-	"running":       green,
-	"pending":       yellow,
-	"stopping":      yellow,
-	"shutting-down": yellow,
-	"stopped":       dim,
-	"terminated":    dim,
+var stateColours = map[string]table.Colour{
+	"running":       table.Green,
+	"pending":       table.Yellow,
+	"stopping":      table.Yellow,
+	"shutting-down": table.Yellow,
+	"stopped":       table.Dim,
+	"terminated":    table.Dim,
 }
 
 // pingCell says Systems Manager's words in shorter ones.
-func pingCell(ping string) cell {
+func pingCell(ping string) table.Cell {
 	switch ping {
 	case "Online":
-		return cell{text: "online", colour: green}
+		return table.Cell{Text: "online", Colour: table.Green}
 	case "ConnectionLost":
-		return cell{text: "lost", colour: red}
+		return table.Cell{Text: "lost", Colour: table.Red}
 	case "Inactive":
-		return cell{text: "inactive", colour: yellow}
+		return table.Cell{Text: "inactive", Colour: table.Yellow}
 	}
-	return cell{text: ping}
+	return table.Cell{Text: ping}
 }
 
 // passed is how long ago a time was, if it is known.

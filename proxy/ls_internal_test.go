@@ -16,6 +16,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // before is a time that is so long ago when it is looked at soon.
@@ -31,18 +32,18 @@ func fewMachines() []inventory.Instance {
 	}
 }
 
-func machineTable(width int) (*table, *bytes.Buffer) {
+func machineTable(width int) (*table.Table, *bytes.Buffer) {
 	var b bytes.Buffer
-	return &table{screen: &Screen{Out: &b, Width: width}, columns: machineColumns}, &b
+	return &table.Table{Screen: &table.Screen{Out: &b, Width: width}, Columns: machineColumns}, &b
 }
 
-func show(t *testing.T, tab *table, list ...inventory.Instance) {
+func show(t *testing.T, tab *table.Table, list ...inventory.Instance) {
 	t.Helper()
-	var rows []row
+	var rows []table.Row
 	for i := range list {
 		rows = append(rows, machineRow(&list[i]))
 	}
-	if err := tab.print(rows); err != nil {
+	if err := tab.Print(rows); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -86,7 +87,7 @@ the mach…  i-0bbbbbbbbbbbbbbbb  inactive
 	} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
 			tab, b := machineTable(width)
-			tab.hidden = regionTitle
+			tab.Hidden = regionTitle
 			show(t, tab, fewMachines()...)
 			if got := "\n" + b.String(); got != want {
 				t.Errorf("got%swant%s", got, want)
@@ -113,7 +114,7 @@ func TestTableColours(t *testing.T) {
 	plainly, want := machineTable(100)
 	show(t, plainly, fewMachines()...)
 	tab, b := machineTable(100)
-	tab.screen.Colour = true
+	tab.Screen.Colour = true
 	show(t, tab, fewMachines()...)
 	coloured := regexp.MustCompile("\x1b\\[[0-9]+m([^\x1b ]|[^\x1b ][^\x1b]*[^\x1b ])\x1b\\[0m")
 	if got := coloured.ReplaceAllString(b.String(), "$1"); got != want.String() {
@@ -168,7 +169,7 @@ func TestHostileNamesInTables(t *testing.T) {
 func TestHostileNamesInJSON(t *testing.T) {
 	for _, name := range hostileNames {
 		tab, b := machineTable(80)
-		tab.screen.JSON = true
+		tab.Screen.JSON = true
 		m := inventory.Instance{ID: "i-0", Name: name, Tags: map[string]string{name: name}, Pinged: before(time.Hour).UTC().Round(0)}
 		show(t, tab, m)
 		line := strings.TrimSuffix(b.String(), "\n")

@@ -26,6 +26,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -240,7 +241,7 @@ func TestMangledAnswers(t *testing.T) {
 	options := func(target string) machine.Options {
 		return machine.Options{Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
 	}
-	screen := proxy.ScreenOf(null, false)
+	screen := table.ScreenOf(null, false)
 	terminal := proxy.Terminal{In: null, Out: null, Err: null}
 	connect := func(ctx context.Context, target string, push *machine.PushKey, how string) error {
 		ctx, leave := context.WithCancel(ctx)

@@ -18,6 +18,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // SessionsOptions say which sessions.
@@ -26,7 +27,7 @@ type SessionsOptions struct {
 	Which           []string // targets and ids of sessions; none: all
 	All             bool     // everybody's
 	Terminate       bool     // end them
-	Screen          Screen
+	Screen          table.Screen
 }
 
 // activeSession is one, as the programs see it that read JSON.
@@ -43,15 +44,15 @@ type activeSession struct {
 	Ended    bool      `json:"ended,omitempty"` // by us, now
 }
 
-var sessionColumns = []column{
-	{title: "ID"},
-	{title: "TARGET", leave: 5},
-	{title: "NAME", flexible: true, leave: 6},
-	{title: ownerTitle, flexible: true, leave: 7},
-	{title: "DOCUMENT", flexible: true, leave: 1},
-	{title: "STATUS", leave: 3},
-	{title: "STARTED", leave: 4},
-	{title: "REASON", flexible: true, leave: 2},
+var sessionColumns = []table.Column{
+	{Title: "ID"},
+	{Title: "TARGET", Leave: 5},
+	{Title: "NAME", Flexible: true, Leave: 6},
+	{Title: ownerTitle, Flexible: true, Leave: 7},
+	{Title: "DOCUMENT", Flexible: true, Leave: 1},
+	{Title: "STATUS", Leave: 3},
+	{Title: "STARTED", Leave: 4},
+	{Title: "REASON", Flexible: true, Leave: 2},
 }
 
 const ownerTitle = "OWNER"
@@ -88,9 +89,9 @@ func Sessions(ctx context.Context, o SessionsOptions) error {
 		names[known[i].ID] = known[i].Name
 	}
 	l := &sessionLister{o: &o, cfg: cfg, names: names}
-	l.table = table{screen: &o.Screen, columns: sessionColumns}
+	l.table = table.Table{Screen: &o.Screen, Columns: sessionColumns}
 	if !o.All {
-		l.table.hidden = ownerTitle
+		l.table.Hidden = ownerTitle
 	}
 	if err := l.list(ctx, which); err != nil {
 		return err
@@ -103,7 +104,7 @@ type sessionLister struct {
 	cfg    aws.Config
 	names  map[string]string // by target, as far as they are known
 	owner  string            // "" is everybody
-	table  table
+	table  table.Table
 	shown  int
 	failed bool // of which the user has been told, or will be by end
 	told   bool
@@ -247,7 +248,7 @@ func (l *sessionLister) active(ctx context.Context, to string, page func([]activ
 
 // show shows sessions, or ends them and shows each that has ended.
 func (l *sessionLister) show(ctx context.Context, list []activeSession) error {
-	var rows []row
+	var rows []table.Row
 	for i := range list {
 		s := &list[i]
 		s.Name = l.names[s.Target]
@@ -266,11 +267,11 @@ func (l *sessionLister) show(ctx context.Context, list []activeSession) error {
 			continue
 		}
 		s.Ended = true
-		if err := l.table.print([]row{s.row()}); err != nil {
+		if err := l.table.Print([]table.Row{s.row()}); err != nil {
 			return err
 		}
 	}
-	return l.table.print(rows)
+	return l.table.Print(rows)
 }
 
 // terminate ends a session. That it has ended meanwhile is as well.
@@ -293,16 +294,16 @@ func sameOwner(a, b string) bool {
 	return strings.TrimPrefix(a, "arn:") == strings.TrimPrefix(b, "arn:")
 }
 
-func (s *activeSession) row() row {
-	return row{json: s, cells: []cell{
-		{text: s.ID},
-		{text: s.Target},
-		{text: s.Name},
-		{text: s.Owner},
-		{text: s.Document},
-		{text: strings.ToLower(s.Status)},
-		{text: passed(s.Started)},
-		{text: s.Reason},
+func (s *activeSession) row() table.Row {
+	return table.Row{JSON: s, Cells: []table.Cell{
+		{Text: s.ID},
+		{Text: s.Target},
+		{Text: s.Name},
+		{Text: s.Owner},
+		{Text: s.Document},
+		{Text: strings.ToLower(s.Status)},
+		{Text: passed(s.Started)},
+		{Text: s.Reason},
 	}}
 }
 

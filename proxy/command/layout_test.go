@@ -25,6 +25,7 @@ var layout = []room{
 	{"proxy", "*", true},
 	{"proxy/machine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/keys proxy/private proxy/quote proxy/safetext proxy/stream ssmproto", true},
 	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
+	{"proxy/table", "proxy/safetext proxy/stdio", false},
 	{"proxy/stdio", "ssmproto/rawio", false},
 	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
 	{"proxy/terminal", "proxy/lastly", false},

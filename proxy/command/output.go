@@ -9,17 +9,17 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // stdout is where all commands print that do not pipe a stream there.
 var stdout = stdio.NewOutput(os.Stdout)
 
 // screen is stdout for a list.
-func screen(c *cli.Context) proxy.Screen {
-	s := proxy.ScreenOf(os.Stdout, c.Bool("json"))
+func screen(c *cli.Context) table.Screen {
+	s := table.ScreenOf(os.Stdout, c.Bool("json"))
 	s.Out = stdout
 	return s
 }

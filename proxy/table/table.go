@@ -1,4 +1,4 @@
-package proxy
+package table
 
 import (
 	"bytes"
@@ -14,45 +14,49 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
-// table shows rows as they come. What the columns are is decided by the first
+// Table shows rows as they come. What the columns are is decided by the first
 // rows: in a terminal that is too narrow for all, those that matter least are
 // left out. Columns grow with what comes later, as far as there is room; the
 // flexible ones give way.
-type table struct {
-	screen  *Screen
-	columns []column
-	hidden  string // title of a column that is not wanted; "": none
-	shown   []int  // those of columns that are; nil before the first rows
-	wanted  []int  // each column's width if there were room for all
+type Table struct {
+	Screen  *Screen
+	Columns []Column
+	Hidden  string // title of a column that is not wanted; "": none
+
+	shown  []int // those of Columns that are; nil before the first rows
+	wanted []int // each column's width if there were room for all
 }
 
-type column struct {
-	title    string
-	flexible bool // shortened where there is no room
-	leave    int  // left out before those of greater numbers; 0: never
+// Column is a column of a table.
+type Column struct {
+	Title    string
+	Flexible bool // shortened where there is no room
+	Leave    int  // left out before those of greater numbers; 0: never
 }
 
-// row is a row of a table, or a line of JSON.
-type row struct {
-	cells []cell // of all columns
-	json  any
+// Row is a row of a table, or a line of JSON.
+type Row struct {
+	Cells []Cell // of all columns
+	JSON  any
 }
 
-type cell struct {
-	text   string // anything
-	colour colour
+// Cell is what a row has in a column.
+type Cell struct {
+	Text   string // anything
+	Colour Colour
 }
 
-// colour is the parameter of an SGR sequence (ECMA-48, 8.3.117).
-type colour string
+// Colour is the parameter of an SGR sequence (ECMA-48, 8.3.117).
+type Colour string
 
+// The colours that tables use.
 const (
-	plain  colour = ""
-	bold   colour = "1"
-	dim    colour = "2"
-	red    colour = "31"
-	green  colour = "32"
-	yellow colour = "33"
+	Plain  Colour = ""
+	Bold   Colour = "1"
+	Dim    Colour = "2"
+	Red    Colour = "31"
+	Green  Colour = "32"
+	Yellow Colour = "33"
 )
 
 const (
@@ -62,43 +66,43 @@ const (
 	absent     = "-"
 )
 
-// print shows some more rows, by one write.
-func (t *table) print(rows []row) error {
+// Print shows some more rows, by one write. Its errors are those of [stdio.Output].
+func (t *Table) Print(rows []Row) error {
 	var b bytes.Buffer
 	switch {
 	case len(rows) == 0:
 		return nil
-	case t.screen.JSON:
+	case t.Screen.JSON:
 		for _, r := range rows {
-			if err := appendJSON(&b, r.json); err != nil {
+			if err := appendJSON(&b, r.JSON); err != nil {
 				return err
 			}
 		}
 	default:
 		t.layOut(&b, rows)
 	}
-	_, err := stdio.NewOutput(t.screen.Out).Write(b.Bytes())
+	_, err := stdio.NewOutput(t.Screen.Out).Write(b.Bytes())
 	return err
 }
 
-func (t *table) layOut(b *bytes.Buffer, rows []row) {
+func (t *Table) layOut(b *bytes.Buffer, rows []Row) {
 	first := t.shown == nil
 	if first {
-		t.wanted = make([]int, len(t.columns))
-		for i, c := range t.columns {
-			if c.title != t.hidden {
+		t.wanted = make([]int, len(t.Columns))
+		for i, c := range t.Columns {
+			if c.Title != t.Hidden {
 				t.shown = append(t.shown, i)
 			}
-			t.wanted[i] = len(c.title)
+			t.wanted[i] = len(c.Title)
 		}
 	}
 	for _, r := range rows {
-		for i := range t.columns {
-			c := &r.cells[i]
-			if c.text = safetext.Printable(c.text); strings.TrimSpace(c.text) == "" {
-				c.text = absent
+		for i := range t.Columns {
+			c := &r.Cells[i]
+			if c.Text = safetext.Printable(c.Text); strings.TrimSpace(c.Text) == "" {
+				c.Text = absent
 			}
-			t.wanted[i] = max(t.wanted[i], runewidth.StringWidth(c.text))
+			t.wanted[i] = max(t.wanted[i], runewidth.StringWidth(c.Text))
 		}
 	}
 	if first {
@@ -106,35 +110,35 @@ func (t *table) layOut(b *bytes.Buffer, rows []row) {
 	}
 	widths := t.fit()
 	if first {
-		var titles []cell
-		for _, c := range t.columns {
-			titles = append(titles, cell{c.title, bold})
+		var titles []Cell
+		for _, c := range t.Columns {
+			titles = append(titles, Cell{c.Title, Bold})
 		}
 		t.line(b, titles, widths)
 	}
 	for _, r := range rows {
-		t.line(b, r.cells, widths)
+		t.line(b, r.Cells, widths)
 	}
 }
 
 // choose leaves out what there is no room for.
-func (t *table) choose() {
-	if t.screen.Width == 0 {
+func (t *Table) choose() {
+	if t.Screen.Width == 0 {
 		return
 	}
 	for {
 		total, worst := -between, -1
 		for at, i := range t.shown {
 			width := t.wanted[i]
-			if t.columns[i].flexible {
+			if t.Columns[i].Flexible {
 				width = min(width, leastShown)
 			}
 			total += between + width
-			if leave := t.columns[i].leave; leave > 0 && (worst < 0 || leave < t.columns[t.shown[worst]].leave) {
+			if leave := t.Columns[i].Leave; leave > 0 && (worst < 0 || leave < t.Columns[t.shown[worst]].Leave) {
 				worst = at
 			}
 		}
-		if total <= t.screen.Width || worst < 0 {
+		if total <= t.Screen.Width || worst < 0 {
 			return
 		}
 		t.shown = append(t.shown[:worst], t.shown[worst+1:]...)
@@ -143,19 +147,19 @@ func (t *table) choose() {
 
 // fit returns the widths that there is room for: the widest of the flexible
 // columns gives first.
-func (t *table) fit() []int {
+func (t *Table) fit() []int {
 	widths := append([]int(nil), t.wanted...)
-	if t.screen.Width == 0 {
+	if t.Screen.Width == 0 {
 		return widths
 	}
 	total := -between
 	for _, i := range t.shown {
 		total += between + widths[i]
 	}
-	for ; total > t.screen.Width; total-- {
+	for ; total > t.Screen.Width; total-- {
 		widest := -1
 		for _, i := range t.shown {
-			if t.columns[i].flexible && widths[i] > leastWidth && (widest < 0 || widths[i] > widths[widest]) {
+			if t.Columns[i].Flexible && widths[i] > leastWidth && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
@@ -167,18 +171,18 @@ func (t *table) fit() []int {
 	return widths
 }
 
-func (t *table) line(b *bytes.Buffer, cells []cell, widths []int) {
+func (t *Table) line(b *bytes.Buffer, cells []Cell, widths []int) {
 	for at, i := range t.shown {
 		c := cells[i]
 		if at > 0 {
 			b.WriteString(strings.Repeat(" ", between))
 		}
-		text := c.text
-		if t.screen.Width > 0 && t.columns[i].flexible {
+		text := c.Text
+		if t.Screen.Width > 0 && t.Columns[i].Flexible {
 			text = runewidth.Truncate(text, widths[i], "…")
 		}
-		if t.screen.Colour && c.colour != plain {
-			fmt.Fprintf(b, "\x1b[%sm%s\x1b[0m", c.colour, text)
+		if t.Screen.Colour && c.Colour != Plain {
+			fmt.Fprintf(b, "\x1b[%sm%s\x1b[0m", c.Colour, text)
 		} else {
 			b.WriteString(text)
 		}

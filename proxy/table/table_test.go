@@ -1,4 +1,4 @@
-package proxy
+package table
 
 import (
 	"bytes"
@@ -8,9 +8,9 @@ import (
 )
 
 // twoColumns is a table of names, which may be shortened, and ids.
-func twoColumns(width int) (*table, *bytes.Buffer) {
+func twoColumns(width int) (*Table, *bytes.Buffer) {
 	var b bytes.Buffer
-	return &table{screen: &Screen{Out: &b, Width: width}, columns: []column{{title: "NAME", flexible: true}, {title: "ID"}}}, &b
+	return &Table{Screen: &Screen{Out: &b, Width: width}, Columns: []Column{{Title: "NAME", Flexible: true}, {Title: "ID"}}}, &b
 }
 
 // TestTableGrows: what comes later is shortened only where there is no room.
@@ -18,7 +18,7 @@ func TestTableGrows(t *testing.T) {
 	tab, b := twoColumns(60)
 	page := func(name string) string {
 		b.Reset()
-		if err := tab.print([]row{{cells: []cell{{text: name}, {text: "i-0123456789abcdef0"}}}}); err != nil {
+		if err := tab.Print([]Row{{Cells: []Cell{{Text: name}, {Text: "i-0123456789abcdef0"}}}}); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
@@ -44,8 +44,8 @@ func (w brokenWriter) Write([]byte) (int, error) { return 0, w.err }
 func TestTableTellsThatItCannotBeWritten(t *testing.T) {
 	full := errors.New("no space left on device")
 	tab, _ := twoColumns(0)
-	tab.screen.Out = brokenWriter{full}
-	if err := tab.print([]row{{cells: make([]cell, 2)}}); !errors.Is(err, full) {
+	tab.Screen.Out = brokenWriter{full}
+	if err := tab.Print([]Row{{Cells: make([]Cell, 2)}}); !errors.Is(err, full) {
 		t.Error(err)
 	}
 }
