@@ -63,7 +63,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
 		}
 	}
-	conn, err := dialWith(ctx, &o.Options, func(c *machine.Client, id string) (*awsapi.Session, error) {
+	conn, err := o.OpenShell(ctx, func(c *machine.Client, id string) (*awsapi.Session, error) {
 		if contained = machine.IsContainer(id); contained {
 			return c.ContainerSession(id, command), noDocument(&o.Options, o.Parameters)
 		}

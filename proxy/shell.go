@@ -16,7 +16,6 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 var (
@@ -51,7 +50,7 @@ func Shell(ctx context.Context, o ShellOptions) error {
 	if o.Alone {
 		stdio.TuneMemory()
 	}
-	conn, err := dialWith(ctx, &o.Options, func(c *machine.Client, id string) (*awsapi.Session, error) {
+	conn, err := o.OpenShell(ctx, func(c *machine.Client, id string) (*awsapi.Session, error) {
 		if machine.IsContainer(id) {
 			return c.ContainerSession(id, containerShell), noDocument(&o.Options, o.Parameters)
 		}
@@ -70,31 +69,6 @@ func Shell(ctx context.Context, o ShellOptions) error {
 
 // containerShell is what runs in a container that a shell is asked for in.
 const containerShell = "/bin/sh"
-
-// dialWith opens the session that session makes of the target's id.
-func dialWith(ctx context.Context, o *machine.Options, session func(c *machine.Client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
-	limited, limit, stop := o.ConnectLimit(ctx)
-	defer stop()
-	c, err := o.NewClient(ctx, limited, limit)
-	defer c.Warm.Drop()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := c.OpenSession(limited, func(id string) (*ssmproto.Conn, error) {
-		s, err := session(c, id)
-		if err != nil {
-			return nil, err
-		}
-		return o.DialSession(limited, s)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if o.KeepAlive > 0 {
-		go conn.KeepAlive(o.KeepAlive)
-	}
-	return conn, nil
-}
 
 // noDocument refuses what a session without a document cannot have.
 func noDocument(o *machine.Options, parameters map[string][]string) error {

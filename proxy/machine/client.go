@@ -135,6 +135,32 @@ func (c *Client) OpenConn(ctx context.Context, document string, d Destination) (
 	})
 }
 
+// OpenShell opens the session that session makes for the machine of an id, and
+// keeps it alive as o says. ctx and the limit of connecting bound only the opening.
+func (o *Options) OpenShell(ctx context.Context, session func(c *Client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
+	limited, limit, stop := o.ConnectLimit(ctx)
+	defer stop()
+	c, err := o.NewClient(ctx, limited, limit)
+	defer c.Warm.Drop()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.OpenSession(limited, func(id string) (*ssmproto.Conn, error) {
+		s, err := session(c, id)
+		if err != nil {
+			return nil, err
+		}
+		return o.DialSession(limited, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.KeepAlive > 0 {
+		go conn.KeepAlive(o.KeepAlive)
+	}
+	return conn, nil
+}
+
 // OpenSession opens a session by dial, which gets the machine's id. A machine
 // that does not answer is looked up again: its name may lead elsewhere by now,
 // and if not there is more to say of it than that.
