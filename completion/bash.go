@@ -9,13 +9,13 @@ import (
 // bashLine is a command line in bash up to the cursor.
 type bashLine struct {
 	words []string // without quotes; the last is the one at the cursor
-	kept  string   // what of the last stays on the line, without quotes
+	kept  string   // the part of the last word that stays on the line, without quotes
 	quote rune     // the quote that is open at the cursor, or 0
 }
 
-// splitBash splits a line as bash does, but for what it would expand. Readline
-// replaces only text, the end of the last word: to it a word begins after a
-// colon, an equals sign or whatever else is in COMP_WORDBREAKS.
+// splitBash splits a line as bash does, but without expansions. Readline
+// replaces only text, the end of the last word: for readline a word begins
+// after a colon, an equals sign or any other character in COMP_WORDBREAKS.
 func splitBash(line, text string) bashLine {
 	var l bashLine
 	var word strings.Builder
@@ -56,8 +56,8 @@ func splitBash(line, text string) bashLine {
 	return l
 }
 
-// write writes what COMPREPLY is to hold, a line each, and "/" alone where
-// files may follow.
+// write writes the words for COMPREPLY, one per line, and "/" alone if files
+// may follow.
 func (l bashLine) write(out io.Writer, list []candidate, files bool) error {
 	w := bufio.NewWriter(out)
 	for _, c := range list {
@@ -75,7 +75,8 @@ func (l bashLine) write(out io.Writer, list []candidate, files bool) error {
 	return w.Flush()
 }
 
-// quoteBash quotes s for a line on which quote is open, if it can be.
+// quoteBash quotes s for a line on which quote is open. It returns false if
+// that is not possible.
 func quoteBash(s string, quote rune) (string, bool) {
 	if quote != 0 {
 		// An exclamation mark cannot be escaped within double quotes.
@@ -91,5 +92,5 @@ func quoteBash(s string, quote rune) (string, bool) {
 	return b.String(), true
 }
 
-// plain characters mean nothing to a shell, wherever in a word they are.
+// plain characters have no special meaning in a shell, anywhere in a word.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-"

@@ -1,5 +1,5 @@
-// Package completion answers shells that ask how a command line may go on:
-// ssmpipe's own, and the host names on those of ssh, scp, sftp and rsync.
+// Package completion completes command lines for shells: those of ssmpipe, and
+// the host names on those of ssh, scp, sftp and rsync.
 package completion
 
 import (
@@ -28,8 +28,9 @@ var scriptNames = map[string]string{
 	"powershell": "ssmpipe.ps1",
 }
 
-// Script returns what a shell reads to complete ssmpipe's command line and the
-// host names on ssh's. It asks "ssmpipe complete" for all it does not know.
+// Script returns the script with which a shell completes ssmpipe's command line
+// and the host names on ssh's. The script calls "ssmpipe complete" for
+// candidates.
 func Script(shell string) (string, error) {
 	name, ok := scriptNames[shell]
 	if !ok {
@@ -39,41 +40,41 @@ func Script(shell string) (string, error) {
 	return string(text), err
 }
 
-// A candidate is a word that the one at the cursor may become.
+// A candidate is a word that may replace the one at the cursor.
 type candidate struct {
 	value string // the whole word, not quoted
 	help  string // what it is, in a few words; may be empty
-	open  bool   // it goes on: no space after it
+	open  bool   // more follows in the same word: no space after it
 }
 
-// An asker is what answers depend on.
+// An asker has what answers depend on.
 type asker struct {
 	app   *cli.App
 	known func(machine.Options) ([]inventory.Instance, time.Duration, bool)
-	fresh func(profile, region string) // sees to it that known knows more the next time
+	fresh func(profile, region string) // refreshes the list that known returns next time
 
-	profile, region string // as the line has them
+	profile, region string // from the line
 }
 
-// Answer writes the candidates for a command line. What args are, the shells'
-// scripts decide, by the first:
+// Answer writes the candidates for a command line. The first of args, which
+// come from the shells' scripts, determines the others:
 //
 //	bash LINE TEXT      the line up to the cursor, and the end of it that readline replaces
 //	zsh WORD...         the words up to the cursor without their quotes, the last one as far as it goes
 //	fish WORD...        the same
 //	powershell BASE64   the same, with a newline between words
 //
-// and for the process that fetches what answers are made of:
+// and for the process that fetches the list of machines:
 //
 //	refresh PROFILE REGION
 //
-// An answer asks nobody, and has nothing to say where something is wrong: nobody wants
-// to read that in the middle of a line.
+// Except for refresh, Answer makes no network calls and never prompts, and it
+// prints no errors: they would appear in the middle of a line.
 func Answer(ctx context.Context, out io.Writer, app *cli.App, args []string) error {
 	if len(args) == 3 && args[0] == "refresh" {
 		return refresh(ctx, args[1], args[2])
 	}
-	debug.SetGCPercent(-1) // it is over before that would be worth its time
+	debug.SetGCPercent(-1) // the process ends before collecting garbage pays off
 	a := asker{app: app, known: machine.Known, fresh: startRefresh}
 	return a.answer(out, args)
 }
@@ -107,8 +108,8 @@ func (a *asker) answer(out io.Writer, args []string) error {
 	return write(out, matching(list, words[len(words)-1], shell == "bash"), files)
 }
 
-// complete returns the candidates for the last of words, and whether it may be
-// a file's name as well.
+// complete returns the candidates for the last of words, and whether it may
+// also be a file name.
 func (a *asker) complete(words []string) (list []candidate, files bool) {
 	command := strings.TrimSuffix(filepath.Base(words[0]), ".exe")
 	if parse, ok := hostCommands[command]; ok {
@@ -117,9 +118,9 @@ func (a *asker) complete(words []string) (list []candidate, files bool) {
 	return a.commandLine(words[1:])
 }
 
-// matching returns the candidates for a word. Where none begins with it, those
-// will do that have it somewhere in any case, unless the shell is one that
-// keeps what they have in common and drops what was typed.
+// matching returns the candidates that begin with word. If there are none, it
+// returns those that contain word, ignoring case, unless strict is set for a
+// shell that would replace the typed word with the candidates' common prefix.
 func matching(list []candidate, word string, strict bool) []candidate {
 	filter := func(ok func(value string) bool) (found []candidate) {
 		for _, c := range list {

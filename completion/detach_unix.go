@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// detach gives a command a session of its own, with no terminal and no way to
-// ask on one. What the shell has left open is not the command's to hold: the
-// shell waits for the end of some of that.
+// detach runs a command in a session of its own, without a terminal to prompt
+// on. The command does not inherit the shell's open files, because the shell
+// waits until some of them are closed.
 func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	for fd := 3; fd < 256; fd++ {

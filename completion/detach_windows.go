@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// detach gives a command no console, and so no way to ask on one.
+// detach runs a command without a console to prompt on.
 func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,

@@ -40,13 +40,13 @@ func (a *asker) commandLine(words []string) (list []candidate, files bool) {
 	return a.flags(c.Flags, c.HideHelp), false
 }
 
-// parsed is what stands on a line before the cursor.
+// parsed is the part of a line before the cursor.
 type parsed struct {
 	args    []string
 	given   []string          // flags, by their first name
-	values  map[string]string // and theirs
-	waiting cli.Flag          // the one whose value is to come
-	ended   bool              // there are no more flags
+	values  map[string]string // the flags' values
+	waiting cli.Flag          // the flag whose value comes next
+	ended   bool              // no more flags follow
 }
 
 // parse reads words as the command line's parser does: flags end at the first
@@ -67,7 +67,7 @@ func parse(flags []cli.Flag, words []string) parsed {
 			return p
 		default:
 			f := findFlag(flags, name)
-			if f == nil { // several short ones, perhaps
+			if f == nil { // maybe several short flags
 				f = findFlag(flags, name[len(name)-1:])
 			}
 			if f == nil {
@@ -113,7 +113,7 @@ func (a *asker) flags(flags []cli.Flag, hideHelp bool) (list []candidate) {
 	return list
 }
 
-// flagValue completes a flag's value, which stands after before in its word.
+// flagValue completes a flag's value, which follows before in its word.
 func (a *asker) flagValue(f cli.Flag, before, cur string) (list []candidate, files bool) {
 	kind := value(f)
 	if f.Names()[0] == "profile" {
@@ -133,7 +133,7 @@ func (a *asker) flagValue(f cli.Flag, before, cur string) (list []candidate, fil
 }
 
 // values completes a word that the manual writes as kind, which may be several
-// with | between them. For what is not known there are no candidates.
+// kinds separated by |. Unknown kinds have no candidates.
 func (a *asker) values(kind, cur string) (list []candidate, files bool) {
 	for one := range strings.SplitSeq(kind, "|") {
 		switch one {
@@ -158,8 +158,8 @@ func (a *asker) values(kind, cur string) (list []candidate, files bool) {
 	return list, files
 }
 
-// machines returns those that were there a while ago, and sees to it that the
-// next answer is a newer one.
+// machines returns the cached machines, and has the list fetched again if it is
+// not recent.
 func (a *asker) machines() []inventory.Instance {
 	list, age, ok := a.known(machine.Options{Profile: a.profile, Region: a.region})
 	if !ok || age > freshFor {

@@ -9,18 +9,18 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// What commands and flags there are, and what for, says the definition that
-// parses them; a flag's value is named in its usage text in backquotes. What a
-// command's arguments are says the SYNOPSIS of its manual page.
+// Commands and flags, with their descriptions, come from the definitions that
+// parse them; a flag's usage text names its value in backquotes. A command's
+// arguments come from the SYNOPSIS of its manual page.
 
-// value is how the manual calls a flag's value, as NAME or TARGET.
+// value returns the manual's name for a flag's value, such as NAME or TARGET.
 func value(f cli.Flag) string {
 	_, rest, _ := strings.Cut(use(f), "`")
 	name, _, _ := strings.Cut(rest, "`")
 	return name
 }
 
-// use is what the manual says of a flag.
+// use returns the manual's text for a flag.
 func use(f cli.Flag) string {
 	if d, ok := f.(cli.DocGenerationFlag); ok {
 		return d.GetUsage()
@@ -28,8 +28,8 @@ func use(f cli.Flag) string {
 	return ""
 }
 
-// choices are the words that a flag's value is one of, where the manual ends
-// with them: "newest, oldest or any".
+// choices returns the words that a flag's value may be, if the manual's text
+// ends with them: "newest, oldest or any".
 func choices(f cli.Flag) (list []string) {
 	if m := lastChoices.FindStringSubmatch(use(f)); m != nil {
 		list = append(strings.Split(m[1], ", "), m[2])
@@ -41,12 +41,12 @@ var lastChoices = regexp.MustCompile(`: ([a-z-]+(?:, [a-z-]+)*) or ([a-z-]+)$`)
 
 // A usage is one line of a SYNOPSIS.
 type usage struct {
-	flags []string // that it is about
-	args  []string // what the arguments are: TARGET, PORT, a|b
-	more  bool     // the last one may be repeated
+	flags []string // the flags in it
+	args  []string // the arguments: TARGET, PORT, a|b
+	more  bool     // the last argument may be repeated
 }
 
-// synopsis returns how a command may be called.
+// synopsis returns the usages of a command.
 func synopsis(c *cli.Command) (list []usage) {
 	_, text, _ := strings.Cut(c.CustomHelpTemplate, "SYNOPSIS\n")
 	text, _, _ = strings.Cut(text, "\n\n")
@@ -56,7 +56,7 @@ func synopsis(c *cli.Command) (list []usage) {
 			continue
 		}
 		var u usage
-		flag := false // stands before this word, and has a value
+		flag := false // the previous word is a flag that takes a value
 		for _, word := range words[2:] {
 			word, more := strings.CutSuffix(word, "...")
 			word = strings.Trim(word, "[]")
@@ -81,9 +81,9 @@ func synopsis(c *cli.Command) (list []usage) {
 	return list
 }
 
-// argument says what the nth argument is, by the line of the synopsis that fits
-// best the flags that are given; of those that fit alike the one with most
-// arguments.
+// argument returns the kind of the nth argument, from the line of the synopsis
+// that best matches the given flags; of several that match equally, the one
+// with the most arguments.
 func argument(c *cli.Command, given []string, n int) string {
 	var best usage
 	most := math.MinInt
@@ -119,8 +119,8 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
-// takesValue says whether the word after a flag is its value. One that may be
-// left out is never a word of its own.
+// takesValue reports whether the word after a flag is its value. An optional
+// value is never a separate word.
 func takesValue(f cli.Flag) bool {
 	if g, ok := f.(*cli.GenericFlag); ok {
 		b, ok := g.Value.(interface{ IsBoolFlag() bool })

@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	freshFor     = time.Minute      // how long a list is as good as a new one
-	refreshLimit = time.Minute      // how long fetching one may take
-	failureFor   = 5 * time.Minute  // how long nobody tries again after a failure
-	refreshNice  = 10 * time.Second // given to a refresh to end by itself
+	freshFor     = time.Minute      // how long a list is not fetched again
+	refreshLimit = time.Minute      // how long fetching may take
+	failureFor   = 5 * time.Minute  // how long to wait after a failure
+	refreshNice  = 10 * time.Second // how long a refresh may take to end by itself
 )
 
-// startRefresh starts a process that fetches the list, unless one has been
-// started a minute ago or one has failed a few minutes ago. It does not wait,
-// and nobody hears of what goes wrong.
+// startRefresh starts a process that fetches the list, unless one was started
+// within the last minute or failed within the last five. It does not wait, and
+// ignores errors.
 func startRefresh(profile, region string) {
 	turn, err := openTurn(profile, region)
 	if err != nil {
@@ -43,7 +43,7 @@ func startRefresh(profile, region string) {
 		return
 	}
 	cmd := exec.Command(exe, "complete", "refresh", profile, region)
-	cmd.Dir = filepath.VolumeName(exe) + string(filepath.Separator) // nothing that somebody may want to unmount
+	cmd.Dir = filepath.VolumeName(exe) + string(filepath.Separator) // do not block unmounting
 	cmd.Env = quietEnviron(os.Environ())
 	detach(cmd)
 	if cmd.Start() == nil {
@@ -51,8 +51,8 @@ func startRefresh(profile, region string) {
 	}
 }
 
-// quietEnviron keeps a program that the AWS configuration names from opening a
-// window or a browser.
+// quietEnviron returns env without the variables with which a program named in
+// the AWS configuration could open a window or a browser.
 func quietEnviron(env []string) []string {
 	var quiet []string
 	for _, v := range env {
@@ -66,9 +66,9 @@ func quietEnviron(env []string) []string {
 	return append(quiet, "BROWSER=false")
 }
 
-// refresh fetches the list of machines that answers are made of. It is what
-// runs in the background: it has no terminal, tells nobody anything, and ends
-// within a minute or so.
+// refresh fetches the list of machines for candidates. It runs in the
+// background: it has no terminal, prints nothing, and ends within about a
+// minute.
 func refresh(ctx context.Context, profile, region string) error {
 	defer time.AfterFunc(refreshLimit+refreshNice, func() { os.Exit(1) }).Stop()
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
@@ -88,11 +88,11 @@ func refresh(ctx context.Context, profile, region string) error {
 	return err
 }
 
-var errInteractive = errors.New("credentials come from a program, which might ask somebody for them")
+var errInteractive = errors.New("credentials come from a program, which might prompt for them")
 
-// mayAsk refuses profiles whose credentials come from a program of the user's:
-// many of these open a browser when they have none, and nobody expects that
-// from the Tab key.
+// mayAsk returns an error for profiles whose credentials come from a program:
+// many such programs open a browser when they have none, which users do not
+// expect of the Tab key.
 func mayAsk(ctx context.Context, profile string) error {
 	if profile == "" {
 		env, err := config.NewEnvConfig()
@@ -125,12 +125,12 @@ func mayAsk(ctx context.Context, profile string) error {
 	return nil
 }
 
-// A turn is a file whose time of modification says from when on a list may be
-// fetched again. Who has it open has it alone.
+// A turn is a file whose modification time is when a list may next be fetched.
+// Only one process can have it open.
 type turn struct{ *os.File }
 
-// openTurn opens the file of a profile, a region and the AWS settings in the
-// environment: with other credentials one need not wait.
+// openTurn opens the file for a profile, a region and the AWS settings in the
+// environment: other credentials have a turn of their own.
 func openTurn(profile, region string) (*turn, error) {
 	dir := inventory.UserCache().Dir()
 	if dir == "" {
@@ -155,8 +155,9 @@ func openTurn(profile, region string) (*turn, error) {
 	return &turn{f}, nil
 }
 
-// take takes the turn if it has come. A file that is empty is new; a time too
-// far off is from a clock that has been set back.
+// take reports whether the list may be fetched now, and if so sets the next
+// time. An empty file is new; a time too far in the future is from before the
+// clock was set back.
 func (t *turn) take(now time.Time) bool {
 	info, err := t.Stat()
 	if err != nil {
@@ -168,7 +169,7 @@ func (t *turn) take(now time.Time) bool {
 	return t.put(now.Add(freshFor)) == nil
 }
 
-// put says from when on the next one may.
+// put sets when the list may next be fetched.
 func (t *turn) put(next time.Time) error {
 	if _, err := t.WriteAt([]byte("\n"), 0); err != nil {
 		return err

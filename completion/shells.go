@@ -10,8 +10,8 @@ import (
 	"unicode/utf16"
 )
 
-// writeZsh writes candidates as _describe takes them, with "+" before those
-// that a space follows and "-" before those that go on; "/" alone means that
+// writeZsh writes candidates in the format of _describe, with "+" before those
+// that a space follows and "-" before those that are open; "/" alone means that
 // files may follow.
 func writeZsh(out io.Writer, list []candidate, files bool) error {
 	w := bufio.NewWriter(out)
@@ -32,8 +32,8 @@ func writeZsh(out io.Writer, list []candidate, files bool) error {
 	return w.Flush()
 }
 
-// writeFish writes candidates as fish takes them. Fish knows by their last
-// character which go on. "/" alone means that files may follow.
+// writeFish writes candidates in fish's format. Fish tells open ones by their
+// last character. "/" alone means that files may follow.
 func writeFish(out io.Writer, list []candidate, files bool) error {
 	w := bufio.NewWriter(out)
 	for _, c := range list {
@@ -45,8 +45,8 @@ func writeFish(out io.Writer, list []candidate, files bool) error {
 	return w.Flush()
 }
 
-// splitPowerShell reads words that have come through PowerShell, which drops
-// empty arguments and breaks those with quotes in them.
+// splitPowerShell decodes words from PowerShell. They are encoded because
+// PowerShell drops empty arguments and breaks those with quotes.
 func splitPowerShell(encoded string) ([]string, error) {
 	text, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
@@ -54,27 +54,26 @@ func splitPowerShell(encoded string) ([]string, error) {
 	}
 	words := strings.Split(string(text), "\n")
 	last := len(words) - 1
-	// The word at the cursor comes as it was typed.
+	// The word at the cursor is as it was typed.
 	if cur := words[last]; cur != "" && strings.Contains(`"'`, cur[:1]) {
 		words[last] = strings.TrimSuffix(cur[1:], cur[:1])
 	}
 	return words, nil
 }
 
-// writePowerShell writes JSON in ASCII, because there is no telling by which
-// code page the console will read it. Where nothing is written, PowerShell
-// goes on to files by itself.
+// writePowerShell writes JSON in ASCII, because the console's code page is not
+// known. If there are no candidates, PowerShell completes files by itself.
 func writePowerShell(out io.Writer, list []candidate, _ bool) error {
 	type result struct {
-		Text string `json:"text"` // to be put into the line
-		Item string `json:"item"` // to be shown in a menu
+		Text string `json:"text"` // for the line
+		Item string `json:"item"` // for the menu
 		Help string `json:"help"`
 	}
 	results := []result{}
 	for _, c := range list {
 		help := c.help
 		if help == "" {
-			help = c.value // it may not be empty
+			help = c.value // must not be empty
 		}
 		results = append(results, result{quotePowerShell(c.value), c.value, help})
 	}
@@ -90,8 +89,8 @@ func writePowerShell(out io.Writer, list []candidate, _ bool) error {
 	return w.Flush()
 }
 
-// quotePowerShell quotes a word that has something in it that PowerShell knows.
-// Typographic quotes are quotes to it.
+// quotePowerShell quotes a word that has characters with a meaning in
+// PowerShell. PowerShell treats typographic quotes as quotes.
 func quotePowerShell(s string) string {
 	if strings.Trim(s, plain) == "" && !strings.ContainsAny(s, "@%,") {
 		return s
@@ -108,7 +107,7 @@ func quotePowerShell(s string) string {
 	return b.String()
 }
 
-// writeASCII writes a character of JSON's, escaped if need be.
+// writeASCII writes a character of JSON text, escaped if necessary.
 func writeASCII(w *bufio.Writer, r rune) {
 	if r < 0x80 {
 		w.WriteRune(r)

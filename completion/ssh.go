@@ -6,15 +6,15 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
-// hostPlace is what the last word of a command line may name.
+// hostPlace is the place for a host in the last word of a command line.
 type hostPlace struct {
-	before string // what stands before the host in the word: user@
-	after  string // what follows it: a colon
-	ok     bool   // it may name a host
+	before string // the text before the host in the word: user@
+	after  string // the text after it: a colon
+	ok     bool   // the word may name a host
 }
 
-// hostCommands are other programs that take a machine's name, each with what
-// finds the place for one among its words.
+// hostCommands are other programs that take a machine's name, each with the
+// function that finds the place for one.
 var hostCommands = map[string]func(words []string) hostPlace{
 	"ssh":   func(words []string) hostPlace { return loginPlace(words, "BbcDEeFIiJLlmOoPpQRSWw") },
 	"sftp":  func(words []string) hostPlace { return loginPlace(words, "BbcDFiJlOoPRSsX") },
@@ -22,10 +22,10 @@ var hostCommands = map[string]func(words []string) hostPlace{
 	"rsync": func(words []string) hostPlace { return copyPlace(words, "efTBM") },
 }
 
-// hosts returns the machines that a word of ssh's, scp's, sftp's or rsync's may
-// name. The program hands the name on to shells, so these are few characters. A
-// machine whose name could be that of another host is offered by its id, since
-// that host is where ssh would go.
+// hosts returns the machines that a word of ssh, scp, sftp or rsync may name.
+// These programs pass the name to shells, so few characters are allowed. A
+// machine whose name could be that of another host is offered by its id,
+// because ssh would connect to the other host.
 func (a *asker) hosts(place func([]string) hostPlace, words []string) (list []candidate) {
 	p := place(words)
 	if !p.ok {
@@ -43,8 +43,8 @@ func (a *asker) hosts(place func([]string) hostPlace, words []string) (list []ca
 	return list
 }
 
-// loginPlace finds the host of a program that takes one, with what it is to do
-// there after it. The letters are the options that have a value.
+// loginPlace finds the host of a program that takes one host, followed by a
+// command. valued are the letters of the options that take a value.
 func loginPlace(words []string, valued string) hostPlace {
 	last := len(words) - 1
 	for i := 0; i < last; i++ {
@@ -60,7 +60,7 @@ func loginPlace(words []string, valued string) hostPlace {
 	return place(words[last], "")
 }
 
-// copyPlace finds the host of a program that takes files of here and there.
+// copyPlace finds the host of a program that takes local and remote files.
 func copyPlace(words []string, valued string) hostPlace {
 	last := len(words) - 1
 	if last > 0 && wantsValue(words[last-1], valued) != 0 || strings.ContainsAny(words[last], "/:") {
@@ -69,8 +69,8 @@ func copyPlace(words []string, valued string) hostPlace {
 	return place(words[last], ":")
 }
 
-// place splits what stands before a host: the user's name, and for ssh -J the
-// hosts before it.
+// place splits off the text before a host: the user name, and for ssh -J other
+// hosts.
 func place(word, after string) hostPlace {
 	if strings.HasPrefix(word, "-") {
 		return hostPlace{}
@@ -79,8 +79,8 @@ func place(word, after string) hostPlace {
 	return hostPlace{before: word[:i+1], after: after, ok: true}
 }
 
-// wantsValue returns the option in a word of short ones that has its value in
-// the next word, or 0.
+// wantsValue returns the option in a word of short options whose value is the
+// next word, or 0.
 func wantsValue(word, valued string) byte {
 	if !strings.HasPrefix(word, "-") || strings.HasPrefix(word, "--") {
 		return 0

@@ -12,9 +12,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
-// targets returns what a target may be called in a word that has begun as cur.
-// With nothing typed these are the names, and the ids of what has no name to be
-// called by, or shares it.
+// targets returns candidates for a target that begins with cur. If cur is
+// empty, these are the names, and the ids of machines whose names cannot be
+// used or are not unique.
 func targets(list []inventory.Instance, cur string) (found []candidate) {
 	if name, _, ok := cutRegion(cur); ok {
 		found = regions(name + "--")
@@ -46,7 +46,7 @@ func targets(list []inventory.Instance, cur string) (found []candidate) {
 	return found
 }
 
-// machines returns names for which ok holds, and ids.
+// machines returns names for which ok returns true, and ids.
 func machines(list []inventory.Instance, cur string, ok func(string) bool) (found []candidate) {
 	called := map[string]int{}
 	for _, i := range list {
@@ -70,7 +70,7 @@ func machines(list []inventory.Instance, cur string, ok func(string) bool) (foun
 	return found
 }
 
-// cutRegion splits a target at the last "--", after which its region stands.
+// cutRegion splits a target at the last "--", which its region follows.
 func cutRegion(target string) (name, region string, ok bool) {
 	i := strings.LastIndex(target, "--")
 	if i <= 0 {
@@ -79,10 +79,10 @@ func cutRegion(target string) (name, region string, ok bool) {
 	return target[:i], target[i+2:], true
 }
 
-// groupTag is what Auto Scaling writes on its machines.
+// groupTag is the tag that Auto Scaling puts on its instances.
 const groupTag = "aws:autoscaling:groupName"
 
-// groups returns the Auto Scaling groups that there are machines of.
+// groups returns the Auto Scaling groups of the machines.
 func groups(list []inventory.Instance) (found []candidate) {
 	sizes := map[string]int{}
 	for _, i := range list {
@@ -96,7 +96,7 @@ func groups(list []inventory.Instance) (found []candidate) {
 	return found
 }
 
-// tags returns the keys of tags, and with one typed its values.
+// tags returns tag keys, or, if a key has been typed, its values.
 func tags(list []inventory.Instance, typed string) (found []candidate) {
 	key, _, valued := strings.Cut(typed, "=")
 	if !valued {
@@ -132,32 +132,32 @@ func tags(list []inventory.Instance, typed string) (found []candidate) {
 	return found
 }
 
-// otherForm tells of names that are not taken for a name where a target is
-// meant.
+// otherForm reports whether name, used as a target, would not be taken as a
+// name.
 func otherForm(name string) bool {
 	return targetForm.MatchString(name)
 }
 
 var targetForm = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+$|ecs:|tag:|asg:|[0-9.]+$|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*$|[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$)|--([a-z]{2}|eusc)(-[a-z]+)+-[0-9]{1,2}$`)
 
-// usable tells whether text, which anyone may have written, can be put on a
-// command line as it is or in quotes: it has nothing to show but itself, does
-// not look like an option, and no shell's list of candidates is confused by it.
+// usable reports whether text, which anyone may have written, can be put on a
+// command line as it is or in quotes: it has only printable characters, does
+// not look like an option, and does not confuse any shell's list of candidates.
 func usable(text string) bool {
 	return text != "" && len(text) <= 256 && text[0] != '-' && strings.TrimSpace(text) == text &&
 		utf8.ValidString(text) && !strings.ContainsRune(text, '\\') &&
 		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// usableHost tells whether text is also safe as an argument of ssh, which hands
-// it on to shells.
+// usableHost reports whether text is also safe as an argument of ssh, which
+// passes it to shells.
 func usableHost(text string) bool {
 	return usable(text) && strings.Trim(text, hostCharacters) == ""
 }
 
 const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// clean makes any text fit to be shown, in one short line.
+// clean makes any text safe to display, on one short line.
 func clean(text string) string {
 	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != '\\' && r != utf8.RuneError {
@@ -171,10 +171,11 @@ func clean(text string) string {
 	return text
 }
 
-// maxHelp is how long a description may be: it stands beside a name on a line.
+// maxHelp is the maximum length of a description, which shares a line with a
+// name.
 const maxHelp = 60
 
-// describe says what i is, after how else it is called.
+// describe describes i, with its other names first.
 func describe(i *inventory.Instance, called ...string) string {
 	var words []string
 	for _, w := range append(called, i.State, agent(i), i.PrivateIP) {
@@ -185,8 +186,8 @@ func describe(i *inventory.Instance, called ...string) string {
 	return clean(strings.Join(words, ", "))
 }
 
-// agent says what Systems Manager's side of a machine is worth mentioning:
-// that it cannot be reached although it should.
+// agent returns the state of a machine's agent if it is worth mentioning: if
+// the machine is running, but its agent is not online.
 func agent(i *inventory.Instance) string {
 	if i.Ping != "" && !i.Online() && (i.State == "running" || i.State == "") {
 		return "agent " + i.Ping

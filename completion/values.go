@@ -12,14 +12,13 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// regionList is a line for each region and its name, from the SDK's
+// regionList has a line with id and name for each region, from the SDK's
 // internal/endpoints/awsrulesfn/partitions.json, which it does not export.
 //
 //go:embed regions.txt
 var regionList string
 
-// regions returns all regions of AWS, each after what stands before it in the
-// same word.
+// regions returns all AWS regions, each with before in front of it.
 func regions(before string) (list []candidate) {
 	for line := range strings.Lines(regionList) {
 		id, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
@@ -28,7 +27,7 @@ func regions(before string) (list []candidate) {
 	return list
 }
 
-// regionLists completes the last of a,b,c, or all of them.
+// regionLists completes the last region of a list such as a,b,c, or "all".
 func regionLists(word string) []candidate {
 	if i := strings.LastIndexByte(word, ','); i >= 0 {
 		return regions(word[:i+1])
@@ -36,7 +35,7 @@ func regionLists(word string) []candidate {
 	return append(regions(""), candidate{value: "all", help: "every region of the account"})
 }
 
-// ports are those that are worth a session.
+// ports are common ports.
 var ports = []candidate{
 	{value: "22", help: "ssh"},
 	{value: "80", help: "http"},
@@ -59,8 +58,7 @@ var ports = []candidate{
 	{value: "27017", help: "MongoDB, DocumentDB"},
 }
 
-// profiles returns the profiles of the AWS configuration, with the region that
-// each one has there.
+// profiles returns the profiles of the AWS configuration, each with its region.
 func profiles() (list []candidate) {
 	found := map[string]string{}
 	readProfiles(awsFile("AWS_CONFIG_FILE", "config"), true, found)
@@ -84,12 +82,13 @@ func awsFile(variable, name string) string {
 	return filepath.Join(home, ".aws", name)
 }
 
-// maxAWSFile is more than any AWS configuration takes, in bytes.
+// maxAWSFile is the size in bytes of the largest AWS configuration file that is
+// read.
 const maxAWSFile = 4 << 20
 
-// readProfiles finds the profiles in a file. In the config file a section's
-// name begins with "profile", but for the default one's; other sections there
-// are about other things.
+// readProfiles finds the profiles in a file. In the config file the names of
+// their sections begin with "profile", except the default one's; other sections
+// there are not profiles.
 func readProfiles(name string, config bool, found map[string]string) {
 	text, err := regular.ReadFile(name, maxAWSFile)
 	if err != nil {
@@ -101,7 +100,7 @@ func readProfiles(name string, config bool, found map[string]string) {
 		if section, ok := strings.CutPrefix(text, "["); ok {
 			section, _, _ = strings.Cut(section, "]")
 			if profile, in = profileName(section, config); in {
-				found[profile] += "" // known, if only by name
+				found[profile] += "" // it exists, even without a region
 			}
 			continue
 		}
