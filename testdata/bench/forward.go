@@ -14,7 +14,7 @@ import (
 )
 
 // forward measures `ssmpipe forward`: how long a connection takes to set up,
-// and what several sessions give.
+// and the throughput of several sessions.
 func (b *bench) forward() error {
 	if err := b.forwardSetUp(); err != nil {
 		return err
@@ -42,22 +42,23 @@ func (b *bench) startForward(s *service, args ...string) (p *process, addr strin
 	return p, ready.Listen, nil
 }
 
-// stopForward ends it as Ctrl-C does.
+// stopForward ends a forward as Ctrl-C does.
 func stopForward(p *process) {
 	p.in.Close()
 	p.Process.Signal(os.Interrupt)
 	<-p.ended
 }
 
-// forwardSetUp times connections in a row, from connect to the echo of a byte.
+// forwardSetUp times successive connections, from connect to the echo of a
+// byte.
 func (b *bench) forwardSetUp() error {
 	echo, err := listenEcho()
 	if err != nil {
 		return err
 	}
 	defer echo.Close()
-	newTable("Forward: connect, send a byte, have it back, one connection after the other",
-		"", "connections", "median", "99th percentile", "beyond the round trip, 99th percentile")
+	newTable("Forward: connect, send a byte, receive it back, one connection after the other",
+		"", "connections", "median", "99th percentile", "above the round trip, 99th percentile")
 	for _, row := range []struct {
 		name string
 		rtt  time.Duration
@@ -95,7 +96,7 @@ func (b *bench) forwardSetUp() error {
 		p99 := quantile(took, 0.99)
 		tableRow(row.name, row.n, quantile(took, 0.5), p99, p99-rtt)
 	}
-	note("A connection takes one round trip: what is sent goes out behind the request for it, unasked.")
+	note("A connection takes one round trip: data is sent right after the request for it, without waiting for an answer.")
 	return nil
 }
 
@@ -164,7 +165,7 @@ func (b *bench) forwardWide() error {
 			return err
 		}
 		defer stopForward(p)
-		b.pause(time.Second) // one session is up, the others are opened with it
+		b.pause(time.Second) // one session is up, the others are being opened
 		begun := time.Now()
 		var wg sync.WaitGroup
 		errs := make(chan error, n)
@@ -186,7 +187,8 @@ func (b *bench) forwardWide() error {
 	return nil
 }
 
-// listenFiles serves a number of bytes of the stream to whoever says a byte.
+// listenFiles serves a number of bytes of the stream to clients that send a
+// byte.
 func listenFiles(size int64) (net.Listener, error) {
 	return serveEach(func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 1)); err == nil {

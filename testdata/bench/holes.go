@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// hole is something that interrupts a download.
+// hole is an interruption of a download.
 type hole struct {
 	name   string
 	lasts  time.Duration
-	stop   bool   // the client's process, and not the network
-	after  string // how the network is when it is back
+	stop   bool   // stops the client's process instead of the network
+	after  string // the step that brings the network back
 	wanted time.Duration
-	long   bool // not with -short
+	long   bool // omitted with -short
 }
 
 const (
-	quick = 5 * time.Second  // if the connection is good afterwards
-	anew  = 15 * time.Second // if another is needed
+	quick = 5 * time.Second  // if the connection still works afterwards
+	anew  = 15 * time.Second // if a new one is needed
 )
 
 var holeRows = []hole{
@@ -39,23 +39,24 @@ var holeRows = []hole{
 	{name: "client stopped for 60 s", lasts: time.Minute, stop: true, wanted: quick, long: true},
 	{name: "no packets for 8 s, then another address", lasts: 8 * time.Second, after: moveAway, wanted: anew},
 	{name: "no packets for 20 s, then another address", lasts: 20 * time.Second, after: moveAway, wanted: anew, long: true},
-	{name: "no packets for 8 s, then none of the old connection's", lasts: 8 * time.Second, after: dropOpen, wanted: anew},
-	{name: "no packets for 20 s, then none of the old connection's", lasts: 20 * time.Second, after: dropOpen, wanted: anew, long: true},
+	{name: "no packets for 8 s, then the old connection's are dropped", lasts: 8 * time.Second, after: dropOpen, wanted: anew},
+	{name: "no packets for 20 s, then the old connection's are dropped", lasts: 20 * time.Second, after: dropOpen, wanted: anew, long: true},
 }
 
-// holeResult is what the process for a row says.
+// holeResult is the result from the process for a row.
 type holeResult struct {
-	Pace  float64 // bytes a second before
+	Pace  float64 // bytes per second before the interruption
 	Took  time.Duration
 	Links int
-	Said  string // on stderr
+	Said  string // the client's stderr
 	Err   string
 }
 
-// holes measures how long a download at the agent's pace takes to be back after
-// it was interrupted: not until the next new byte, which may come while almost
-// all others are repeated at ten messages a second, but until the pace is. Each
-// row has a process and a network of its own, all at once.
+// holes measures how long a download at the agent's pace takes to recover from
+// an interruption: not until the next new byte, which may arrive while almost
+// all other messages are retransmissions at ten a second, but until it is back
+// at its pace. Each row has a process and a network of its own; all run at
+// once.
 func (b *bench) holes() error {
 	type row struct {
 		hole
@@ -73,7 +74,7 @@ func (b *bench) holes() error {
 		}
 		cmd.Stderr = os.Stderr
 		cmd.WaitDelay = 5 * time.Second
-		if _, err := cmd.StdinPipe(); err != nil { // its end is the role's
+		if _, err := cmd.StdinPipe(); err != nil { // the role ends when this closes
 			return err
 		}
 		r := &row{hole: h}
@@ -90,8 +91,8 @@ func (b *bench) holes() error {
 	}
 	progress("holes: %d rows at once", len(rows))
 	wg.Wait()
-	newTable("Holes: a download at the agent's pace that is interrupted",
-		"", "pace before", "back to 90 % of it after", "wanted", "links", "lost on the way")
+	newTable("Holes: a download at the agent's pace, interrupted",
+		"", "pace before", "back to 90 % of it after", "wanted", "links", "lost in transit")
 	for _, r := range rows {
 		if r.Err != "" {
 			return fmt.Errorf("%s: %s; it said: %s", r.name, r.Err, r.Said)
@@ -106,14 +107,15 @@ func (b *bench) holes() error {
 		}
 		tableRow(r.name, fmt.Sprintf("%.2f MB/s", r.Pace/1e6), took, "< "+r.wanted.String(), r.Links, lost)
 	}
-	note("The real binary, over TLS. Packets between it and the service are dropped by the system, so that both ends' TCP does what it does in an outage. From the end of the interruption to the first of three seconds in a row in which at least 90 %% of what the seconds before it had brought came. The last rows are a changed address, and what a restarted firewall looks like to a client that is not told: nothing of the old connection arrives any more. The service drops what a connection holds that has ended; the agent repeats it at ten messages a second. Only what the client has read counts, and every byte is compared.")
+	note("The real binary, over TLS. Packets between it and the service are dropped by the system, so that both ends' TCP does what it does in an outage. Times are from the end of the interruption to the first of three consecutive seconds with at least 90 %% of the rate before it. In the last rows the address changes, or packets of the old connection are dropped, as by a restarted firewall that does not tell the client. The service drops the data that an ended connection holds; the agent retransmits it at ten messages a second. Only data that the client has read counts, and every byte is compared.")
 	return nil
 }
 
-// lostMessages finds in what ssmpipe says how much the agent has to repeat.
+// lostMessages finds in ssmpipe's output how many messages the agent must
+// retransmit.
 var lostMessages = regexp.MustCompile(`(\d+) messages were lost`)
 
-// holeLimit is how long a row waits for the pace.
+// holeLimit is how long a row waits for the download to be back at its pace.
 const holeLimit = 3 * time.Minute
 
 // holeRole measures one row.
@@ -205,7 +207,7 @@ func (b *bench) hole(h hole) (r holeResult, err error) {
 	return r, err
 }
 
-// meter reads a stream and knows how much of it had come when.
+// meter reads a stream and records how much of it had arrived at which time.
 type meter struct {
 	mu   sync.Mutex
 	n    int64
@@ -218,7 +220,7 @@ func (m *meter) read(r io.Reader) {
 	for pos := int64(0); ; {
 		n, err := r.Read(buf)
 		if !bytes.Equal(buf[:n], streamAt(pos, n)) {
-			err = fmt.Errorf("wrong bytes after %d right ones", pos)
+			err = fmt.Errorf("wrong bytes after %d correct ones", pos)
 		}
 		pos += int64(n)
 		m.mu.Lock()
@@ -237,7 +239,7 @@ func (m *meter) seen() (int64, error) {
 	return m.n, m.err
 }
 
-// at returns how much had come at the time t.
+// at returns how much had arrived at the time t.
 func (m *meter) at(t time.Time) (n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -250,9 +252,9 @@ func (m *meter) at(t time.Time) (n int64) {
 	return n
 }
 
-// back waits until the stream has kept 90 % of pace, in bytes a second, for three
-// seconds, and returns when they began, after begun: 0 if that takes too long, and
-// a moment more if it was never less.
+// back waits until the stream has kept 90 % of pace, in bytes per second, for
+// three seconds. It returns when they began, relative to begun: 0 if that takes
+// too long, and slightly more than 0 if the rate never fell below.
 func (m *meter) back(b *bench, begun time.Time, pace float64) (time.Duration, error) {
 	const step, sustained = 100 * time.Millisecond, 3
 	for t := begun; t.Sub(begun) < holeLimit; t = t.Add(step) {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// interactive measures what a person sees: the echo of a typed key beside an
-// upload on the same ControlMaster connection, 8 Mbit/s and 50 ms away.
+// interactive measures what a person sees: the echo of a typed key during an
+// upload on the same ControlMaster connection, at 8 Mbit/s and 50 ms.
 func (b *bench) interactive() error {
 	daemon, err := b.startSSHD()
 	if err != nil {
@@ -47,14 +47,14 @@ func (b *bench) interactive() error {
 			return fmt.Errorf("%s: %w", c.label, err)
 		}
 	}
-	note("From the key's being typed on the pty to its echo, every 200 ms; the path's round trip is in it. The upload is `ssh HOST 'cat > /dev/null'` on the same master. The master is the session on the pty, as ControlMaster makes it; one without a terminal buffers 128 KB in ssh itself instead of 16 KB. The way of plain TCP pushes back instead of dropping when its queue is full, and TCP's own control ends at its near side.")
+	note("From typing the key on the pty to its echo, every 200 ms, including the path's round trip. The upload is `ssh HOST 'cat > /dev/null'` on the same master. The master is the session on the pty, as with ControlMaster; a master without a terminal buffers 128 KB in ssh itself instead of 16 KB. The path for plain TCP pushes back instead of dropping when its queue is full, and TCP's own congestion control ends at its near side.")
 	return nil
 }
 
-// echoCase is a way to connect.
+// echoCase is a kind of connection.
 type echoCase struct {
 	host, label, wanted string
-	headless            bool // the master has no terminal
+	headless            bool // use a master without a terminal
 }
 
 func (b *bench) echoRows(env []string, config string, c echoCase) error {
@@ -108,7 +108,7 @@ func (b *bench) echoRows(env []string, config string, c echoCase) error {
 		return err
 	}
 	rate := float64(sent.Load()-before) * 8 / 1e6 / time.Since(begun).Seconds()
-	tableRow(c.label+", beside an upload", len(beside), quantile(beside, 0.5), quantile(beside, 0.95), quantile(beside, 1), c.wanted, rate)
+	tableRow(c.label+", during an upload", len(beside), quantile(beside, 0.5), quantile(beside, 0.95), quantile(beside, 1), c.wanted, rate)
 	return nil
 }
 

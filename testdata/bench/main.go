@@ -1,16 +1,16 @@
-// Bench measures ssmpipe side by side with plain TCP, on loopback, and prints
-// Markdown tables:
+// Bench compares ssmpipe with plain TCP, on loopback, and prints Markdown
+// tables:
 //
 //	go run ./testdata/bench [-short] [-long] [-only transfer,paths] [-size 256]
 //	go run ./testdata/bench [-short] -only others
 //
-// The second form measures other clients of Session Manager beside it, which
-// it fetches from the Go module proxy.
+// The second form also measures other clients of Session Manager, which it
+// fetches from the Go module proxy.
 //
-// The client that is measured is the real binary in a process of its own, but
-// for the sections paths and resume, which need to see into the connection.
-// What it talks to is ssmtest: a service and an agent that behave as the real
-// ones do, the agent's sleep of 1 ms per message off unless a row says so.
+// The measured client is the real binary in a process of its own, except in the
+// sections paths and resume, which need access to the connection. It talks to
+// ssmtest: a service and an agent that behave like the real ones, with the
+// agent's sleep of 1 ms per message off unless a row says otherwise.
 package main
 
 import (
@@ -32,21 +32,21 @@ import (
 // bench is one run of the program.
 type bench struct {
 	ctx     context.Context
-	dir     string // temporary; its name is short, for sockets live in it
+	dir     string // temporary; its name is short, because it contains sockets
 	self    string // this program
-	ssmpipe string // the binary that is measured
+	ssmpipe string // the measured binary
 	short   bool
 	long    bool
 	size    int64 // of a transfer, in bytes
 }
 
-// errSkip is wrapped by the reason why a section cannot be measured here.
+// errSkip is wrapped by errors that say why a section cannot be measured here.
 var errSkip = errors.New("not measured here")
 
 var sections = []struct {
 	name  string
 	run   func(*bench) error
-	asked bool // runs only by -only
+	asked bool // runs only with -only
 }{
 	{"transfer", (*bench).transfer, false},
 	{"start", (*bench).start, false},
@@ -56,7 +56,7 @@ var sections = []struct {
 	{"interactive", (*bench).interactive, false},
 	{"forward", (*bench).forward, false},
 	{"shell", (*bench).shell, false},
-	{"others", (*bench).others, true}, // fetches and runs programs of other people
+	{"others", (*bench).others, true}, // fetches and runs third-party programs
 }
 
 func main() {
@@ -143,7 +143,7 @@ func (b *bench) prepare() (err error) {
 	}
 	root := "" // the system's
 	if _, err := os.Stat("/tmp"); err == nil {
-		root = "/tmp" // a socket's path has about 100 bytes, and some $TMPDIR use most of them
+		root = "/tmp" // a socket's path is limited to about 100 bytes, and some $TMPDIR take most of them
 	}
 	if b.dir, err = os.MkdirTemp(root, "bench"); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (b *bench) prepare() (err error) {
 	return nil
 }
 
-// heading prints what the figures depend on.
+// heading prints the versions and hardware that the figures depend on.
 func (b *bench) heading() {
 	ssh := "none"
 	if out, err := exec.CommandContext(b.ctx, "ssh", "-V").CombinedOutput(); err == nil {
@@ -167,7 +167,7 @@ func (b *bench) heading() {
 	if b.short {
 		how = "`-short`"
 	}
-	fmt.Printf("# ssmpipe beside plain TCP\n\n%s · %s · %s/%s, GOMAXPROCS %d · %s · %s · %s\n",
+	fmt.Printf("# ssmpipe compared with plain TCP\n\n%s · %s · %s/%s, GOMAXPROCS %d · %s · %s · %s\n",
 		time.Now().Format(time.DateOnly), cpuModel(), runtime.GOOS, runtime.GOARCH,
 		runtime.GOMAXPROCS(0), runtime.Version(), ssh, how)
 	fmt.Printf("\nEverything shares these processors: client, service, agent, and the far end.\n")
@@ -186,7 +186,7 @@ func cpuModel() string {
 	return "unknown processor"
 }
 
-// pick chooses between what a -short run does and what a full one does.
+// pick returns the first value for a -short run and the second for a full one.
 func pick[T any](b *bench, short, full T) T {
 	if b.short {
 		return short
@@ -194,7 +194,7 @@ func pick[T any](b *bench, short, full T) T {
 	return full
 }
 
-// pause sleeps, but not longer than the run lasts.
+// pause sleeps, or returns early if the run ends.
 func (b *bench) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// serviceIP is the service's address in a namespace of network, where all
-// addresses are on the loopback interface. The client's ends in 2, and later in 3.
+// serviceIP is the service's address in a network namespace, where all
+// addresses are on the loopback interface. The client's address ends in 2, and
+// later in 3.
 const serviceIP = "10.77.0.1"
 
-// inNamespace returns a command that runs in a namespace of network of its own,
-// in which it may drop packets, or why that cannot be.
+// inNamespace returns a command that runs in a network namespace of its own, in
+// which it may drop packets, or an error if that is not possible.
 func inNamespace(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	for _, tool := range []string{"unshare", "ip", "iptables", "ss"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -30,8 +31,8 @@ func inNamespace(ctx context.Context, name string, args ...string) (*exec.Cmd, e
 	return exec.CommandContext(ctx, "unshare", append(append(unshare, name), args...)...), nil
 }
 
-// The steps of a row. What passes between the service, at $PORT, and its clients
-// is dropped or not; all else in the namespace passes.
+// The steps of a row. Packets between the service, at $PORT, and its clients
+// are dropped or not; all others in the namespace pass.
 const (
 	setUp = `
 ip link set lo mtu 1500 up # as on a real network: loopback's segments are of 64 KB
@@ -46,7 +47,7 @@ iptables -A INPUT -p tcp --sport $PORT -j DROP`
 	dropNone = `
 iptables -F INPUT`
 
-	// A firewall on the way was restarted and says nothing.
+	// A firewall on the path was restarted and drops packets silently.
 	dropOpen = `
 for p in $(ss -Htn state established dport = :$PORT | awk '{ sub(/.*:/, "", $3); print $3 }'); do
 	iptables -I INPUT -p tcp --dport $p -j DROP
@@ -55,7 +56,7 @@ done
 iptables -D INPUT -p tcp --dport $PORT -j DROP
 iptables -D INPUT -p tcp --sport $PORT -j DROP`
 
-	// Another network was joined.
+	// The client has joined another network.
 	moveAway = `
 ip address add 10.77.0.3/32 dev lo
 ip route replace table local local 10.77.0.1 dev lo src 10.77.0.3

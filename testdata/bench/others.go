@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// others measures ssmpipe beside other people's clients. It leaves out those
+// others compares ssmpipe with other published clients. It leaves out those
 // that start session-manager-plugin or contain its code: they are the plugin.
 func (b *bench) others() error {
 	far, err := newFarEnd()
@@ -54,15 +54,15 @@ func (b *bench) others() error {
 		note("%s", r)
 	}
 	few, many := o.sizes()
-	note("Start: from exec to the far end's first line, median of %d. Transfers are of %d MiB or, where that takes less than a second, %d MiB; medians of %d. The clock runs from the first byte given to the last received; all bytes are compared. CPU is the client process's in that time, RSS the largest VmHWM. All clients use the same services, the agent's sleep off and on, which here do not check the signature of the WebSocket's upgrade, because not every client signs it.", otherStarts, few>>20, many>>20, o.runs())
-	note("Built by go install: %s. They find the service by AWS_ENDPOINT_URL and trust it by SSL_CERT_FILE. session-manager-plugin has no go.mod and does not build with today's twinj/uuid, so it is built with the one that it was written for. It is no ProxyCommand by itself: `aws ssm start-session` calls StartSession and starts it. Here a few lines of Go do that, so the start of the AWS CLI is not in its figure. What it writes to stdout before the far end's first line is skipped, as ssh does.", cmp.Or(strings.Join(versions, ", "), "none"))
+	note("Start: from exec to the far end's first line, median of %d. Transfers are of %d MiB or, where that takes less than a second, %d MiB; medians of %d. The clock runs from the first byte written to the last received; all bytes are compared. CPU is the client process's in that time, RSS the largest VmHWM. All clients use the same services, with the agent's sleep off and on. These do not check the signature of the WebSocket's upgrade, because not every client signs it.", otherStarts, few>>20, many>>20, o.runs())
+	note("Built by go install: %s. They find the service by AWS_ENDPOINT_URL and trust it by SSL_CERT_FILE. session-manager-plugin has no go.mod and does not build with today's twinj/uuid, so it is built with the one that it was written for. It is not a ProxyCommand by itself: `aws ssm start-session` calls StartSession and starts it. Here a few lines of Go do that, so its figure does not include the start of the AWS CLI. What it writes to stdout before the far end's first line is skipped, as ssh does.", cmp.Or(strings.Join(versions, ", "), "none"))
 	return nil
 }
 
-// otherStarts is how many starts a figure is the median of.
+// otherStarts is the number of starts of which a figure is the median.
 const otherStarts = 5
 
-// otherBench is what all clients are measured with, and what went wrong.
+// otherBench has what all clients are measured with, and remarks on failures.
 type otherBench struct {
 	*bench
 	far        *farEnd
@@ -70,7 +70,7 @@ type otherBench struct {
 	remarks    []string
 }
 
-// sizes are the bytes of a transfer that is slow, and of one that is not.
+// sizes returns the sizes in bytes of a slow and of a fast transfer.
 func (o *otherBench) sizes() (few, many int64) {
 	return min(pick[int64](o.bench, 2, 8)<<20, o.size), o.size
 }
@@ -83,7 +83,8 @@ func (o *otherBench) remark(what string, err error) {
 	}
 }
 
-// row measures a client. What fails is a cell that says so, and a remark.
+// row measures a client. A failure results in a cell that says so, and a
+// remark.
 func (o *otherBench) row(name string, command []string) {
 	const failed = "failed"
 	peak := 0.0
@@ -99,7 +100,7 @@ func (o *otherBench) row(name string, command []string) {
 			o.remark(name+", "+what, err)
 		}
 		peak = max(peak, r.peak)
-		return r, r.rate > 0 // all bytes were right, whatever its end was like
+		return r, r.rate > 0 // all bytes were correct, however the client ended
 	}
 	var starts []time.Duration
 	for range otherStarts {
@@ -124,7 +125,7 @@ func (o *otherBench) row(name string, command []string) {
 				break
 			}
 			if size < many && float64(size)/mb/r.rate < 1 {
-				size = many // and once more
+				size = many // and measure again
 				continue
 			}
 			rates, cpus = append(rates, r.rate), append(cpus, r.cpu)
@@ -141,9 +142,9 @@ func (o *otherBench) row(name string, command []string) {
 	tableRow(append(cells, peak)...)
 }
 
-// env is the environment of a client. Go programs that do not know
-// AWS_CA_BUNDLE find the certificate by SSL_CERT_FILE; what they write to their
-// home is not left in the user's.
+// env returns the environment of a client. Go programs that do not know
+// AWS_CA_BUNDLE find the certificate by SSL_CERT_FILE; HOME keeps their files
+// out of the user's.
 func (o *otherBench) env(s *service) (env []string) {
 	for _, v := range s.env {
 		if !strings.HasPrefix(v, "HOME=") {
@@ -156,7 +157,7 @@ func (o *otherBench) env(s *service) (env []string) {
 	return append(env, "HOME="+o.dir)
 }
 
-// oneLine makes a program's message fit to print, without addresses and paths
+// oneLine returns a program's message on one line, without addresses and paths
 // of this machine.
 func oneLine(text string) string {
 	words := slices.DeleteFunc(strings.Fields(text), func(w string) bool {

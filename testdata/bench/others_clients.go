@@ -24,11 +24,11 @@ type otherClient struct {
 	version string
 	command string // the package of the command, from the module's root
 
-	// pins are the versions of modules to build with, where the module has no
-	// go.mod to name them.
+	// pins are the versions of modules to build with, if the module has no
+	// go.mod.
 	pins []string
 
-	// proxy is the command that ssh would start.
+	// proxy returns the command that ssh would start.
 	proxy func(b *bench, binary string) []string
 }
 
@@ -60,7 +60,7 @@ var otherClients = []otherClient{
 		name:    "alexbacchin/ssm-session-client",
 		module:  "github.com/alexbacchin/ssm-session-client",
 		version: "v1.3.0",
-		// By its documentation: it has not been measured yet. Its log goes to
+		// From its documentation: it has not been measured yet. Its log goes to
 		// stdout.
 		proxy: func(_ *bench, binary string) []string {
 			return []string{binary, "ssh", node + ":22", "--aws-region", region, "--log-level", "error"}
@@ -68,8 +68,7 @@ var otherClients = []otherClient{
 	},
 }
 
-// install builds the client in a directory of its own and returns the command
-// to start.
+// install builds the client in a directory of its own and returns its path.
 func (c *otherClient) install(b *bench, dir string) ([]string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -94,8 +93,8 @@ func (c *otherClient) install(b *bench, dir string) ([]string, error) {
 }
 
 // pluginRole does for session-manager-plugin what the AWS CLI does: it starts a
-// session and hands the answer over. Then it becomes the plugin, so that what
-// is measured is the plugin's.
+// session and passes on the response. It then becomes the plugin by exec, so
+// that CPU and memory are the plugin's.
 func pluginRole(args []string) error {
 	ctx := context.Background()
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
@@ -120,7 +119,7 @@ func pluginRole(args []string) error {
 	if err != nil {
 		return err
 	}
-	const variable = "AWS_SSM_START_SESSION_RESPONSE" // the argument names it: the token is not for ps
+	const variable = "AWS_SSM_START_SESSION_RESPONSE" // an argument would show the token in ps
 	const profile = ""
 	return syscall.Exec(args[0],
 		[]string{"session-manager-plugin", variable, region, "StartSession", profile, string(request), os.Getenv("AWS_ENDPOINT_URL")},

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// slowPath is a TCP proxy that makes loopback a longer way. It delays all
-// bytes both ways, and it delays connecting, as TCP's handshake would: the
-// client believes that it is connected at once, so what it sends first leaves
-// one round trip later, and the far side hears of the connection then.
+// slowPath is a TCP proxy that makes loopback a longer path. It delays all
+// bytes in both directions, and it delays connecting, as TCP's handshake would:
+// the client is connected at once, so its first bytes leave one round trip
+// later, and the far side learns of the connection then.
 //
-// With a rate, what waits at the bottleneck is bounded by queue bytes, beyond
-// which it pushes back; it drops nothing.
+// With a rate, up to queue bytes wait at the bottleneck; when that is full it
+// pushes back. It drops nothing.
 type slowPath struct {
 	net.Listener
 	ctx    context.Context
 	cancel context.CancelFunc
 	target string
 	delay  time.Duration // one way
-	rate   int           // bytes per second, each way; 0 is unlimited
+	rate   int           // bytes per second in each direction; 0: unlimited
 	queue  int           // bytes
 	wg     sync.WaitGroup
 }
@@ -58,7 +58,7 @@ func (s *slowPath) addr() string { return s.Addr().String() }
 func (s *slowPath) serve(near net.Conn) {
 	defer near.Close()
 	if s.rate > 0 {
-		// The system's buffers are no part of the queue.
+		// The system's buffers are not part of the queue.
 		near.(*net.TCPConn).SetReadBuffer(16 << 10)
 		near.(*net.TCPConn).SetWriteBuffer(16 << 10)
 	}
@@ -67,7 +67,7 @@ func (s *slowPath) serve(near net.Conn) {
 	s.wg.Go(func() { s.read(near, up, connected) })
 	defer func() {
 		near.Close()
-		for range up { // lets read end
+		for range up { // let read end
 		}
 	}()
 	if !s.sleepUntil(connected.Add(s.delay)) {
@@ -87,21 +87,21 @@ func (s *slowPath) serve(near net.Conn) {
 	ways.Wait()
 }
 
-// waiting is how many parcels may wait on one way: with a rate, of a packet's
-// size, some 350 KB.
+// waiting is how many parcels may wait in one direction: with a rate, when they
+// have the size of a packet, about 350 KB.
 const waiting = 256
 
-// parcel is bytes under way, or the end if there are none.
+// parcel is bytes in flight, or the end if it has none.
 type parcel struct {
 	data  []byte
 	due   time.Time
-	reset bool // an end that is an error
+	reset bool // the end is an error
 }
 
-// read puts what comes from c on its way, not before a time.
+// read sends what it reads from c, but not before a given time.
 func (s *slowPath) read(c net.Conn, way chan<- parcel, earliest time.Time) {
 	defer close(way)
-	var free time.Time // when the bottleneck has passed all that it has
+	var free time.Time // when the bottleneck will be idle
 	size := chunk
 	if s.rate > 0 {
 		size = 1448
@@ -135,11 +135,11 @@ func (s *slowPath) read(c net.Conn, way chan<- parcel, earliest time.Time) {
 	}
 }
 
-// write lets what is under way arrive in its time. An end goes on to the other
-// side as what it was.
+// write delivers parcels when they are due. It passes an end on to the other
+// side as it was, a close or a reset.
 func (s *slowPath) write(to, from net.Conn, way <-chan parcel) {
 	defer func() {
-		for range way { // nobody waits in read
+		for range way { // do not block read
 		}
 	}()
 	for p := range way {

@@ -10,18 +10,19 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// frameHead is what the WebSocket puts before a client's message: head, length
-// and mask. ssmtest's rate does not count it, the wire does.
+// frameHead is the number of bytes that the WebSocket adds to a client's
+// message: header, length and mask. ssmtest's rate does not count them, the
+// wire does.
 const frameHead = 8
 
-// link is a path between client and agent, the same both ways.
+// link is a path between client and agent, the same in both directions.
 type link struct {
 	name  string
 	path  ssmtest.Path // between client and service
-	agent ssmtest.Path // between service and agent; the rate is on one side only
+	agent ssmtest.Path // between service and agent; only one of the two has a rate
 	dip   int          // bytes per second that the rate changes to every 5 s, and back
 	limit time.Duration
-	share float64 // the goodput that is wanted
+	share float64 // the wanted goodput
 }
 
 var links = []link{
@@ -44,10 +45,10 @@ func lossy(p ssmtest.Path) ssmtest.Path {
 }
 
 // paths measures, on emulated paths, how much of the path a bulk upload fills
-// and how long a single byte beside it takes.
+// and how long a single byte takes meanwhile.
 func (b *bench) paths() error {
-	newTable("Paths: a bulk upload, and a byte beside it every 100 ms",
-		"path", "MB/s", "goodput", "wanted", "added delay: median", "95th percentile", "wanted", "max", "sent beyond need")
+	newTable("Paths: a bulk upload, and a single byte every 100 ms",
+		"path", "MB/s", "goodput", "wanted", "added delay: median", "95th percentile", "wanted", "max", "overhead")
 	for _, l := range links {
 		if err := b.pathRow(l); err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
@@ -65,7 +66,7 @@ func (b *bench) paths() error {
 			return fmt.Errorf("%s: %w", loopback.name, err)
 		}
 	}
-	note("%v each, from the first byte on, start included. Goodput is payload that has arrived, as a share of rate × %d / (%d + %d): the emulated rate counts messages with their heads, and not the WebSocket's %d bytes. Added delay is from the beginning of Write, the wait for its turn among writers of 1 KiB included, to the far end, less the path's one way. Sent beyond need: bytes on the wire over those of full messages with the payload that arrived, less 1: retransmissions, short messages, acknowledgements. On the agent's side the path is slow between service and agent, and its delay is between client and service; a service that pushes back holds 1 MiB and then reads no more from the client. Client, service and far end share a process. All bytes are compared.",
+	note("%v each, from the first byte on, including the start. Goodput is payload that has arrived, as a share of rate × %d / (%d + %d): the emulated rate counts messages with their headers, but not the WebSocket's %d bytes. Added delay is the time from the start of Write, including the wait for its turn among writers of 1 KiB, to the far end, minus the path's one-way delay. Overhead is bytes on the wire divided by those of full messages with the payload that arrived, minus 1: retransmissions, short messages, acknowledgements. In the rows on the agent's side the bottleneck is between service and agent, and the delay between client and service; a service that pushes back holds 1 MiB and then stops reading from the client. Client, service and far end share a process. All bytes are compared.",
 		b.pathTime(), ssmproto.MaxPayload, ssmproto.MaxPayload, ssmproto.HeadLen, frameHead)
 	return b.stallRow()
 }
@@ -85,7 +86,7 @@ func (b *bench) pathRow(l link) error {
 	defer load.end()
 	defer r.near.SetDeadline(time.Unix(1, 0))
 	begun := time.Now()
-	carried := 0.0 // bytes of messages that the path could have
+	carried := 0.0 // bytes of messages that the path could have carried
 	for path := l.path; b.ctx.Err() == nil; {
 		since := time.Now()
 		left := b.pathTime() - since.Sub(begun)
@@ -115,7 +116,7 @@ func (b *bench) pathRow(l link) error {
 	return nil
 }
 
-// delays are the cells about probes.
+// delays returns the cells for probes.
 func delays(s *sink, way time.Duration, wanted any) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +143,7 @@ func (b *bench) loopbackRow(name string, wanted any, connect func() (*rig, error
 	return nil
 }
 
-// stallRow stops the agent under an upload and lets it go on.
+// stallRow stops the agent during an upload and lets it go on.
 func (b *bench) stallRow() error {
 	path := shaped(1_000_000, 50, 1_000_000)
 	stall, after := pick(b, 5*time.Second, 10*time.Second), pick(b, 6*time.Second, 10*time.Second)
@@ -176,7 +177,7 @@ func (b *bench) stallRow() error {
 	}
 	newTable("Paths: the agent stops and goes on, 8 Mbit/s, 50 ms", "stopped for", "first byte", "90 % of the path's goodput", "wanted", "bytes")
 	tableRow(stall, first, orNever(full), "< 1000 ms", "all right")
-	note("From the agent's going on. 90 %%: the beginning of the first half second with that much goodput, without what had been written before the agent went on.")
+	note("Times are from when the agent goes on. 90 %%: the start of the first half second with that much goodput, not counting data written before the agent went on.")
 	return nil
 }
 
@@ -188,7 +189,7 @@ func orNever(d time.Duration) any {
 }
 
 // fullFrom returns how long after t the first half second began in which the
-// stream beyond pos came at a rate.
+// stream after pos arrived at a given rate.
 func (s *sink) fullFrom(t time.Time, pos int64, rate float64) (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

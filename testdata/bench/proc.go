@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// process is a child with pipes, as ssh starts its ProxyCommand, whose time
-// and memory are measured.
+// process is a child process with pipes, as ssh starts its ProxyCommand, whose
+// CPU time and memory are measured.
 type process struct {
 	*exec.Cmd
 	in     *os.File
 	out    *os.File
-	stderr bytes.Buffer // to be read once it has ended
+	stderr bytes.Buffer // may be read once the process has ended
 	ended  chan struct{}
 	err    error
 	peak   atomic.Int64 // bytes of resident memory, 0 if unknown
@@ -31,7 +31,7 @@ func (b *bench) spawn(env []string, name string, args ...string) (*process, erro
 	p := &process{Cmd: exec.CommandContext(b.ctx, name, args...), ended: make(chan struct{})}
 	p.Env = env
 	p.Stderr = &p.stderr
-	p.WaitDelay = 5 * time.Second // for grandchildren that hold stderr
+	p.WaitDelay = 5 * time.Second // for grandchildren that keep stderr open
 	stdin, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -57,9 +57,9 @@ func (b *bench) spawn(env []string, name string, args ...string) (*process, erro
 	return p, nil
 }
 
-// watchMemory follows the peak while the process lives. getrusage would tell
+// watchMemory records the peak while the process runs. getrusage would report
 // it at the end, but on Linux a child's ru_maxrss starts at its parent's size:
-// exec carries the old image's peak over.
+// exec keeps the peak of the old image.
 func (p *process) watchMemory() {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -75,7 +75,7 @@ func (p *process) watchMemory() {
 	}
 }
 
-// statusBytes reads a memory figure of a process, 0 where there is none.
+// statusBytes returns a memory figure of a process, or 0 if there is none.
 func statusBytes(pid int, field string) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -90,8 +90,8 @@ func statusBytes(pid int, field string) int64 {
 	return 0
 }
 
-// finish waits for the end that has been brought about and returns the error
-// that the child had, with what it said.
+// finish waits for the child, which the caller has caused to end, and returns
+// its error with its stderr.
 func (p *process) finish(ctx context.Context) error {
 	p.in.Close()
 	select {
@@ -109,7 +109,7 @@ func (p *process) finish(ctx context.Context) error {
 	return nil
 }
 
-// kill ends the child if it still runs. It may be called after finish.
+// kill ends the child if it is still running. It may be called after finish.
 func (p *process) kill() {
 	p.in.Close()
 	p.out.Close()
@@ -117,13 +117,13 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// cpu is the processor time of a child that has ended.
+// cpu returns the CPU time of a child that has ended.
 func (p *process) cpu() time.Duration {
 	return p.ProcessState.UserTime() + p.ProcessState.SystemTime()
 }
 
-// cpuSoFar is the processor time of a running child, all threads together, to
-// a fraction of a millisecond; 0 where the system does not tell.
+// cpuSoFar returns the CPU time of a running child, all threads together, to a
+// fraction of a millisecond, or 0 if the system does not report it.
 func cpuSoFar(pid int) (sum time.Duration) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	for _, task := range tasks {
@@ -136,7 +136,7 @@ func cpuSoFar(pid int) (sum time.Duration) {
 	return sum
 }
 
-// firstLine reads a line byte by byte, so that what follows stays in r.
+// firstLine reads a line byte by byte, so that the rest stays in r.
 func firstLine(r io.Reader) (string, error) {
 	var line []byte
 	one := make([]byte, 1)

@@ -9,7 +9,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// resume measures how long an upload stands still when its connection is cut.
+// resume measures how long an upload stalls when its connection is cut.
 func (b *bench) resume() error {
 	newTable("Resume: an upload over a 50 ms path whose connection is cut", "", "cuts", "median", "95th percentile", "max", "wanted", "rest after the last", "bytes")
 	for _, cut := range []struct {
@@ -36,11 +36,11 @@ func (b *bench) resume() error {
 	if err != nil {
 		return err
 	}
-	note("From the cut, at the service, to the next new byte at the far end; the rest is what had been written and not arrived when, after the last cut, writing ended. In the first rows a Conn in this process resumes, and only messages are delayed: connecting and ResumeSession take no time. In the last it is the binary, and API, TCP, TLS and WebSocket take their round trips (50 ms, 100 Mbit/s).")
+	note("From the cut, at the service, to the next new byte at the far end; the rest is data written but not arrived when writing ended after the last cut. In the first rows a Conn in this process resumes, and only messages are delayed: connecting and ResumeSession take no time. In the last row the binary resumes, and API, TCP, TLS and WebSocket take their round trips (50 ms, 100 Mbit/s).")
 	return b.offlineRow()
 }
 
-// cutRow cuts again and again and prints how it went.
+// cutRow cuts repeatedly and prints the results.
 func (b *bench) cutRow(r *rig, name string, wanted any, cut func()) error {
 	defer r.close()
 	progress("resume: %s", name)
@@ -50,7 +50,7 @@ func (b *bench) cutRow(r *rig, name string, wanted any, cut func()) error {
 	var gaps []time.Duration
 	cuts := pick(b, 10, 50)
 	for i := range cuts {
-		// Not in step with anything.
+		// At random times, so that they do not coincide with anything periodic.
 		b.pause(500*time.Millisecond + time.Duration(i*37%200)*time.Millisecond)
 		begun := time.Now()
 		cut()
@@ -67,8 +67,8 @@ func (b *bench) cutRow(r *rig, name string, wanted any, cut func()) error {
 	return nil
 }
 
-// backAgain waits for the first byte that comes over the n-th link after the
-// first. What the agent still had from before may arrive until there is one.
+// backAgain waits for the first byte that arrives over the n-th link after the
+// first. Data that the agent already had may arrive until there is one.
 func (b *bench) backAgain(r *rig, n int) error {
 	session := r.srv.Sessions()[0]
 	for end := time.Now().Add(time.Minute); session.Links() <= n; b.pause(500 * time.Microsecond) {
@@ -79,11 +79,11 @@ func (b *bench) backAgain(r *rig, n int) error {
 	return r.sink.waitFor(b.ctx, r.sink.count(), time.Minute)
 }
 
-// offlineRow takes the network away for a while.
+// offlineRow takes the network down for a while.
 func (b *bench) offlineRow() error {
 	away := pick(b, 5*time.Second, time.Minute)
 	progress("resume: offline for %v", away)
-	newTable("Resume: the network is gone and comes back", "gone for", "data flows again after", "wanted", "bytes")
+	newTable("Resume: the network goes down and comes back", "down for", "data flows again after", "wanted", "bytes")
 	way := ssmtest.Path{Delay: 25 * time.Millisecond}
 	r, err := b.newRig(way, way)
 	if err != nil {
@@ -106,12 +106,12 @@ func (b *bench) offlineRow() error {
 		return err
 	}
 	tableRow(away, took, "< 2000 ms", "all right")
-	note("The network's going is a reset, and connections are refused until it is back.")
+	note("When the network goes down, connections are reset; new ones are refused until it is back.")
 	return nil
 }
 
-// newProcessRig is a rig whose near end is the binary's stdin, on a path that
-// is long for every byte, those of connecting included.
+// newProcessRig returns a rig whose near end is the binary's stdin, on a path
+// that delays every byte, including those of connecting.
 func (b *bench) newProcessRig(rtt time.Duration) (r *rig, err error) {
 	far, err := newFarEnd()
 	if err != nil {
@@ -143,7 +143,7 @@ func (b *bench) newProcessRig(rtt time.Duration) (r *rig, err error) {
 
 // processConn makes a client's stdin the near end of a rig.
 type processConn struct {
-	net.Conn // the rest, which no one calls
+	net.Conn // the other methods, which are not called
 	*process
 	way *slowPath
 }

@@ -27,8 +27,8 @@ type rig struct {
 	pos atomic.Int64 // bytes written
 }
 
-// newRig connects by a Conn without TLS, so that what is counted on the wire
-// is frames.
+// newRig connects with a Conn without TLS, so that the bytes counted on the
+// wire are those of frames.
 func (b *bench) newRig(up, down ssmtest.Path) (r *rig, err error) {
 	r = &rig{sink: newSink(), srv: awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}})}
 	defer func() {
@@ -61,7 +61,7 @@ func (b *bench) newRig(up, down ssmtest.Path) (r *rig, err error) {
 	return r, r.connect(b, far)
 }
 
-// newPlainRig connects by plain TCP.
+// newPlainRig connects with plain TCP.
 func (b *bench) newPlainRig() (r *rig, err error) {
 	r = &rig{sink: newSink()}
 	far, err := newFarEnd()
@@ -86,7 +86,7 @@ func (r *rig) connect(b *bench, far *farEnd) (err error) {
 	return nil
 }
 
-// close ends everything. What waits in Write returns.
+// close closes everything. A blocked Write returns.
 func (r *rig) close() {
 	if r.near != nil {
 		r.near.SetDeadline(time.Unix(1, 0))
@@ -101,8 +101,8 @@ func (r *rig) close() {
 	r.wg.Wait()
 }
 
-// write writes the stream's next n bytes. A probe is timed from before it
-// waits for its turn to its arrival.
+// write writes the stream's next n bytes. A probe is timed from before it waits
+// for its turn until it arrives.
 func (r *rig) write(n int, timed bool) error {
 	begun := time.Now()
 	r.mu.Lock()
@@ -116,8 +116,8 @@ func (r *rig) write(n int, timed bool) error {
 	return err
 }
 
-// load writes without a pause until it is stopped; with probes, every 100 ms
-// also a byte from another goroutine, as a keystroke beside an upload.
+// load writes continuously until it is stopped; with probes, another goroutine
+// also writes a byte every 100 ms, like a keystroke during an upload.
 type load struct {
 	stop chan struct{}
 	once sync.Once
@@ -172,12 +172,12 @@ func (l *load) end() error {
 	}
 }
 
-// settle waits until all that was written has arrived.
+// settle waits until everything written has arrived.
 func (r *rig) settle(b *bench, l *load) error {
 	r.near.SetWriteDeadline(time.Now().Add(time.Minute))
 	err := l.end()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errors.New("Write is stuck")
+		err = errors.New("Write is blocked")
 	}
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (r *rig) settle(b *bench, l *load) error {
 	return r.sink.waitFor(b.ctx, r.pos.Load()-1, time.Minute)
 }
 
-// countedConn counts what is written.
+// countedConn counts the bytes written.
 type countedConn struct {
 	net.Conn
 	n *atomic.Int64

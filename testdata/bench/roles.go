@@ -16,8 +16,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// roles are what this program does when it starts itself. Each ends when its
-// stdin does, so none outlives the run, whatever becomes of that.
+// roles are the functions for which this program starts itself. Each ends when
+// its stdin does, so none outlives the run, however that ends.
 var roles = map[string]func(args []string) error{
 	"role-service": serviceRole,
 	"role-netcat":  netcatRole,
@@ -32,7 +32,7 @@ const (
 
 // netcatRole is the plain TCP that ssmpipe is compared with: a ProxyCommand
 // that connects and copies. (On Linux Go copies between a pipe and a TCP
-// connection in the kernel, so it costs next to nothing.)
+// connection in the kernel, so it costs almost nothing.)
 func netcatRole(args []string) error {
 	conn, err := net.Dial("tcp", args[0])
 	if err != nil {
@@ -47,13 +47,13 @@ func netcatRole(args []string) error {
 	return err
 }
 
-// serviceConfig is what a service in a process of its own is told.
+// serviceConfig configures a service in a process of its own.
 type serviceConfig struct {
 	Sleep    bool   // the agent's 1 ms
-	KMS      bool   // sessions with a shell are encrypted
-	Unsigned bool   // lets in clients that do not sign the WebSocket's upgrade
-	Target   string // what the agent dials, whatever the port
-	Address  string // where the service listens; "" is 127.0.0.1
+	KMS      bool   // encrypt sessions with a shell
+	Unsigned bool   // accept clients that do not sign the WebSocket's upgrade
+	Target   string // the address that the agent dials, whatever the port
+	Address  string // the address that the service listens on; "": 127.0.0.1
 	Up, Down ssmtest.Path
 }
 
@@ -84,8 +84,8 @@ type access struct {
 	PEM []byte
 }
 
-// serviceRole reads its configuration from stdin, prints the access as a line,
-// and then the name of each API operation that is called.
+// serviceRole reads its configuration from stdin, prints the access on one
+// line, and then the name of each API operation that is called.
 func serviceRole([]string) error {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')
@@ -113,7 +113,7 @@ func serviceRole([]string) error {
 type service struct {
 	*process
 	url   string
-	env   []string // of its clients
+	env   []string // for its clients
 	calls chan string
 }
 
@@ -154,17 +154,18 @@ func (s *service) hello(b *bench, cfg serviceConfig) error {
 		for lines.Scan() {
 			select {
 			case s.calls <- lines.Text():
-			default: // nobody is interested
+			default: // not waited for
 			}
 		}
 	}()
 	return nil
 }
 
-// clientEnv is the environment of a client of a service, and the service's URL.
+// clientEnv returns the environment for a client of a service, and the
+// service's URL.
 func (b *bench) clientEnv(a access) (url string, env []string, err error) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "AWS_") { // a profile of the user's would be looked for
+		if !strings.HasPrefix(v, "AWS_") { // clients would look for the user's profile
 			env = append(env, v)
 		}
 	}
@@ -187,11 +188,11 @@ func (b *bench) clientEnv(a access) (url string, env []string, err error) {
 	return url, env, errors.Join(err, bundle.Close())
 }
 
-// through makes clients reach the service, API and data channel, at another
-// address.
+// through makes clients use another address for the service, both for the API
+// and for the data channel.
 func through(env []string, addr string) []string {
 	return append(env[:len(env):len(env)], "AWS_ENDPOINT_URL=https://"+addr, "AWS_ENDPOINT_URL_SSMMESSAGES=https://"+addr)
 }
 
-// proxyArgs are ssmpipe's, as ssh gives them.
+// proxyArgs are the arguments that ssh passes to ssmpipe.
 var proxyArgs = []string{"proxy", "--region", region, node, "22"}

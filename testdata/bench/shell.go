@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// shell measures `ssmpipe shell` on a terminal: what it shows in a second, what
-// that costs, how soon a key comes back, and how soon Ctrl-C stops what a
-// command prints.
+// shell measures `ssmpipe shell` on a terminal: how much output it shows per
+// second, what that costs, how soon a key is echoed, and how soon Ctrl-C stops
+// a command's output.
 func (b *bench) shell() error {
 	newTable("Shell, on a terminal: bulk output, a typed key, Ctrl-C",
 		"", "MiB", "MB/s", "client CPU s per 100 MB", "peak RSS MiB", "key, median", "key, 95th percentile", "Ctrl-C to prompt, median")
@@ -19,7 +19,7 @@ func (b *bench) shell() error {
 		size int64
 	}{
 		{"ssmpipe shell", serviceConfig{}, size},
-		{"ssmpipe shell, encrypted by KMS", serviceConfig{KMS: true}, size},
+		{"ssmpipe shell, encrypted with KMS", serviceConfig{KMS: true}, size},
 		{"ssmpipe shell, the agent's sleep on", serviceConfig{Sleep: true}, pick(b, int64(4), 16) << 20},
 	} {
 		progress("%s", c.name)
@@ -38,7 +38,7 @@ func (b *bench) shell() error {
 	} else if err != nil {
 		note("ssh: %v", err)
 	}
-	note("The far side's shell is on a pty of its own, at the agent; what it prints is read from the near side's. A key is typed into `cat` every 200 ms; Ctrl-C ends `yes` after half a second, ten times. CPU and RSS are the client process's.")
+	note("The far side's shell has a pty of its own, at the agent; its output is read from the near side's pty. A key is typed into `cat` every 200 ms; Ctrl-C ends `yes` after half a second, ten times. CPU and RSS are the client process's.")
 	return nil
 }
 
@@ -58,7 +58,8 @@ func (b *bench) shellSSH(size int64) error {
 }
 
 func (b *bench) shellRow(name string, size int64, env []string, args ...string) error {
-	// What is typed is echoed at first, so it does not contain what is waited for.
+	// Input is echoed at first, so it must not contain the text that is waited
+	// for.
 	t, err := b.openTTY(env, "PS1=; stty -echo; echo rea''dy\n", args...)
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func (b *bench) shellRow(name string, size int64, env []string, args ...string) 
 			return err
 		}
 		begun := time.Now()
-		// The shell, too, gets the interrupt, and leaves out the rest of its line.
+		// The shell gets the interrupt, too, and skips the rest of its line.
 		fmt.Fprint(t, "\x03echo stop''ped\n")
 		if err := t.waitFor("stopped\r\n"); err != nil {
 			return err

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// sshd is a real one on loopback, with the keys to log in.
+// sshd is a real sshd on loopback, with the keys to log in.
 type sshd struct {
 	*process
 	dir  string
 	addr string
 }
 
-// startSSHD fails with errSkip where OpenSSH is not installed.
+// startSSHD fails with errSkip if OpenSSH is not installed.
 func (b *bench) startSSHD() (*sshd, error) {
 	daemon, err := exec.LookPath("sshd")
 	if err != nil {
@@ -44,7 +44,7 @@ func (b *bench) startSSHD() (*sshd, error) {
 		}
 	}
 	if os.Getuid() == 0 {
-		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which some systems make at boot
+		os.MkdirAll("/run/sshd", 0o755) // sshd needs it, and some systems make it only at boot
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") // sshd cannot choose a port itself
 	if err != nil {
@@ -65,7 +65,7 @@ PasswordAuthentication no
 PrintMotd no
 PrintLastLog no
 SetEnv HOME=%[2]s
-`, s.addr, s.dir), 0o600) // a home of its own: no start-up file of the user's has a say
+`, s.addr, s.dir), 0o600) // its own HOME, so that the user's start-up files have no effect
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func (b *bench) start() error {
 		return err
 	}
 	defer far.Close()
-	go func() { // says what sshd says, without its fork
+	go func() { // sends sshd's banner, without its fork
 		for {
 			c, err := far.Accept()
 			if err != nil {
@@ -76,17 +76,17 @@ func (b *bench) start() error {
 			tableRow(name, quantile(times, 0.5), quantile(times, 0.95), trips, cpu, quantile(all, 0.5))
 		}
 	}
-	note("%d runs each. The round trip is to API and data channel alike, over TLS, through a proxy that delays all bytes and counts one round trip for each TCP handshake. The agent is beside its port. Round trips: median by round-trip time, so work on the processors is in it.", runs)
+	note("%d runs each. The round trip applies to API and data channel alike, over TLS, through a proxy that delays all bytes and adds one round trip for each TCP handshake. There is no delay between the agent and its port. Round trips: the median divided by the round-trip time, so it includes CPU time.", runs)
 	return nil
 }
 
-// greet ends the connection after the banner, and so the client.
+// greet closes the connection after the banner, which ends the client.
 func greet(c net.Conn) {
 	defer c.Close()
 	io.WriteString(c, "SSH-2.0-bench\r\n")
 }
 
-// started is what one start gave.
+// started is the result of one start.
 type started struct {
 	banner         time.Duration
 	cpu, cpuAtCall time.Duration
@@ -94,7 +94,7 @@ type started struct {
 
 func (b *bench) startOnce(spawn func() (*process, error), calls <-chan string) (s started, err error) {
 	for len(calls) > 0 {
-		<-calls // of the run before
+		<-calls // from the previous run
 	}
 	begun := time.Now()
 	p, err := spawn()
@@ -106,7 +106,7 @@ func (b *bench) startOnce(spawn func() (*process, error), calls <-chan string) (
 	atCall := make(chan time.Duration, 1)
 	go func() {
 		select {
-		case <-calls: // while the client waits for the answer
+		case <-calls: // the client waits for the response now
 			atCall <- cpuSoFar(p.Process.Pid)
 		case <-over:
 			atCall <- 0

@@ -11,10 +11,9 @@ import (
 	"time"
 )
 
-// The stream that is transferred is the same everywhere: random bytes that
-// repeat with a period that is prime, so that whoever receives them can tell by
-// comparing, much cheaper than by a hash, that none is lost, doubled, changed
-// or moved.
+// The transferred stream is the same everywhere: random bytes that repeat with
+// a prime period, so that receivers can verify by comparison, which is much
+// cheaper than a hash, that no byte is lost, duplicated, changed or reordered.
 const (
 	period = 1<<20 - 3
 	chunk  = 64 << 10
@@ -68,7 +67,7 @@ func check(p []byte, pos int64) error {
 	return nil
 }
 
-// farEnd is what listens on the port that the agent dials.
+// farEnd listens on the port that the agent dials.
 type farEnd struct {
 	*net.TCPListener
 	addr string
@@ -82,31 +81,31 @@ func newFarEnd() (*farEnd, error) {
 	return &farEnd{l.(*net.TCPListener), l.Addr().String()}, nil
 }
 
-// next returns the next connection that comes.
+// next returns the next connection.
 func (f *farEnd) next(ctx context.Context) (net.Conn, error) {
 	f.SetDeadline(time.Now().Add(30 * time.Second))
 	defer context.AfterFunc(ctx, func() { f.SetDeadline(time.Unix(1, 0)) })()
 	return f.Accept()
 }
 
-// sink receives the stream and knows what has come when.
+// sink receives the stream and records when its bytes arrived.
 type sink struct {
 	mu     sync.Mutex
 	grown  sync.Cond
 	n      int64
 	err    error
 	trace  []mark
-	probes []probe // sent, in the order of their positions
+	probes []probe // those sent, ordered by position
 	delays []time.Duration
 }
 
-// mark says that n bytes had come at a time.
+// mark records that n bytes had arrived at a time.
 type mark struct {
 	at time.Time
 	n  int64
 }
 
-// probe is a byte of the stream whose way is timed.
+// probe is a byte of the stream whose delay is measured.
 type probe struct {
 	pos  int64
 	sent time.Time
@@ -136,7 +135,7 @@ func (s *sink) drink(r io.Reader) {
 			}
 			s.trace = append(s.trace, mark{now, s.n})
 			if k := len(s.trace); k > 2 && now.Sub(s.trace[k-3].at) < 2*time.Millisecond {
-				s.trace[k-2] = s.trace[k-1] // a mark a millisecond will do
+				s.trace[k-2] = s.trace[k-1] // one mark per millisecond is enough
 				s.trace = s.trace[:k-1]
 			}
 		}
@@ -163,7 +162,7 @@ func (s *sink) count() int64 {
 	return s.n
 }
 
-// waitFor waits until more than n bytes have come.
+// waitFor waits until more than n bytes have arrived.
 func (s *sink) waitFor(ctx context.Context, n int64, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -181,7 +180,7 @@ func (s *sink) waitFor(ctx context.Context, n int64, limit time.Duration) error 
 	case s.err != nil:
 		return fmt.Errorf("far end, after %d bytes: %w", s.n, s.err)
 	case s.n <= n:
-		return fmt.Errorf("nothing beyond byte %d after %v", s.n, limit)
+		return fmt.Errorf("nothing after byte %d within %v", s.n, limit)
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// newTable prints the head of a Markdown table. Rows are printed as they come,
-// so that a run that is interrupted has shown what it had.
+// newTable prints the header of a Markdown table. Rows are printed as they are
+// measured, so that an interrupted run has printed its results so far.
 func newTable(title string, columns ...string) {
 	rule := make([]string, len(columns))
 	for i := range rule {
@@ -56,13 +56,14 @@ func cell(c any) string {
 	return fmt.Sprint(c)
 }
 
-// percent is a share; 1 is all.
+// percent is a share; 1 is 100 %.
 type percent float64
 
 // note prints a paragraph below a table.
 func note(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
 
-// quantile returns the q-th quantile (nearest rank), or 0 of nothing.
+// quantile returns the q-th quantile (nearest rank), or 0 if there are no
+// values.
 func quantile(d []time.Duration, q float64) time.Duration {
 	if len(d) == 0 {
 		return 0
@@ -71,7 +72,7 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return d[max(int(math.Ceil(q*float64(len(d))))-1, 0)]
 }
 
-// middle returns the median of figures from repeated runs.
+// middle returns the median of the figures of repeated runs.
 func middle(f []float64) float64 {
 	if len(f) == 0 {
 		return math.NaN()

@@ -14,7 +14,7 @@ import (
 
 const mb = 1e6
 
-// transfer measures bulk transfers by the real binary.
+// transfer measures bulk transfers with the real binary.
 func (b *bench) transfer() error {
 	if err := b.transferPipes(); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (b *bench) transfer() error {
 	return nil
 }
 
-// result is what one transfer gave.
+// result is the result of one transfer.
 type result struct {
 	start  time.Duration // to the far end's first line
 	rate   float64       // MB/s
@@ -39,8 +39,8 @@ type result struct {
 	growth float64       // MiB after the first 64 MiB
 }
 
-// transferPipes runs `ssmpipe proxy` with pipes, and netcat, between this
-// process and a far end that is this process, too.
+// transferPipes runs `ssmpipe proxy`, and netcat, with pipes between this
+// process and a far end that is also this process.
 func (b *bench) transferPipes() error {
 	far, err := newFarEnd()
 	if err != nil {
@@ -98,12 +98,12 @@ func (b *bench) transferPipes() error {
 		}
 		tableRow(t.name, t.size>>20, middle(rates), middle(cpus), middle(peaks), middle(growths))
 	}
-	note("Medians of %d. The clock runs from the first byte given to the last received; all bytes are compared. CPU is the client process's, user and system, in that time. RSS is VmHWM. Plain TCP is a netcat in Go, whose copying the kernel does.", runs)
+	note("Medians of %d. The clock runs from the first byte written to the last received; all bytes are compared. CPU is the client process's, user and system, in that time. RSS is VmHWM. Plain TCP is a netcat in Go, for which the kernel does the copying.", runs)
 	return nil
 }
 
-// pipeOnce connects through a client and transfers size bytes. An error of the
-// client's end comes with the result.
+// pipeOnce connects through a client and transfers size bytes. If the client
+// ends with an error, it returns that with the result.
 func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*process, error), up bool, size int64) (r result, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -117,7 +117,7 @@ func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*proce
 	go func() {
 		err := skipToBanner(p.out)
 		if err != nil {
-			cancel(err) // nobody will come to the far end
+			cancel(err) // nothing will connect to the far end
 		}
 		ready <- err
 	}()
@@ -130,7 +130,7 @@ func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*proce
 		p.Process.Kill()
 		conn.Close()
 	})()
-	// The banner says that the connection stands.
+	// The banner shows that the connection is up.
 	if _, err := io.WriteString(conn, banner); err != nil {
 		return r, err
 	}
@@ -162,11 +162,11 @@ func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*proce
 	if err := <-sent; err != nil {
 		return r, err
 	}
-	conn.Close() // which is how a session ends
+	conn.Close() // this ends the session
 	err = p.finish(b.ctx)
 	r.rate = float64(size) / mb / took.Seconds()
 	if before == 0 {
-		busy = p.cpu() // all that is known here, start and end included
+		busy = p.cpu() // the only figure available here; it includes start and end
 	}
 	r.cpu = busy.Seconds() / (float64(size) / (100 * mb))
 	r.peak, r.growth = math.NaN(), math.NaN()
@@ -179,11 +179,11 @@ func (b *bench) pipeOnce(ctx context.Context, far *farEnd, client func() (*proce
 	return r, err
 }
 
-// banner is what an sshd says first.
+// banner is the first line that an sshd sends.
 const banner = "SSH-2.0-bench\r\n"
 
-// skipToBanner reads the far end's first line. What some clients say before it
-// is skipped, as ssh does.
+// skipToBanner reads up to the far end's first line. It skips what some clients
+// print before it, as ssh does.
 func skipToBanner(r io.Reader) error {
 	var said []string
 	for {

@@ -9,7 +9,7 @@ import (
 )
 
 // transferSSH compares real ssh through ssmpipe with the same ssh through a
-// ProxyCommand that is plain TCP, to the same sshd.
+// plain TCP ProxyCommand, to the same sshd.
 func (b *bench) transferSSH() error {
 	daemon, err := b.startSSHD()
 	if err != nil {
@@ -38,7 +38,7 @@ func (b *bench) transferSSH() error {
 		{"down: `ssh HOST 'head -c N /dev/zero'`", b.sshDown},
 	} {
 		rates := map[string][]float64{}
-		for range runs { // in turns, so that both have the same weather
+		for range runs { // alternate, so that both run under the same conditions
 			for _, host := range []string{node, "plain"} {
 				progress("ssh to %s, %s", host, direction.name)
 				rate, err := direction.once(srv.env, config, host)
@@ -51,11 +51,11 @@ func (b *bench) transferSSH() error {
 		ours, plain := middle(rates[node]), middle(rates["plain"])
 		tableRow(direction.name, b.size>>20, ours, plain, ours/plain)
 	}
-	note("Medians of %d. Both ways are a ProxyCommand of the same ssh: `ssmpipe proxy`, or netcat. The clock runs from the first byte to the last, without login.", runs)
+	note("Medians of %d. Both are a ProxyCommand of the same ssh: `ssmpipe proxy`, or netcat. The clock runs from the first byte to the last, excluding the login.", runs)
 	return nil
 }
 
-// sshUp sends the stream to wc, which cat cannot match: it says what came.
+// sshUp sends the stream to wc, which unlike cat reports how much arrived.
 func (b *bench) sshUp(env []string, config, host string) (float64, error) {
 	p, err := b.spawn(env, "ssh", "-F", config, host, "echo ready; wc -c")
 	if err != nil {

@@ -18,9 +18,9 @@ type tty struct {
 	cmd *exec.Cmd
 }
 
-// openTTY starts a command on a terminal and waits for its session, which says
-// "ready", perhaps once it has been told to. Before that the local terminal
-// would echo what is typed.
+// openTTY starts a command on a terminal and waits until its session prints
+// "ready", possibly in response to input. Before that the local terminal would
+// echo input.
 func (b *bench) openTTY(env []string, tell string, args ...string) (*tty, error) {
 	cmd := exec.CommandContext(b.ctx, args[0], args[1:]...)
 	cmd.Env = env
@@ -39,7 +39,7 @@ func (b *bench) openTTY(env []string, tell string, args ...string) (*tty, error)
 	return t, nil
 }
 
-// waitFor reads what is shown until that ends in text.
+// waitFor reads output until it ends in text.
 func (t *tty) waitFor(text string) error {
 	t.SetReadDeadline(time.Now().Add(10 * time.Minute))
 	var shown []byte
@@ -63,8 +63,8 @@ func (t *tty) close() {
 	t.cmd.Wait()
 }
 
-// typeKeys types a key every 200 ms, or later if the echo of the one before is,
-// for a time, and returns how long each echo took.
+// typeKeys types a key every 200 ms for a given time, or later if the previous
+// echo is late, and returns how long each echo took.
 func (b *bench) typeKeys(t *tty, long time.Duration) (took []time.Duration, err error) {
 	buf := make([]byte, 256)
 	for end := time.Now().Add(long); b.ctx.Err() == nil && time.Now().Before(end); {
@@ -87,14 +87,14 @@ func (b *bench) typeKeys(t *tty, long time.Duration) (took []time.Duration, err 
 	return took, nil
 }
 
-// drain reads what is shown for a time.
+// drain reads output for a given time.
 func (t *tty) drain(long time.Duration) error {
 	end := time.Now().Add(long)
 	t.SetReadDeadline(end.Add(30 * time.Second))
 	buf := make([]byte, chunk)
 	for time.Now().Before(end) {
 		if _, err := t.Read(buf); err != nil {
-			return fmt.Errorf("nothing is shown: %w", err)
+			return fmt.Errorf("no output: %w", err)
 		}
 	}
 	return nil
