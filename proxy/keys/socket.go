@@ -78,23 +78,42 @@ func ownSocket(path string) string {
 	return filepath.Join(filepath.Dir(path), ownPrefix(path)+n.String()+strings.ToLower(rand.Text()[:2]))
 }
 
+// nameTries is how many names are tried at the most. Two letters are all that
+// chance has room for, so one may well be taken.
+const nameTries = 32
+
+// takeName calls try with new names of sockets until one is not taken, and returns
+// that.
+func takeName(path string, try func(name string) error) (name string, err error) {
+	for range nameTries {
+		name = ownSocket(path)
+		if err = try(name); !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return name, err
+}
+
 // openAgentSocket listens where path leads to from now on.
 func openAgentSocket(path string) (*agentSocket, error) {
 	if err := private.Dir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	s := &agentSocket{path: path, own: ownSocket(path)}
+	s := &agentSocket{path: path}
 	unlock := s.lock() // also from one that is there, but does not listen yet
 	defer unlock()
-	l, err := listen.Unix(s.own)
+	var err error
+	s.own, err = takeName(path, func(name string) (err error) {
+		s.Listener, err = listen.Unix(name)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.own, listen.ShortOpError(err))
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	s.Listener = l
+	s.Listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	s.living() // clears away what killed processes have left
 	if err := s.lead(s.own); err != nil {
-		l.Close()
+		s.Listener.Close()
 		os.Remove(s.own)
 		return nil, err
 	}
@@ -159,8 +178,8 @@ func (s *agentSocket) lead(socket string) error {
 	if !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(to, ownPrefix(s.path)) {
 		return fmt.Errorf("%s is there already, and not made by ssmpipe: name another one", s.path)
 	}
-	link := ownSocket(s.path)
-	if err := os.Symlink(filepath.Base(socket), link); err != nil {
+	link, err := takeName(s.path, func(name string) error { return os.Symlink(filepath.Base(socket), name) })
+	if err != nil {
 		return err
 	}
 	if err := os.Rename(link, s.path); err != nil {

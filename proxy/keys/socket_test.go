@@ -66,6 +66,37 @@ func TestAgentSocketsTakeTurns(t *testing.T) {
 	}
 }
 
+// TestAgentSocketFindsAName: one that is taken, by whatever is there, is no
+// reason to go without.
+func TestAgentSocketFindsAName(t *testing.T) {
+	path := shortSocket(t)
+	takeHalf := func() {
+		const letters = "abcdefghijklmnopqrstuvwxyz234567" // rand.Text's
+		name := ownSocket(path)
+		for _, a := range letters[:len(letters)/2] {
+			for _, b := range letters {
+				taken := name[:len(name)-2] + string(a) + string(b)
+				if f, err := os.OpenFile(taken, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+					f.Close()
+				}
+			}
+		}
+	}
+	for range 4 {
+		takeHalf()
+		s, err := openAgentSocket(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		takeHalf()
+		os.Remove(path)
+		if s.restore(); !s.is(path) {
+			t.Error("the path was not restored")
+		}
+		s.close()
+	}
+}
+
 // TestAgentSocketLeavesOthersFilesAlone, and somebody's own agent above all.
 func TestAgentSocketLeavesOthersFilesAlone(t *testing.T) {
 	path := shortSocket(t)
