@@ -1,9 +1,9 @@
-# Completion for bash 3.2 and later of ssmpipe, and of the names of machines for
-# ssh, scp, sftp and rsync. In ~/.bashrc:
+# Completes ssmpipe, and machine names for ssh, scp, sftp and rsync, in bash 3.2
+# and later. In ~/.bashrc:
 #
 #     source <(ssmpipe completion bash)
 
-# _ssmpipe_lines makes an array of a text's lines: _ssmpipe_answer.
+# _ssmpipe_lines splits a text into lines, in the array _ssmpipe_answer.
 _ssmpipe_lines() {
     local IFS=$'\n' options=$-
     set -f
@@ -11,13 +11,13 @@ _ssmpipe_lines() {
     [[ $options == *f* ]] || set +f
 }
 
-# _ssmpipe_ask asks ssmpipe for what the line may go on with. Its answers are
-# quoted already, and "/" among them means files.
+# _ssmpipe_ask asks ssmpipe for candidates. They are quoted already, and "/" among
+# them means files.
 _ssmpipe_ask() {
     _ssmpipe_lines "$(command ssmpipe complete bash "${COMP_LINE:0:COMP_POINT}" "$1" 2>/dev/null)"
 }
 
-# _ssmpipe_unspaced leaves out the space after a single answer that goes on.
+# _ssmpipe_unspaced suppresses the space after a single candidate that is open.
 _ssmpipe_unspaced() {
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[:=] ]] && compopt -o nospace 2>/dev/null
     return 0
@@ -38,15 +38,15 @@ _ssmpipe() {
 }
 complete -F _ssmpipe ssmpipe
 
-# _ssmpipe_wrap puts _ssmpipe_hosts in the place of a command's own completion,
-# which it keeps: a function's name in _ssmpipe_function_COMMAND, or else
-# what compgen takes in _ssmpipe_actions_COMMAND.
+# _ssmpipe_wrap replaces a command's completion with _ssmpipe_hosts, and saves the
+# original: a function's name in _ssmpipe_function_COMMAND, or otherwise the
+# arguments of compgen in _ssmpipe_actions_COMMAND.
 _ssmpipe_wrap() {
     local spec function= i
     local -a words options=() actions=()
     spec=$(complete -p "$1" 2>/dev/null)
     [[ $spec != *' _ssmpipe_hosts '* ]] || return 1
-    eval "words=($spec)" # as bash has quoted it
+    eval "words=($spec)" # bash has quoted it
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
             -o) options+=(-o "${words[++i]}") ;;
@@ -59,7 +59,7 @@ _ssmpipe_wrap() {
     complete ${options[@]+"${options[@]}"} -F _ssmpipe_hosts "$1"
 }
 
-# _ssmpipe_load has a completion loaded that is loaded when it is first needed.
+# _ssmpipe_load loads a completion that is loaded when it is first needed.
 _ssmpipe_load() {
     local spec=$(complete -p -D 2>/dev/null) loader
     [[ $spec == *' -F '* ]] || return 1
@@ -69,8 +69,8 @@ _ssmpipe_load() {
     [[ $? -eq 124 ]] && _ssmpipe_wrap_all "$1"
 }
 
-# _ssmpipe_wrap_all does that for all, because some come in one file with
-# others, and tells whether the one that is asked about was among them.
+# _ssmpipe_wrap_all wraps all commands, because some are completed by the same
+# file, and returns whether the given one was among them.
 _ssmpipe_wrap_all() {
     local command status=1
     for command in ssh scp sftp rsync; do
@@ -79,7 +79,7 @@ _ssmpipe_wrap_all() {
     return $status
 }
 
-# _ssmpipe_hosts adds machines to what a command's own completion finds.
+# _ssmpipe_hosts adds machines to the results of a command's own completion.
 _ssmpipe_hosts() {
     local command=${1##*/} function actions own=1 file
     local _ssmpipe_answer
@@ -89,17 +89,17 @@ _ssmpipe_hosts() {
     COMPREPLY=()
     if [[ -n $function ]]; then
         "$function" "$@"
-        # It may have replaced itself.
+        # The function may have replaced itself.
         [[ $? -eq 124 ]] && _ssmpipe_wrap_all "$command" && return 124
     elif [[ -n ${!actions} ]]; then
         _ssmpipe_lines "$(compgen "${!actions}" -- "$2" 2>/dev/null)"
         COMPREPLY=(${_ssmpipe_answer[@]+"${_ssmpipe_answer[@]}"})
     else
-        _ssmpipe_load "$command" "$2" "$3" && return 124 # bash begins again
+        _ssmpipe_load "$command" "$2" "$3" && return 124 # bash starts over
         own=
     fi
     if [[ -z $own && $command != ssh && $command != sftp ]]; then
-        # Bash would go on to files.
+        # Otherwise bash would add files.
         _ssmpipe_lines "$(compgen -f -- "$2")"
         compopt -o nospace 2>/dev/null
         for file in ${_ssmpipe_answer[@]+"${_ssmpipe_answer[@]}"}; do
@@ -113,7 +113,7 @@ _ssmpipe_hosts() {
     _ssmpipe_unspaced
 }
 
-# What bash-completion knows of ssh, scp and sftp is loaded now, so that no
-# other command's completion loads it over this.
+# Load bash-completion's functions for ssh, scp and sftp now, so that no other
+# command's completion loads them later and replaces these.
 _ssmpipe_wrap_all ssh
 _ssmpipe_load ssh '' '' >/dev/null 2>&1

@@ -1,5 +1,5 @@
-# Completion for fish 3 and later of ssmpipe, and of the names of machines for
-# ssh, scp, sftp and rsync. In ~/.config/fish/config.fish:
+# Completes ssmpipe, and machine names for ssh, scp, sftp and rsync, in fish 3 and
+# later. In ~/.config/fish/config.fish:
 #
 #     ssmpipe completion fish | source
 

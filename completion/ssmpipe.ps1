@@ -1,14 +1,14 @@
-# Completion for PowerShell 5.1 and later of ssmpipe, and of the names of
-# machines for ssh, scp and sftp. In $PROFILE:
+# Completes ssmpipe, and machine names for ssh, scp and sftp, in PowerShell 5.1 and
+# later. In $PROFILE:
 #
 #     ssmpipe completion powershell | Out-String | Invoke-Expression
 #
-# A completer of your own for ssh, scp or sftp is to be registered after that.
+# Register your own completers for ssh, scp or sftp after that.
 
 Register-ArgumentCompleter -Native -CommandName ssmpipe, ssh, scp, sftp -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
-    # The words before the cursor without their quotes, and the one at it.
+    # The words before the cursor, without their quotes, and the one at the cursor.
     $words = @(
         foreach ($element in $commandAst.CommandElements) {
             if ($element.Extent.EndOffset -lt $cursorPosition -or
@@ -23,8 +23,8 @@ Register-ArgumentCompleter -Native -CommandName ssmpipe, ssh, scp, sftp -ScriptB
         $wordToComplete
     )
 
-    # Arguments with quotes, and empty ones, do not arrive as they were sent
-    # from all versions, nor does text that is not ASCII.
+    # Not all versions pass arguments with quotes, empty arguments and text that is
+    # not ASCII unchanged.
     $encoded = [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($words -join "`n"))
     try {
         $answer = (& (Get-Command ssmpipe -CommandType Application -ErrorAction Stop | Select-Object -First 1) complete powershell $encoded 2>$null | Out-String | ConvertFrom-Json)

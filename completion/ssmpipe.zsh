@@ -1,11 +1,11 @@
 #compdef ssmpipe
-# Completion for zsh 5.1 and later of ssmpipe, and of the names of machines for
-# ssh, scp, sftp and rsync. In ~/.zshrc, before or after compinit:
+# Completes ssmpipe, and machine names for ssh, scp, sftp and rsync, in zsh 5.1
+# and later. In ~/.zshrc, before or after compinit:
 #
 #     source <(ssmpipe completion zsh)
 
-# Each answer has "+" before it if a space follows, "-" if the word goes on; "/"
-# means files.
+# Each candidate has "+" before it if a space follows, "-" if it is open; "/" means
+# files.
 _ssmpipe() {
     local -a answer spaced open
     local ret=1
@@ -17,7 +17,7 @@ _ssmpipe() {
     return ret
 }
 
-# _ssmpipe_hosts adds machines with the options that compadd is to have.
+# _ssmpipe_hosts adds machines, with the given options of compadd.
 _ssmpipe_hosts() {
     local -a answer names shown
     local line
@@ -29,7 +29,7 @@ _ssmpipe_hosts() {
     (( $#names )) && compadd "$@" -l -d shown -a names
 }
 
-# _ssmpipe_with adds them to what one of zsh's own functions finds.
+# _ssmpipe_with adds machines to the results of one of zsh's own functions.
 _ssmpipe_with() {
     local own=$1 ret=1
     shift
@@ -40,7 +40,7 @@ _ssmpipe_with() {
     return ret
 }
 
-# _ssmpipe_setup does what needs compinit.
+# _ssmpipe_setup does the part of the set-up that needs compinit.
 _ssmpipe_setup() {
     emulate -L zsh
     local name
@@ -56,9 +56,9 @@ _ssmpipe_setup() {
 }
 
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
-    _ssmpipe "$@" # from a directory of fpath; ssh is for those who source this
+    _ssmpipe "$@" # autoloaded from fpath; ssh is completed only if this file is sourced
 else
     autoload -Uz add-zsh-hook
-    add-zsh-hook precmd _ssmpipe_setup # compinit may come after this
+    add-zsh-hook precmd _ssmpipe_setup # compinit may run later
     _ssmpipe_setup
 fi

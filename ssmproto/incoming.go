@@ -41,9 +41,9 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 			c.open()
 		}
 	case t == FlagPayload:
-		err = c.flagged(payload)
+		err = c.handleFlag(payload)
 	case t == ExitCode:
-		c.exited(payload)
+		c.setExitStatus(payload)
 	default:
 		c.log.Debug("message ignored", "payload type", t)
 	}
@@ -56,8 +56,8 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 	}
 }
 
-// flagged handles a flag from the agent.
-func (c *Conn) flagged(payload []byte) error {
+// handleFlag handles a flag from the agent.
+func (c *Conn) handleFlag(payload []byte) error {
 	if len(payload) != 4 {
 		return nil
 	}
@@ -128,12 +128,12 @@ func (c *Conn) channelClosed(payload []byte) {
 	if c.s.in.gap() {
 		c.grace = time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
 	}
-	c.leave()
+	c.endIfComplete()
 }
 
-// leave ends the Conn if the service has ended the session and no message is
+// endIfComplete ends the Conn if the service has ended the session and no message is
 // missing. c.mu is held.
-func (c *Conn) leave() {
+func (c *Conn) endIfComplete() {
 	if !c.over || c.s.in.gap() {
 		return
 	}
@@ -176,7 +176,7 @@ func (c *Conn) received(l *link) error {
 	}
 	if c.s.proofs > proofs {
 		l.proof = true
-		c.answers(now)
+		c.agentAnswered(now)
 	}
 	l.stream += c.s.in.arrived() - arrived
 	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
@@ -195,7 +195,7 @@ func (c *Conn) received(l *link) error {
 	if c.s.in.err != nil {
 		c.failLocked(c.s.in.err)
 	}
-	c.leave()
+	c.endIfComplete()
 	c.checkGap(now)
 	if c.lingering > 0 && c.s.out.idle() {
 		c.drained.Broadcast()

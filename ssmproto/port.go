@@ -81,7 +81,7 @@ func (c *soleConn) Close() error {
 	for over := false; !over; {
 		select {
 		case <-acked:
-			over = true // once nothing more arrives
+			over = true // unless more arrives
 		default:
 		}
 		c.SetReadDeadline(time.Now().Add(quiet))

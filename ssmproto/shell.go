@@ -44,8 +44,8 @@ func (c *Conn) ExitStatus() (status int, told bool) {
 // exitPrefix precedes the number in the agent's message.
 const exitPrefix = "EXIT_CODE:"
 
-// exited records a command's exit status. c.mu is held.
-func (c *Conn) exited(payload []byte) {
+// setExitStatus records a command's exit status. c.mu is held.
+func (c *Conn) setExitStatus(payload []byte) {
 	text := strings.TrimSpace(strings.TrimPrefix(string(payload), exitPrefix))
 	status, err := strconv.Atoi(text)
 	if err != nil {

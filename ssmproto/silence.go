@@ -76,12 +76,12 @@ func (c *Conn) checkAgent(now time.Duration) {
 		begun := &silence{over: make(chan struct{}), began: c.answered}
 		c.silence = begun
 		c.tellSilence()
-		c.wg.Go(func() { c.outwait(begun) })
+		c.wg.Go(func() { c.awaitAgent(begun) })
 	}
 }
 
-// answers records that the agent has answered. c.mu is held.
-func (c *Conn) answers(now time.Duration) {
+// agentAnswered records that the agent has answered. c.mu is held.
+func (c *Conn) agentAnswered(now time.Duration) {
 	c.answered = now
 	if c.silence != nil {
 		close(c.silence.over)
@@ -97,9 +97,9 @@ func (c *Conn) tellSilence() {
 	c.silenceNews = make(chan struct{})
 }
 
-// outwait waits until a silence is over, and meanwhile asks the service for the
+// awaitAgent waits until a silence is over, and meanwhile asks the service for the
 // session.
-func (c *Conn) outwait(s *silence) {
+func (c *Conn) awaitAgent(s *silence) {
 	tell := func(over bool) {
 		lasted := c.now() - s.began
 		c.log.Info("the agent is silent", "for", lasted, "over", over)
@@ -158,9 +158,9 @@ func (c *Conn) resumeSession(ctx context.Context) (Grant, error) {
 	return c.session.Resume(ctx)
 }
 
-// unlinked cancels a request that askSession is making, as the link is lost.
+// cancelAsk cancels a request that askSession is making, as the link is lost.
 // c.mu is held.
-func (c *Conn) unlinked() {
+func (c *Conn) cancelAsk() {
 	if c.silence != nil && c.silence.stop != nil {
 		c.silence.stop()
 	}

@@ -268,7 +268,7 @@ func (c *Conn) detach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.linked = false
-	c.unlinked()
+	c.cancelAsk()
 	if c.over {
 		c.failLocked(ErrGap) // what is missing was lost with the link
 	}
