@@ -50,8 +50,8 @@ type Conn struct {
 
 	s          *stream
 	hs         handshake
-	exit       *int   // the command's exit status, once the agent has told it
-	asked      bool   // the agent has asked for the handshake
+	exit       *int   // the command's exit status, once the agent has reported it
+	asked      bool   // the agent has requested the handshake
 	challenged bool   // the agent has sent its encryption challenge
 	refusal    error  // why we refused the handshake
 	refused    func() // called when the agent could not make a connection; nil: there is only one

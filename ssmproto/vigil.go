@@ -13,8 +13,8 @@ import "time"
 //
 // A silent link is given up only once the second connection has been made:
 // until then the network is down, and when it comes back TCP delivers what is
-// in flight. With a new link that is lost: the agent retransmits it at ten
-// messages a second (protocol section 4).
+// in flight. Replacing the link would lose that, and the agent would retransmit
+// it at ten messages a second (protocol section 4).
 //
 // A link is in doubt after the network has changed or this process did not run
 // for a while, until a ping is answered. Other data may have arrived before

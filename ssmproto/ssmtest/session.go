@@ -64,7 +64,7 @@ type Session struct {
 	idle     *time.Timer     // checks for the idle timeout; nil: there is none
 }
 
-// newSession makes a session; "" stands for an id of its own.
+// newSession makes a session. If id is "", it gets a random one.
 func newSession(srv *Server, id string, node Node, r *sessionRequest, d document, properties map[string]string) *Session {
 	s := &Session{
 		srv:      srv,
