@@ -166,7 +166,7 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 	if _, err := netip.ParseAddr(address); err == nil {
 		return wrong("an IPv6 address must be in brackets")
 	}
-	if port, err = checkPort(port, 1); err != nil {
+	if port, err = machine.CheckPort(port, 1); err != nil {
 		return wrong(err.Error())
 	}
 	if d.Via == "" {
@@ -179,7 +179,7 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 	switch {
 	case host == "":
 		return wrong("missing host in address")
-	case isTarget(host):
+	case machine.IsTarget(host):
 		host = ""
 	}
 	_, err = machine.ParseTarget(d.Via, "")

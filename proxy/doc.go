@@ -33,10 +33,10 @@
 // Names that were found are remembered for five minutes in the user's cache
 // directory, or that which SSMPIPE_CACHE names.
 //
-// # What the command does
+// # What the commands do
 //
-// The rest is behind the commands of ssmpipe: [Stdio], [Forward], [Ls], [Doctor],
-// [Sessions] and [SSHConfig]. Each takes options, tells a user by their Notice
-// what he should know, and returns errors for his eyes: [Error] names the next
-// step by the command's options.
+// Each command of ssmpipe is a package below this one: stdio, forward, shell,
+// doctor, list, plugin, sshconfig. They take options, tell a user by their Notice
+// what to know, and return errors for people to read: [Error] names the next step
+// by the command's options.
 package proxy

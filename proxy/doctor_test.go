@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -97,12 +97,12 @@ func speaks(text string) func(context.Context, string, string) (net.Conn, error)
 
 // diagnosis is what a run of the doctor has left.
 type diagnosis struct {
-	findings []proxy.Finding
+	findings []doctor.Finding
 	result
 }
 
-func (d diagnosis) of(check string) *proxy.Finding {
-	i := slices.IndexFunc(d.findings, func(f proxy.Finding) bool { return f.Check == check })
+func (d diagnosis) of(check string) *doctor.Finding {
+	i := slices.IndexFunc(d.findings, func(f doctor.Finding) bool { return f.Check == check })
 	if i < 0 {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (d diagnosis) of(check string) *proxy.Finding {
 func (d diagnosis) String() string {
 	var b strings.Builder
 	for _, f := range d.findings {
-		proxy.FindingPrinter(&b, proxy.FindingStyle{})(f)
+		doctor.Printer(&b, doctor.Style{})(f)
 	}
 	return b.String() + d.stderr
 }
@@ -128,7 +128,7 @@ func (p *patient) see(t testing.TB, args ...string) (d diagnosis) {
 		t.Errorf("it took %v", took)
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(d.stdout)); lines.Scan(); {
-		var f proxy.Finding
+		var f doctor.Finding
 		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			t.Fatalf("%q: %v", lines.Text(), err)
 		}
@@ -154,7 +154,7 @@ func TestDoctorHealthy(t *testing.T) {
 	var got []string
 	for _, f := range d.findings {
 		got = append(got, f.Check)
-		if f.Status != proxy.StatusOK || f.Detail == "" || f.Remedy != "" || f.Allow != nil {
+		if f.Status != doctor.StatusOK || f.Detail == "" || f.Remedy != "" || f.Allow != nil {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -191,7 +191,7 @@ func TestDoctorWithoutTarget(t *testing.T) {
 	if d.status != 0 || d.of("endpoint ec2") == nil || d.of("preferences") == nil || d.of("session") != nil || len(p.Sessions()) > 0 {
 		t.Errorf("status %d, %s", d.status, d)
 	}
-	if f := d.of("ssh config"); f == nil || f.Status != proxy.StatusWarning {
+	if f := d.of("ssh config"); f == nil || f.Status != doctor.StatusWarning {
 		t.Errorf("%+v", f) // not everybody uses ssh
 	}
 	if p.see(t, "web-1"); p.Calls("SendSSHPublicKey") > 0 {
@@ -206,9 +206,9 @@ func TestDoctorPreferences(t *testing.T) {
 	const document = `{"sessionType": "Standard_Stream", "inputs": {"kmsKeyId": "%s", "idleSessionTimeout": "35"}}`
 	for _, tt := range []struct {
 		key    string
-		status proxy.Status
+		status doctor.Status
 		detail string
-	}{{"", proxy.StatusOK, "no KMS key"}, {"alias/ours", proxy.StatusWarning, "KMS key alias/ours, for shells"}} {
+	}{{"", doctor.StatusOK, "no KMS key"}, {"alias/ours", doctor.StatusWarning, "KMS key alias/ours, for shells"}} {
 		p := newPatient(t, awstest.Config{Preferences: fmt.Sprintf(document, tt.key)})
 		p.env = append(p.env, "AWS_ENDPOINT_URL_KMS=http://127.0.0.1:1")
 		d := p.see(t)
@@ -227,11 +227,11 @@ func TestDoctorElsewhere(t *testing.T) {
 	p.AddNode(awstest.Node{ID: "mi-0123456789abcdef0", Name: "office", Node: ssmtest.Node{Dial: speaks("SSH-2.0-x\r\n")}})
 	d := p.see(t, "--push-key", "--user", "ops", "office")
 	for _, check := range []string{"state", "instance profile", "permission ec2-instance-connect:SendSSHPublicKey"} {
-		if f := d.of(check); f == nil || f.Status != proxy.StatusSkipped {
+		if f := d.of(check); f == nil || f.Status != doctor.StatusSkipped {
 			t.Errorf("%+v", f)
 		}
 	}
-	if f := d.of("port 22"); d.status != 0 || f == nil || f.Status != proxy.StatusOK {
+	if f := d.of("port 22"); d.status != 0 || f == nil || f.Status != doctor.StatusOK {
 		t.Errorf("status %d\n%s", d.status, d)
 	}
 }
@@ -244,164 +244,164 @@ func TestDoctor(t *testing.T) {
 		provoke func(t *testing.T, p *patient)
 		args    []string // "" means web-1
 		check   string
-		status  proxy.Status
+		status  doctor.Status
 		detail  string
 		remedy  string
 		exit    int
 	}{
 		{"no credentials", func(_ *testing.T, p *patient) {
 			p.unset("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-		}, nil, "credentials", proxy.StatusFailed, "", `"aws sso login"`, 1},
+		}, nil, "credentials", doctor.StatusFailed, "", `"aws sso login"`, 1},
 		{"SSO expired", func(t *testing.T, p *patient) {
 			p.profile(t, "[profile prod]\nregion = us-east-1\nsso_session = corp\nsso_account_id = 1\nsso_role_name = r\n[sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.example\n")
-		}, []string{"--profile", "prod", "web-1"}, "credentials", proxy.StatusFailed, "", `"aws sso login --profile prod"`, 1},
+		}, []string{"--profile", "prod", "web-1"}, "credentials", doctor.StatusFailed, "", `"aws sso login --profile prod"`, 1},
 		{"SSO expired, as it was written before", func(t *testing.T, p *patient) {
 			p.profile(t, "[profile my prod]\nregion = us-east-1\nsso_account_id = 1\nsso_role_name = r\nsso_region = us-east-1\nsso_start_url = https://corp.example\n")
-		}, []string{"--profile", "my prod", "web-1"}, "credentials", proxy.StatusFailed, "SSO", `"aws sso login --profile 'my prod'"`, 1},
+		}, []string{"--profile", "my prod", "web-1"}, "credentials", doctor.StatusFailed, "SSO", `"aws sso login --profile 'my prod'"`, 1},
 		{"credential_process fails", func(t *testing.T, p *patient) {
 			p.profile(t, "[profile vault]\nregion = us-east-1\ncredential_process = /bin/false --role x\n")
-		}, []string{"--profile", "vault", "web-1"}, "credentials", proxy.StatusFailed, "exit status 1", "by hand and see what it says", 1},
+		}, []string{"--profile", "vault", "web-1"}, "credentials", doctor.StatusFailed, "exit status 1", "by hand and see what it says", 1},
 		{"MFA without a terminal", func(t *testing.T, p *patient) {
 			p.profile(t, "[profile mfa]\nregion = us-east-1\nrole_arn = arn:aws:iam::123456789012:role/r\nmfa_serial = arn:aws:iam::123456789012:mfa/me\nsource_profile = me\n[profile me]\naws_access_key_id = A\naws_secret_access_key = B\n")
-		}, []string{"--profile", "mfa", "web-1"}, "credentials", proxy.StatusFailed, "MFA", "--profile mfa", 1},
+		}, []string{"--profile", "mfa", "web-1"}, "credentials", doctor.StatusFailed, "MFA", "--profile mfa", 1},
 		{"the secret key is wrong", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_SECRET_ACCESS_KEY=wrong")
-		}, nil, "identity", proxy.StatusFailed, "", "AWS_SECRET_ACCESS_KEY", 1},
+		}, nil, "identity", doctor.StatusFailed, "", "AWS_SECRET_ACCESS_KEY", 1},
 		{"HTTPS_PROXY is not a URL", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL=https://nothing.invalid", "HTTPS_PROXY=http://me:se%cret@proxy.example:3128")
-		}, nil, "endpoint ssm", proxy.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: it is written as http://NAME:PASSWORD@HOST:PORT, special characters as %XX", 1},
+		}, nil, "endpoint ssm", doctor.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: it is written as http://NAME:PASSWORD@HOST:PORT, special characters as %XX", 1},
 		{"no such profile", func(t *testing.T, p *patient) { p.profile(t, "[profile good]\nregion = us-east-1\n") }, []string{"--profile", "nobody", "web-1"},
-			"configuration", proxy.StatusFailed, `no profile "nobody"`, "there is good", 1},
+			"configuration", doctor.StatusFailed, `no profile "nobody"`, "there is good", 1},
 		{"no region", func(_ *testing.T, p *patient) { p.unset("AWS_REGION") }, nil,
-			"configuration", proxy.StatusFailed, "no region", "AWS_REGION", 1},
+			"configuration", doctor.StatusFailed, "no region", "AWS_REGION", 1},
 		{"a zone in place of the region", nil, []string{"--region", "us-east-1a", "web-1"},
-			"configuration", proxy.StatusFailed, "from --region", "its region is us-east-1", 1},
+			"configuration", doctor.StatusFailed, "from --region", "its region is us-east-1", 1},
 		{"no region is written so", nil, []string{"--region", "virginia", "web-1"},
-			"configuration", proxy.StatusFailed, "virginia", "written as eu-central-1", 1},
+			"configuration", doctor.StatusFailed, "virginia", "written as eu-central-1", 1},
 		{"the clock is wrong", func(_ *testing.T, p *patient) { p.SetClock(20 * time.Minute) }, nil,
-			"clock", proxy.StatusFailed, "19 min behind", "NTP", 1},
+			"clock", doctor.StatusFailed, "19 min behind", "NTP", 1},
 		{"the clock is not quite right", func(_ *testing.T, p *patient) { p.SetClock(-2*time.Minute - 30*time.Second) }, nil,
-			"clock", proxy.StatusWarning, "2 min ahead", "NTP", 0},
+			"clock", doctor.StatusWarning, "2 min ahead", "NTP", 0},
 
 		{"ssm is dead", func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_ENDPOINT_URL_SSM=http://127.0.0.1:1") }, nil,
-			"endpoint ssm", proxy.StatusFailed, "TCP: ", "security group", 1},
+			"endpoint ssm", doctor.StatusFailed, "TCP: ", "security group", 1},
 		{"ssmmessages is dead", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSMMESSAGES=http://127.0.0.1:1")
 		}, nil,
-			"endpoint ssmmessages", proxy.StatusFailed, "TCP: ", "com.amazonaws.us-east-1.ssmmessages", 1},
+			"endpoint ssmmessages", doctor.StatusFailed, "TCP: ", "com.amazonaws.us-east-1.ssmmessages", 1},
 		{"ec2 is dead", func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_ENDPOINT_URL_EC2=http://127.0.0.1:1") }, []string{node1},
-			"endpoint ec2", proxy.StatusWarning, "TCP: ", "without it machines have no names", 0},
+			"endpoint ec2", doctor.StatusWarning, "TCP: ", "without it machines have no names", 0},
 		{"ssm does not resolve", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSM=https://nothing.invalid")
-		}, nil, "endpoint ssm", proxy.StatusFailed, "nothing.invalid: DNS: ", "private DNS names", 1},
+		}, nil, "endpoint ssm", doctor.StatusFailed, "nothing.invalid: DNS: ", "private DNS names", 1},
 		{"what answers does not speak TLS", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSM="+strings.Replace(p.URL(), "http:", "https:", 1))
-		}, nil, "endpoint ssm", proxy.StatusFailed, "TLS: ", "captive portal", 1},
+		}, nil, "endpoint ssm", doctor.StatusFailed, "TLS: ", "captive portal", 1},
 
 		{"ec2:DescribeInstances is denied", deny("ec2:DescribeInstances"), []string{node1},
-			"permission ec2:DescribeInstances", proxy.StatusWarning, "UnauthorizedOperation", "names, addresses and states", 0},
+			"permission ec2:DescribeInstances", doctor.StatusWarning, "UnauthorizedOperation", "names, addresses and states", 0},
 		{"ssm:DescribeInstanceInformation is denied", deny("ssm:DescribeInstanceInformation"), nil,
-			"permission ssm:DescribeInstanceInformation", proxy.StatusWarning, "AccessDenied", "what the agents say", 0},
+			"permission ssm:DescribeInstanceInformation", doctor.StatusWarning, "AccessDenied", "what the agents say", 0},
 		{"both are denied, and the target is a name", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), nil,
-			"target", proxy.StatusFailed, "", "ask for the IAM permission", 1},
+			"target", doctor.StatusFailed, "", "ask for the IAM permission", 1},
 		{"both are denied, and the target is an id", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), []string{node1},
-			"target", proxy.StatusWarning, "nothing is known", "permissions above", 0},
+			"target", doctor.StatusWarning, "nothing is known", "permissions above", 0},
 		{"ssm:GetDocument is denied", deny("ssm:GetDocument"), nil,
-			"permission ssm:GetDocument", proxy.StatusWarning, "AccessDenied", "preferences", 0},
+			"permission ssm:GetDocument", doctor.StatusWarning, "AccessDenied", "preferences", 0},
 		{"ssm:DescribeSessions is denied", deny("ssm:DescribeSessions"), nil,
-			"permission ssm:DescribeSessions", proxy.StatusWarning, "AccessDenied", "ssmpipe sessions", 0},
+			"permission ssm:DescribeSessions", doctor.StatusWarning, "AccessDenied", "ssmpipe sessions", 0},
 		{"ssm:StartSession is denied", deny("ssm:StartSession"), nil,
-			"session", proxy.StatusFailed, "AccessDenied", "ask for ssm:StartSession", 1},
+			"session", doctor.StatusFailed, "AccessDenied", "ask for ssm:StartSession", 1},
 		{"the document is denied", func(_ *testing.T, p *patient) { p.Deny("AWS-StartSSHSession") }, nil,
-			"session", proxy.StatusFailed, "AWS-StartSSHSession", "ask for ssm:StartSession", 1},
+			"session", doctor.StatusFailed, "AWS-StartSSHSession", "ask for ssm:StartSession", 1},
 		{"ssmmessages:OpenDataChannel is denied", func(_ *testing.T, p *patient) { p.OnUpgrade(func(int) int { return 403 }) }, nil,
-			"data channel", proxy.StatusFailed, "403", "ask for ssmmessages:OpenDataChannel", 1},
+			"data channel", doctor.StatusFailed, "403", "ask for ssmmessages:OpenDataChannel", 1},
 		{"ssm:ResumeSession is denied", deny("ssm:ResumeSession"), nil,
-			"permission ssm:ResumeSession", proxy.StatusFailed, "AccessDenied", "once an hour", 1},
+			"permission ssm:ResumeSession", doctor.StatusFailed, "AccessDenied", "once an hour", 1},
 		{"ssm:TerminateSession is denied", deny("ssm:TerminateSession"), nil,
-			"permission ssm:TerminateSession", proxy.StatusWarning, "AccessDenied", "no session behind", 0},
+			"permission ssm:TerminateSession", doctor.StatusWarning, "AccessDenied", "no session behind", 0},
 		{"keys cannot be pushed", deny("ec2-instance-connect:SendSSHPublicKey"), []string{"--push-key", "--user", "ops", "web-1"},
-			"permission ec2-instance-connect:SendSSHPublicKey", proxy.StatusFailed, "AccessDenied", "--push-key", 1},
+			"permission ec2-instance-connect:SendSSHPublicKey", doctor.StatusFailed, "AccessDenied", "--push-key", 1},
 
-		{"no such machine", nil, []string{"web-2"}, "target", proxy.StatusFailed, "no such machine", "did you mean web-1?", 1},
+		{"no such machine", nil, []string{"web-2"}, "target", doctor.StatusFailed, "no such machine", "did you mean web-1?", 1},
 		{"in another region", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Region = "us-west-2" }) }, nil,
-			"target", proxy.StatusFailed, "no such machine in us-east-1", "--profile and --region choose", 1},
+			"target", doctor.StatusFailed, "no such machine in us-east-1", "--profile and --region choose", 1},
 		{"the region is in the name", nil, []string{"web-1--us-west-2"},
-			"configuration", proxy.StatusOK, "us-west-2 (from the target)", "", 1},
+			"configuration", doctor.StatusOK, "us-west-2 (from the target)", "", 1},
 		{"several", func(_ *testing.T, p *patient) {
 			p.AddNode(awstest.Node{ID: node2, Name: "web-1"})
-		}, nil, "target", proxy.StatusFailed, node2, "--pick newest", 1},
+		}, nil, "target", doctor.StatusFailed, node2, "--pick newest", 1},
 		{"stopped", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.State = "stopped" }) }, nil,
-			"state", proxy.StatusFailed, "stopped", "start-instances --region us-east-1 --instance-ids " + node1, 1},
+			"state", doctor.StatusFailed, "stopped", "start-instances --region us-east-1 --instance-ids " + node1, 1},
 		{"stopped, and may not be started", func(t *testing.T, p *patient) {
 			deny("ec2:StartInstances")(t, p)
 			p.change(func(n *awstest.Node) { n.State = "stopped" })
-		}, nil, "permission ec2:StartInstances", proxy.StatusWarning, "Unauthorized", "--start", 1},
+		}, nil, "permission ec2:StartInstances", doctor.StatusWarning, "Unauthorized", "--start", 1},
 		{"stopped, and may be started", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.State = "stopped" }) }, nil,
-			"permission ec2:StartInstances", proxy.StatusOK, "allowed", "", 1},
+			"permission ec2:StartInstances", doctor.StatusOK, "allowed", "", 1},
 		{"no instance profile", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Profile, n.NeverCalled = awstest.None, true })
-		}, nil, "instance profile", proxy.StatusFailed, "none", "AmazonSSMManagedInstanceCore", 1},
+		}, nil, "instance profile", doctor.StatusFailed, "none", "AmazonSSMManagedInstanceCore", 1},
 		{"the agent has never called in", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.NeverCalled = true }) }, nil,
-			"agent", proxy.StatusFailed, "never called in", "systemctl status amazon-ssm-agent", 1},
+			"agent", doctor.StatusFailed, "never called in", "systemctl status amazon-ssm-agent", 1},
 		{"the agent is lost", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.NotConnected, n.Pinged = true, time.Now().Add(-3*time.Hour) })
-		}, nil, "agent", proxy.StatusFailed, "3 h ago", "systemctl restart amazon-ssm-agent", 1},
+		}, nil, "agent", doctor.StatusFailed, "3 h ago", "systemctl restart amazon-ssm-agent", 1},
 		{"the agent does not answer", func(_ *testing.T, p *patient) { p.StallAgent(true) }, nil,
-			"handshake", proxy.StatusFailed, "no answer in time", "update the SSM agent", 1},
+			"handshake", doctor.StatusFailed, "no answer in time", "update the SSM agent", 1},
 		{"the agent is old", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "3.0.100.0"} })
-		}, nil, "agent version", proxy.StatusWarning, "--via, and forwards to hosts behind it (3.1.1374.0)", "AWS-UpdateSSMAgent --instance-ids " + node1, 0},
+		}, nil, "agent version", doctor.StatusWarning, "--via, and forwards to hosts behind it (3.1.1374.0)", "AWS-UpdateSSMAgent --instance-ids " + node1, 0},
 		{"the agent is from before ssh", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "2.3.612.0"} })
-		}, nil, "agent version", proxy.StatusFailed, "ssh and port forwarding (2.3.672.0)", "AWS-UpdateSSMAgent", 1},
+		}, nil, "agent version", doctor.StatusFailed, "ssh and port forwarding (2.3.672.0)", "AWS-UpdateSSMAgent", 1},
 
 		{"nothing listens", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) {
 				n.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrNotExist }
 			})
-		}, []string{"web-1", "2222"}, "port 2222", proxy.StatusFailed, "could not connect", "listens on port 2222", 1},
+		}, []string{"web-1", "2222"}, "port 2222", doctor.StatusFailed, "could not connect", "listens on port 2222", 1},
 		{"nothing answers", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) {
 				n.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 			})
-		}, nil, "port 22", proxy.StatusFailed, "so far", "listens on port 22", 1},
+		}, nil, "port 22", doctor.StatusFailed, "so far", "listens on port 22", 1},
 		{"sshd is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, nil,
-			"port 22", proxy.StatusWarning, "says nothing", "not how sshd behaves", 0},
+			"port 22", doctor.StatusWarning, "says nothing", "not how sshd behaves", 0},
 		{"a web server is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, []string{"web-1", "80"},
-			"port 80", proxy.StatusOK, "says nothing by itself, round trip", "", 0},
+			"port 80", doctor.StatusOK, "says nothing by itself, round trip", "", 0},
 		{"not sshd", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("220 mail\r\n") }) }, nil,
-			"port 22", proxy.StatusWarning, "220 mail", "not how sshd behaves", 0},
+			"port 22", doctor.StatusWarning, "220 mail", "not how sshd behaves", 0},
 		{"sshd has had enough", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Dial = says("Exceeded MaxStartups\r\n") })
-		}, nil, "port 22", proxy.StatusWarning, `says "Exceeded MaxStartups"`, "how busy it is", 0},
+		}, nil, "port 22", doctor.StatusWarning, `says "Exceeded MaxStartups"`, "how busy it is", 0},
 		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = says("") }) }, nil,
-			"port 22", proxy.StatusFailed, "hung up", "see its log", 1},
+			"port 22", doctor.StatusFailed, "hung up", "see its log", 1},
 		{"sshd greets first", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Dial = speaks("hello\nagain\nSSH-2.0-x y\r\n") })
-		}, nil, "port 22", proxy.StatusOK, "SSH-2.0-x y, round", "", 0},
+		}, nil, "port 22", doctor.StatusOK, "SSH-2.0-x y, round", "", 0},
 
 		{"no ssh", func(t *testing.T, p *patient) { os.Remove(p.tool(t, "ssh")) }, nil,
-			"ssh", proxy.StatusFailed, "no ssh in PATH", "install OpenSSH", 1},
+			"ssh", doctor.StatusFailed, "no ssh in PATH", "install OpenSSH", 1},
 		{"ssh hangs", func(t *testing.T, p *patient) {
 			os.WriteFile(p.tool(t, "ssh"), []byte("#!/bin/sh\nwhile :; do :; done\n"), 0o755)
-		}, nil, "ssh", proxy.StatusWarning, "no end within 5s", "", 1},
+		}, nil, "ssh", doctor.StatusWarning, "no end within 5s", "", 1},
 		{"an ancient ssh", func(t *testing.T, p *patient) {
 			os.WriteFile(p.tool(t, "ssh"), []byte("#!/bin/sh\necho OpenSSH_7.2p2 >&2\necho 'proxycommand ssmpipe x'\n"), 0o755)
-		}, nil, "ssh", proxy.StatusWarning, "OpenSSH_7.2p2", "needs Include", 0},
+		}, nil, "ssh", doctor.StatusWarning, "OpenSSH_7.2p2", "needs Include", 0},
 		{"not in the configuration", func(t *testing.T, p *patient) { p.ssh(t, "host web-1\nproxycommand none\n") }, nil,
-			"ssh config", proxy.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install --hosts"`, 1},
+			"ssh config", doctor.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install --hosts"`, 1},
 		{"not in the configuration, by id", func(t *testing.T, p *patient) { p.ssh(t, "proxycommand none\n") }, []string{node1},
-			"ssh config", proxy.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install"`, 1},
+			"ssh config", doctor.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install"`, 1},
 		{"another client in the configuration", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nproxycommand sh -c \"aws ssm start-session --target %h\"\n")
-		}, nil, "ssh config", proxy.StatusFailed, "aws ssm start-session", "ssmpipe ssh-config --install", 1},
+		}, nil, "ssh config", doctor.StatusFailed, "aws ssm start-session", "ssmpipe ssh-config --install", 1},
 		{"the configuration calls what has gone", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nproxycommand /nowhere/ssmpipe proxy web-1 22\n")
-		}, nil, "ssh config", proxy.StatusFailed, "/nowhere/ssmpipe, which is not there", "again", 1},
+		}, nil, "ssh config", doctor.StatusFailed, "/nowhere/ssmpipe, which is not there", "again", 1},
 		{"ssh lets the session end", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nserveraliveinterval 0\nproxycommand ssmpipe proxy web-1 22\n")
-		}, nil, "ssh config", proxy.StatusWarning, "idle", "ServerAliveInterval 60", 0},
+		}, nil, "ssh config", doctor.StatusWarning, "idle", "ServerAliveInterval 60", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -484,7 +484,7 @@ func TestDoctorTLS(t *testing.T) {
 			p.env = append(p.env, "AWS_CA_BUNDLE="+filepath.Join(p.home, "others.pem"))
 			p.profile(t, "[default]\nregion = us-east-1\ncredential_process = /bin/sleep 0.1 && echo '{\"Version\": 1, \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\"}'\n")
 		}
-		if f := p.see(t, "web-1").of("endpoint ssm"); f == nil || f.Status != proxy.StatusFailed || !strings.Contains(f.Detail, ": TLS: ") ||
+		if f := p.see(t, "web-1").of("endpoint ssm"); f == nil || f.Status != doctor.StatusFailed || !strings.Contains(f.Detail, ": TLS: ") ||
 			!strings.Contains(f.Detail, "issued by CN=ssmtest") || !strings.Contains(f.Remedy, "AWS_CA_BUNDLE") {
 			t.Errorf("%+v", f)
 		}
@@ -501,11 +501,11 @@ func TestDoctorTLS(t *testing.T) {
 	p.env = append(p.env, "AWS_ENDPOINT_URL=https://ssmtest.invalid:"+port, "AWS_MAX_ATTEMPTS=1")
 	for _, tt := range []struct {
 		proxy, detail, remedy string
-		status                proxy.Status
+		status                doctor.Status
 	}{
-		{"http://me:s%25cret@" + address, "ssmtest.invalid:" + port + " through the proxy http://" + address + " answers", "", proxy.StatusOK},
-		{"http://me:wrong@" + address, "proxy: CONNECT: 407 Proxy Authentication Required", "NAME:PASSWORD", proxy.StatusFailed},
-		{"http://127.0.0.1:1", "TCP: ", "HTTPS_PROXY names 127.0.0.1:1", proxy.StatusFailed},
+		{"http://me:s%25cret@" + address, "ssmtest.invalid:" + port + " through the proxy http://" + address + " answers", "", doctor.StatusOK},
+		{"http://me:wrong@" + address, "proxy: CONNECT: 407 Proxy Authentication Required", "NAME:PASSWORD", doctor.StatusFailed},
+		{"http://127.0.0.1:1", "TCP: ", "HTTPS_PROXY names 127.0.0.1:1", doctor.StatusFailed},
 	} {
 		before := p.env
 		p.env = append(p.env, "HTTPS_PROXY="+tt.proxy)
@@ -560,7 +560,7 @@ func TestDoctorLeavesNothing(t *testing.T) {
 		begun := time.Now()
 		ctx, stop := context.WithCancel(context.Background())
 		var last string
-		_, err := proxy.Doctor(ctx, proxy.DoctorOptions{Options: machine.Options{Target: "web-1"}}, func(f proxy.Finding) {
+		_, err := doctor.Run(ctx, doctor.Options{Options: machine.Options{Target: "web-1"}}, func(f doctor.Finding) {
 			if last = f.Check; interrupted && last == "handshake" {
 				time.AfterFunc(50*time.Millisecond, stop)
 			}

@@ -22,10 +22,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
+	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -242,7 +245,7 @@ func TestMangledAnswers(t *testing.T) {
 		return machine.Options{Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
 	}
 	screen := table.ScreenOf(null, false)
-	terminal := proxy.Terminal{In: null, Out: null, Err: null}
+	terminal := shell.Terminal{In: null, Out: null, Err: null}
 	connect := func(ctx context.Context, target string, push *machine.PushKey, how string) error {
 		ctx, leave := context.WithCancel(ctx)
 		defer leave()
@@ -262,7 +265,7 @@ func TestMangledAnswers(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() {
 			defer out.Close()
-			ended <- proxy.Stdio(ctx, o, in, out)
+			ended <- stdio.Connect(ctx, o, in, out)
 		}()
 		io.WriteString(w, "x")
 		_, err = r.Read(make([]byte, 1))
@@ -290,21 +293,21 @@ func TestMangledAnswers(t *testing.T) {
 	}
 	ls := func(ecs bool, regions ...string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return proxy.Ls(ctx, proxy.LsOptions{Options: options(""), Regions: regions, ECS: ecs, Screen: screen})
+			return list.Machines(ctx, list.MachinesOptions{Options: options(""), Regions: regions, ECS: ecs, Screen: screen})
 		}
 	}
 	exec := func(target string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := proxy.Exec(ctx, proxy.ExecOptions{Options: options(target), Command: []string{"true"}, Terminal: terminal})
+			_, err := shell.Exec(ctx, shell.ExecOptions{Options: options(target), Command: []string{"true"}, Terminal: terminal})
 			return err
 		}
 	}
 	doctor := func(ctx context.Context) error {
-		_, err := proxy.Doctor(ctx, proxy.DoctorOptions{Options: options(node1)}, func(f proxy.Finding) { say(f.Detail + f.Remedy) })
+		_, err := doctor.Run(ctx, doctor.Options{Options: options(node1)}, func(f doctor.Finding) { say(f.Detail + f.Remedy) })
 		return err
 	}
 	sessions := func(ctx context.Context) error {
-		return proxy.Sessions(ctx, proxy.SessionsOptions{Options: options(""), All: true, Screen: screen})
+		return list.Sessions(ctx, list.SessionsOptions{Options: options(""), All: true, Screen: screen})
 	}
 	app := "ecs:web/" + task.ID + "/app"
 	calls := map[string][]func(context.Context) error{

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
 // TestShellLeavesNothing: neither goroutines nor pipes, whatever ended it. (It
@@ -46,8 +46,8 @@ func TestShellLeavesNothing(t *testing.T) {
 			io.WriteString(typing, script)
 			ended := make(chan error, 1)
 			go func() {
-				err := proxy.Shell(t.Context(), proxy.ShellOptions{Options: machine.Options{Target: node1},
-					Terminal: proxy.Terminal{In: in, Out: out, Err: out}})
+				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Target: node1},
+					Terminal: shell.Terminal{In: in, Out: out, Err: out}})
 				out.Close()
 				ended <- err
 			}()
@@ -74,8 +74,8 @@ func TestShellLeavesNothing(t *testing.T) {
 			if err != nil {
 				command = nil
 			}
-			if _, got := proxy.Exec(t.Context(), proxy.ExecOptions{Options: machine.Options{Target: node1}, Command: command,
-				Terminal: proxy.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
+			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Target: node1}, Command: command,
+				Terminal: shell.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
 				t.Errorf("%q: %v", command, got)
 			}
 		}

@@ -11,8 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/plugin"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -56,11 +57,11 @@ func exitStatus(ctx context.Context, err error) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, machine.ErrTarget), errors.Is(err, proxy.ErrPattern), errors.Is(err, quote.ErrCommand),
-		errors.Is(err, proxy.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
+	case errors.Is(err, machine.ErrTarget), errors.Is(err, list.ErrPattern), errors.Is(err, quote.ErrCommand),
+		errors.Is(err, plugin.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage
-	case ctx.Err() != nil, errors.Is(err, stdio.ErrGone), errors.Is(err, proxy.ErrTold):
+	case ctx.Err() != nil, errors.Is(err, stdio.ErrGone), errors.Is(err, machine.ErrTold):
 		return statusFailed // whoever did that knows, or was told
 	}
 	say(err.Error())

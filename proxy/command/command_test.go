@@ -48,7 +48,7 @@ func checkPage(t *testing.T, name, page string) {
 }
 
 func TestOptionsAreListedWithTheirValues(t *testing.T) {
-	got := list(options([]cli.Flag{
+	got := itemList(options([]cli.Flag{
 		&cli.StringFlag{Name: "region", Usage: "`REGION` of TARGET"},
 		&cli.BoolFlag{Name: "v", Usage: "tell more"},
 		&cli.GenericFlag{Name: "push-key", Usage: "a key, by `WAY`"},

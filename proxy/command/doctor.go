@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -21,7 +21,7 @@ func doctorCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON lines"},
 		}, nameFlags()...),
 		Action: withSession(func(c *cli.Context, o machine.Options) error {
-			d := proxy.DoctorOptions{Options: o, PushKey: c.Bool("push-key"), User: c.String("user")}
+			d := doctor.Options{Options: o, PushKey: c.Bool("push-key"), User: c.String("user")}
 			switch {
 			case c.NArg() > 2:
 				return usage("doctor takes TARGET and PORT, not %q", c.Args().Slice())
@@ -37,11 +37,11 @@ func doctorCommand() *cli.Command {
 			if d.PushKey && (d.User == "" || o.Target == "") {
 				return usage("--push-key needs a TARGET and --user")
 			}
-			tell := proxy.FindingEncoder(stdout)
+			tell := doctor.Encoder(stdout)
 			if !c.Bool("json") {
-				tell = proxy.FindingPrinter(stdout, proxy.FindingStyleFor(os.Stdout))
+				tell = doctor.Printer(stdout, doctor.StyleFor(os.Stdout))
 			}
-			failed, err := proxy.Doctor(c.Context, d, tell)
+			failed, err := doctor.Run(c.Context, d, tell)
 			if err == nil && failed > 0 {
 				err = cli.Exit("", statusFailed) // the findings say it all
 			}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
 // documentFlags are those of a session of any document, on a terminal.
@@ -20,16 +20,16 @@ func documentFlags() []cli.Flag {
 
 // documentOptions reads what of them is not among a session's options: the
 // document's parameters, and this process's terminal.
-func documentOptions(c *cli.Context) (map[string][]string, proxy.Terminal, error) {
+func documentOptions(c *cli.Context) (map[string][]string, shell.Terminal, error) {
 	p, err := parameters(c)
 	if err != nil {
-		return nil, proxy.Terminal{}, err
+		return nil, shell.Terminal{}, err
 	}
-	escape, err := proxy.ParseEscape(c.String("escape-char"))
+	escape, err := shell.ParseEscape(c.String("escape-char"))
 	if err != nil {
-		return nil, proxy.Terminal{}, usage("--escape-char: %v", err)
+		return nil, shell.Terminal{}, usage("--escape-char: %v", err)
 	}
-	return p, proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Escape: escape}, nil
+	return p, shell.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Escape: escape}, nil
 }
 
 // parameters reads a document's, which are lists each.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
 func execCommand() *cli.Command {
@@ -39,7 +39,7 @@ func execCommand() *cli.Command {
 			if len(command) == 0 {
 				return usage("exec needs a COMMAND")
 			}
-			status, err := proxy.Exec(c.Context, proxy.ExecOptions{
+			status, err := shell.Exec(c.Context, shell.ExecOptions{
 				Options: o, Command: command, TTY: c.Bool("t"), Parameters: parameters, Terminal: terminal,
 			})
 			select {

@@ -8,14 +8,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/forward"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 func forwardCommand() *cli.Command {
-	var specs []proxy.Spec
-	spec := func(name, use string, parse func(string) (proxy.Spec, error)) cli.Flag {
+	var specs []forward.Spec
+	spec := func(name, use string, parse func(string) (forward.Spec, error)) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: use, Action: func(_ *cli.Context, values []string) error {
 			for _, v := range values {
 				s, err := parse(v)
@@ -31,8 +31,8 @@ func forwardCommand() *cli.Command {
 		Name:  "forward",
 		Usage: "make ports of a machine, or behind it, ports of this one",
 		Flags: append([]cli.Flag{
-			spec("L", "forward `SPEC` (may be repeated)", proxy.ParseLocal),
-			spec("D", "SOCKS5 on `SPEC`: clients say where to connect to", proxy.ParseDynamic),
+			spec("L", "forward `SPEC` (may be repeated)", forward.ParseLocal),
+			spec("D", "SOCKS5 on `SPEC`: clients say where to connect to", forward.ParseDynamic),
 			&cli.IntFlag{Name: "sessions", Value: 1,
 				Usage: "`N` sessions for each destination, 1 to 16 (1); the agent sends less than 1 MB/s on each"},
 			&cli.BoolFlag{Name: "once", Usage: "end when a session has ended"},
@@ -40,7 +40,7 @@ func forwardCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print what is ready as JSON lines on stdout"},
 		}, sessionFlags()...),
 		Action: withSession(func(c *cli.Context, o machine.Options) error {
-			f := proxy.ForwardOptions{
+			f := forward.Options{
 				Options:       o,
 				Specs:         specs,
 				Sessions:      c.Int("sessions"),
@@ -51,7 +51,7 @@ func forwardCommand() *cli.Command {
 			ctx, cancel := context.WithCancelCause(c.Context)
 			defer cancel(nil)
 			if c.Bool("json") {
-				f.Ready = func(l proxy.Listening) {
+				f.Ready = func(l forward.Listening) {
 					printReady(l)
 					if err := stdout.Err(); err != nil && !errors.Is(err, stdio.ErrGone) { // programs need read no more than one line
 						cancel(err)
@@ -68,13 +68,13 @@ func forwardCommand() *cli.Command {
 			case f.Sessions < 1 || f.Sessions > 16:
 				return usage("--sessions is from 1 to 16")
 			}
-			return proxy.Forward(ctx, f)
+			return forward.Run(ctx, f)
 		}),
 	}
 }
 
 // sayReady tells people of a forward.
-func sayReady(l proxy.Listening) {
+func sayReady(l forward.Listening) {
 	to := "where the client says (SOCKS5)"
 	if !l.Spec.Dynamic {
 		to = l.Spec.Destination()
@@ -83,7 +83,7 @@ func sayReady(l proxy.Listening) {
 }
 
 // printReady tells programs.
-func printReady(l proxy.Listening) {
+func printReady(l forward.Listening) {
 	line := struct {
 		Listen string `json:"listen"`
 		Host   string `json:"host,omitempty"`

@@ -20,14 +20,25 @@ type room struct {
 var layout = []room{
 	{".", "proxy/command", false},
 	{"proxy/command", "*", false},
-	{"completion", "proxy proxy/machine proxy/aws/inventory proxy/regular proxy/safetext proxy/sshconfig", true},
+	{"completion", "proxy/aws/inventory proxy/machine proxy/regular proxy/safetext proxy/sshconfig", true},
 	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
-	{"proxy", "*", true},
+
+	// The library.
+	{"proxy", "proxy/ask proxy/aws/awsapi proxy/machine proxy/safetext proxy/stream proxy/tunnel ssmproto", true},
+
+	// What a user does.
+	{"proxy/plugin", "proxy/aws/awsapi proxy/forward proxy/listen proxy/machine proxy/quote proxy/safetext proxy/shell proxy/sshconfig proxy/stdio proxy/stream proxy/tunnel ssmproto", true},
+	{"proxy/doctor", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/machine proxy/openssh proxy/quote proxy/safetext proxy/stream proxy/table ssmproto", true},
+	{"proxy/forward", "proxy/listen proxy/machine proxy/safetext proxy/stream proxy/tunnel", false},
+	{"proxy/list", "proxy/aws/awsapi proxy/aws/inventory proxy/machine proxy/safetext proxy/stdio proxy/table", true},
+	{"proxy/shell", "proxy/aws/awsapi proxy/machine proxy/quote proxy/safetext proxy/stdio proxy/stream proxy/terminal", false},
+	{"proxy/sshconfig", "proxy/aws/inventory proxy/machine proxy/private proxy/regular proxy/safetext", false},
+	{"proxy/table", "proxy/safetext proxy/stdio", false},
+	{"proxy/stdio", "proxy/machine proxy/stream ssmproto/rawio", false},
+
+	// What commands stand on.
 	{"proxy/machine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/keys proxy/private proxy/quote proxy/safetext proxy/stream ssmproto", true},
 	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
-	{"proxy/table", "proxy/safetext proxy/stdio", false},
-	{"proxy/stdio", "ssmproto/rawio", false},
-	{"proxy/sshconfig", "proxy/aws/inventory proxy/regular", false},
 	{"proxy/terminal", "proxy/lastly", false},
 	{"proxy/tunnel", "proxy/stream", false},
 
@@ -45,6 +56,7 @@ var layout = []room{
 	{"proxy/safetext", "", false},
 	{"proxy/stream", "", false},
 
+	// The data channel.
 	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/agent", "ssmproto ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/wire", "ssmproto", false},

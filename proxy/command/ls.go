@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -20,7 +20,7 @@ func lsCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
 		}, accountFlags()...),
 		Action: withAccount(func(c *cli.Context, o machine.Options) error {
-			ls := proxy.LsOptions{
+			ls := list.MachinesOptions{
 				Options:  o,
 				Patterns: c.Args().Slice(),
 				ECS:      c.Bool("ecs"),
@@ -32,7 +32,7 @@ func lsCommand() *cli.Command {
 					return usage("--regions is a list as us-east-1,eu-central-1, or all")
 				}
 			}
-			return proxy.Ls(c.Context, ls)
+			return list.Machines(c.Context, ls)
 		}),
 	}
 }

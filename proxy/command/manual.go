@@ -24,14 +24,14 @@ func page(name string, items []item) string {
 	if err != nil {
 		panic(err)
 	}
-	return strings.NewReplacer("@OPTIONS@\n", list(items, 30), "@COMMANDS@\n", list(items, 16)).Replace(string(text))
+	return strings.NewReplacer("@OPTIONS@\n", itemList(items, 30), "@COMMANDS@\n", itemList(items, 16)).Replace(string(text))
 }
 
 // width is how long a line is at the most, in characters.
 const width = 80
 
-// list writes items below each other, what they are for in a column of its own.
-func list(items []item, column int) string {
+// itemList writes items below each other, what they are for in a column of its own.
+func itemList(items []item, column int) string {
 	var b strings.Builder
 	for _, i := range items {
 		line := "    " + i.name

@@ -8,8 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/plugin"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
@@ -40,9 +41,9 @@ func pluginCommand() *cli.Command {
 			case force && uninstall:
 				return usage("--force goes with --install")
 			case install:
-				return proxy.InstallPlugin(o, c.Args().First(), force)
+				return plugin.Install(o, c.Args().First(), force)
 			}
-			return proxy.UninstallPlugin(o, c.Args().First())
+			return plugin.Uninstall(o, c.Args().First())
 		},
 	}
 }
@@ -76,5 +77,5 @@ func runPlugin(ctx context.Context, args []string) int {
 		Notice:         say,
 		Progress:       progress(),
 	}
-	return exitStatus(ctx, proxy.Plugin(ctx, o, args, proxy.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	return exitStatus(ctx, plugin.Run(ctx, o, args, shell.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }

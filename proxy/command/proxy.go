@@ -7,10 +7,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
 func proxyCommand() *cli.Command {
@@ -52,7 +52,7 @@ func proxyCommand() *cli.Command {
 			default:
 				return usage("proxy takes %s and PORT, not %q", what, args)
 			}
-			return proxy.Stdio(c.Context, o, os.Stdin, os.Stdout)
+			return stdio.Connect(c.Context, o, os.Stdin, os.Stdout)
 		}),
 	}
 }

@@ -3,7 +3,7 @@ package command
 import (
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
+	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -20,7 +20,7 @@ func sessionsCommand() *cli.Command {
 			if c.Bool("all") && c.Bool("terminate") && !c.Args().Present() {
 				return usage("--all --terminate needs to be told which: a TARGET or a session's ID")
 			}
-			return proxy.Sessions(c.Context, proxy.SessionsOptions{
+			return list.Sessions(c.Context, list.SessionsOptions{
 				Options:   o,
 				Which:     c.Args().Slice(),
 				All:       c.Bool("all"),

@@ -3,8 +3,8 @@ package command
 import (
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
 func shellCommand() *cli.Command {
@@ -23,7 +23,7 @@ func shellCommand() *cli.Command {
 			case c.NArg() > 1:
 				return usage("shell takes one TARGET, not %q; exec runs a command", c.Args().Slice())
 			}
-			return proxy.Shell(c.Context, proxy.ShellOptions{Options: o, Parameters: parameters, Terminal: terminal})
+			return shell.Run(c.Context, shell.Options{Options: o, Parameters: parameters, Terminal: terminal})
 		}),
 	}
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
@@ -30,9 +29,9 @@ func sshConfigCommand() *cli.Command {
 				return usage("--install and --uninstall are two different things")
 			}
 			if c.Bool("uninstall") {
-				return proxy.UninstallSSHConfig(o)
+				return sshconfig.Remove(o)
 			}
-			return proxy.SSHConfig(c.Context, proxy.SSHConfigOptions{
+			return sshconfig.Run(c.Context, sshconfig.RunOptions{
 				Options: o,
 				Hosts:   c.Bool("hosts"),
 				Suffix:  c.String("suffix"),

@@ -21,6 +21,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
+// ErrTold says that something did not work of which Notice has been told.
+var ErrTold = errors.New("not all of it worked")
+
 // Error is what went wrong with a target, and what its user can do about it.
 type Error struct {
 	Target string // "" if it is about no target

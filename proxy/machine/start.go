@@ -126,6 +126,12 @@ func (c *Client) startInstance(ctx context.Context, id string) error {
 	return err
 }
 
+// Answered says whether err is the service's answer.
+func Answered(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api)
+}
+
 // IsCode says whether err is the service's error of that code.
 func IsCode(err error, code string) bool {
 	var api smithy.APIError

@@ -1,0 +1,343 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+)
+
+// probeLimit bounds the way to one endpoint.
+const probeLimit = 5 * time.Second
+
+// The steps on the way to an endpoint.
+const (
+	stepDNS   = "DNS"
+	stepTCP   = "TCP"
+	stepProxy = "proxy"
+	stepTLS   = "TLS"
+	stepHTTP  = "HTTP"
+)
+
+// probe is the way to one endpoint, gone with the SDK's own transport. What
+// follows done may be read once that is closed.
+type probe struct {
+	service string
+	region  string
+	url     *url.URL
+	via     *url.URL // the proxy, or nil
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	mu     sync.Mutex // the transport may go on with what nobody waits for
+	step   string     // that was under way last
+	addrs  []net.IPAddr
+	answer string // the proxy's to CONNECT
+
+	took time.Duration
+	date time.Time // of the answer
+	at   time.Time // when that came
+	err  error
+}
+
+// startProbes goes to all endpoints at once.
+func (d *doctor) startProbes(ctx context.Context) {
+	d.startProbe(ctx, "ssm", awsapi.Endpoint(ctx, d.cfg))
+	messages, err := url.Parse(awsapi.NewSession(d.cfg, ssm.StartSessionInput{}).ExpectedEndpoint())
+	if err != nil || messages.Host == "" {
+		messages = nil
+	}
+	d.startProbe(ctx, "ssmmessages", messages)
+	d.startProbe(ctx, "ec2", ec2Endpoint(ctx, d.cfg))
+	if d.o.PushKey {
+		d.startProbe(ctx, "ec2-instance-connect", instanceConnectEndpoint(ctx, d.cfg))
+	}
+}
+
+func (d *doctor) startProbe(ctx context.Context, service string, u *url.URL) *probe {
+	ctx, cancel := context.WithTimeoutCause(ctx, probeLimit, fmt.Errorf("no answer within %v", probeLimit))
+	p := &probe{service: service, region: d.cfg.Region, url: u, cancel: cancel, done: make(chan struct{}), step: stepDNS}
+	d.probes[service] = p
+	go func() {
+		defer close(p.done)
+		defer cancel()
+		if u == nil {
+			p.err = errors.New("the region and the settings lead to no endpoint")
+			return
+		}
+		p.walk(ctx, awsapi.Transport(&d.cfg))
+	}()
+	return p
+}
+
+// walk asks for no more than a sign of life: any answer is good.
+func (p *probe) walk(ctx context.Context, t *http.Transport) {
+	to := *p.url
+	to.Scheme = strings.Replace(to.Scheme, "ws", "http", 1)
+	to.Path, to.RawQuery = "/", ""
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodHead, to.String(), nil)
+	if err != nil {
+		p.err = err
+		return
+	}
+	if t == nil {
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment}
+	}
+	t.DialTLSContext = nil // it would hand out a connection that is there already
+	defer t.CloseIdleConnections()
+	if t.Proxy != nil {
+		if p.via, p.err = t.Proxy(req); p.err != nil {
+			p.step = stepProxy
+			return
+		}
+	}
+	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.answer = res.Status
+		return nil
+	}
+	begun := time.Now()
+	res, err := t.RoundTrip(req)
+	p.took = time.Since(begun)
+	if ctx.Err() != nil && err != nil {
+		err = context.Cause(ctx)
+	}
+	if p.err = err; err != nil {
+		return
+	}
+	res.Body.Close()
+	p.at = time.Now()
+	p.date, _ = http.ParseTime(res.Header.Get("Date"))
+}
+
+// trace follows how far the way has been gone.
+func (p *probe) trace() *httptrace.ClientTrace {
+	reached := func(step string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.step = step
+	}
+	next := func() string { // after TCP, and after the proxy's TLS
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.via != nil && p.answer == "" {
+			return stepProxy
+		}
+		return stepHTTP
+	}
+	return &httptrace.ClientTrace{
+		DNSStart: func(httptrace.DNSStartInfo) { reached(stepDNS) },
+		DNSDone: func(info httptrace.DNSDoneInfo) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.addrs = info.Addrs
+		},
+		ConnectStart: func(string, string) { reached(stepTCP) },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				reached(next())
+			}
+		},
+		TLSHandshakeStart: func() { reached(stepTLS) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				reached(next())
+			}
+		},
+	}
+}
+
+// wait waits for the end of the way, which has a limit of its own.
+func (p *probe) wait(ctx context.Context) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+	}
+}
+
+// skew is how far the clock there is ahead of ours.
+func (p *probe) skew() (time.Duration, bool) {
+	select {
+	case <-p.done:
+	default:
+		return 0, false
+	}
+	return p.date.Sub(p.at), !p.date.IsZero()
+}
+
+// endpoint tells what has come of a probe.
+func (d *doctor) endpoint(service string) func(context.Context) Finding {
+	return func(ctx context.Context) Finding {
+		p := d.probes[service]
+		p.wait(ctx)
+		if ctx.Err() != nil {
+			return bad(StatusFailed, context.Cause(ctx), "")
+		}
+		f := p.finding()
+		if f.Status == StatusFailed && service != "ssm" && service != "ssmmessages" {
+			d.block("endpoint " + service)
+			f.Status = StatusWarning // ids work without names, and sessions without either
+			if service == "ec2" {
+				f.Remedy += "; without it machines have no names but what Systems Manager knows"
+			}
+		}
+		return f
+	}
+}
+
+func (p *probe) finding() Finding {
+	if p.url == nil {
+		return bad(StatusFailed, p.err, "check the region's name, and AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := p.url.Host
+	switch {
+	case p.via != nil:
+		text += fmt.Sprintf(" through the proxy %s://%s", p.via.Scheme, p.via.Host)
+	case len(p.addrs) > 0:
+		text += " (" + p.addresses() + ")"
+	}
+	if p.err != nil {
+		return Finding{Status: StatusFailed, Detail: fmt.Sprintf("%s: %s: %s", text, p.step, p.cause()), Remedy: p.remedy()}
+	}
+	return ok("%s answers after %d ms", text, p.took.Milliseconds())
+}
+
+// addresses tells some of them, and what they mean if they are a VPC's own.
+func (p *probe) addresses() string {
+	const few = 2
+	var list []string
+	private := true
+	for i, a := range p.addrs {
+		if i < few {
+			list = append(list, a.String())
+		}
+		private = private && a.IP.IsPrivate()
+	}
+	if len(p.addrs) > few {
+		list = append(list, fmt.Sprintf("%d more", len(p.addrs)-few))
+	}
+	if private {
+		list = append(list, "an interface endpoint")
+	}
+	return strings.Join(list, ", ")
+}
+
+func (p *probe) cause() string {
+	var untrusted *tls.CertificateVerificationError
+	var dns *net.DNSError
+	switch {
+	case errors.As(p.err, &dns) && dns.Server != "":
+		return fmt.Sprintf("%s, says %s", dns.Err, dns.Server)
+	case p.step == stepProxy && p.answer != "":
+		return "CONNECT: " + p.answer
+	case errors.As(p.err, &untrusted) && len(untrusted.UnverifiedCertificates) > 0:
+		return fmt.Sprintf("%v (issued by %s)", untrusted.Err, untrusted.UnverifiedCertificates[0].Issuer)
+	}
+	return p.err.Error()
+}
+
+// remedy knows what helps at each step.
+func (p *probe) remedy() string {
+	host := net.JoinHostPort(p.url.Hostname(), cmp.Or(p.url.Port(), "443"))
+	vpc := fmt.Sprintf("com.amazonaws.%s.%s", p.region, p.service)
+	var (
+		expired x509.CertificateInvalidError
+		name    x509.HostnameError
+		record  tls.RecordHeaderError
+	)
+	switch p.step {
+	case stepDNS, stepTCP:
+		if _, err := url.Parse(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))); err != nil {
+			return "HTTPS_PROXY is not a URL, and has no effect: it is written as " + awsapi.ProxyForm
+		}
+		if p.via != nil {
+			return fmt.Sprintf("HTTPS_PROXY names %s, which cannot be reached: correct it, or unset it; NO_PROXY makes exceptions", p.via.Host)
+		}
+		if p.step == stepDNS {
+			return fmt.Sprintf("check the network's DNS, and the region's name; in a VPC without a way out, make an interface endpoint for %s, with private DNS names", vpc)
+		}
+		return fmt.Sprintf("let this machine connect to %s, or set HTTPS_PROXY; if it is an interface endpoint (%s), its security group must let this machine in", host, vpc)
+	case stepProxy:
+		if strings.HasPrefix(p.answer, "407") {
+			return "the proxy wants a name and a password: HTTPS_PROXY is written as " + awsapi.ProxyForm
+		}
+		return fmt.Sprintf("ask for CONNECT to %s to be allowed on the proxy, or except it with NO_PROXY", host)
+	case stepTLS:
+		switch {
+		case errors.As(p.err, &expired) && expired.Reason == x509.Expired:
+			return "check this machine's clock"
+		case errors.As(p.err, &name):
+			return "the name is another's: check AWS_ENDPOINT_URL and its kin, and what DNS says"
+		case errors.As(p.err, &record):
+			return "what answers there does not speak TLS: a captive portal, perhaps, or a proxy that HTTPS_PROXY should name"
+		}
+		if bundle := os.Getenv("AWS_CA_BUNDLE"); bundle != "" {
+			return fmt.Sprintf("%s, which AWS_CA_BUNDLE names, does not have that authority: add its certificate, or unset AWS_CA_BUNDLE if nobody on the way opens TLS", bundle)
+		}
+		return "somebody on the way opens TLS, such as a company's proxy: save the certificate of its authority to a file and name that in AWS_CA_BUNDLE"
+	}
+	return "something on the way takes the connection and keeps it: check firewalls and HTTPS_PROXY"
+}
+
+func ec2Endpoint(ctx context.Context, cfg aws.Config) *url.URL {
+	o := ec2.NewFromConfig(cfg).Options()
+	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, ec2.EndpointParameters{
+		Region:       &cfg.Region,
+		Endpoint:     o.BaseEndpoint,
+		UseFIPS:      aws.Bool(o.EndpointOptions.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.EndpointOptions.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return nil
+	}
+	return &e.URI
+}
+
+func instanceConnectEndpoint(ctx context.Context, cfg aws.Config) *url.URL {
+	o := ec2instanceconnect.NewFromConfig(cfg).Options()
+	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, ec2instanceconnect.EndpointParameters{
+		Region:       &cfg.Region,
+		Endpoint:     o.BaseEndpoint,
+		UseFIPS:      aws.Bool(o.EndpointOptions.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.EndpointOptions.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return nil
+	}
+	return &e.URI
+}
+
+func kmsEndpoint(ctx context.Context, cfg aws.Config) *url.URL {
+	o := kms.NewFromConfig(cfg).Options()
+	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, kms.EndpointParameters{
+		Region:       &cfg.Region,
+		Endpoint:     o.BaseEndpoint,
+		UseFIPS:      aws.Bool(o.EndpointOptions.GetUseFIPSEndpoint() == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.EndpointOptions.GetUseDualStackEndpoint() == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return nil
+	}
+	return &e.URI
+}

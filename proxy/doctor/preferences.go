@@ -1,0 +1,77 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// sessionPreferences are what an account can set, in the document's words.
+type sessionPreferences struct {
+	SessionType string `json:"sessionType"`
+	Inputs      struct {
+		S3Bucket    string `json:"s3BucketName"`
+		LogGroup    string `json:"cloudWatchLogGroupName"`
+		KMSKey      string `json:"kmsKeyId"`
+		RunAs       any    `json:"runAsEnabled"` // true, or "true" from templates
+		RunAsUser   string `json:"runAsDefaultUser"`
+		IdleTimeout any    `json:"idleSessionTimeout"` // minutes, "20" or 20
+		MaxDuration any    `json:"maxSessionDuration"`
+	} `json:"inputs"`
+}
+
+// defaultIdleTimeout is AWS's, in minutes.
+const defaultIdleTimeout = 20
+
+// preferences tells the account's preferences, and what they mean to ssh.
+func (d *doctor) preferences(ctx context.Context) Finding {
+	if d.document == nil {
+		return ok("none set: sessions end when %d min idle, are not encrypted with KMS and not logged", defaultIdleTimeout)
+	}
+	var p sessionPreferences
+	if err := json.Unmarshal([]byte(*d.document), &p); err != nil {
+		return bad(StatusWarning, fmt.Errorf("the document %s cannot be read: %w", preferencesDocument, err), "")
+	}
+	in := p.Inputs
+	idle := minutes(in.IdleTimeout)
+	if idle == 0 {
+		idle = defaultIdleTimeout
+	}
+	facts := []string{fmt.Sprintf("sessions end when %d min idle, which ServerAliveInterval 60 prevents", idle)}
+	f := ok("")
+	if idle <= 1 {
+		facts[0] = "sessions end when 1 min idle"
+		f.Status = StatusWarning
+		f.Remedy = "set ServerAliveInterval 30 in the ssh configuration"
+	}
+	if limit := minutes(in.MaxDuration); limit > 0 {
+		facts = append(facts, fmt.Sprintf("and after %d min in any case", limit))
+	}
+	if in.KMSKey == "" {
+		facts = append(facts, "no KMS key")
+	} else {
+		facts = append(facts, fmt.Sprintf("KMS key %s, for shells (which need kms:GenerateDataKey) and not for ssh, which encrypts for itself", in.KMSKey))
+		probe := d.startProbe(ctx, "kms", kmsEndpoint(ctx, d.cfg))
+		probe.wait(ctx)
+		if way := probe.finding(); way.Status == StatusFailed {
+			f.Status, f.Remedy = StatusWarning, way.Remedy
+			facts = append(facts, "the endpoint for which cannot be reached: "+way.Detail)
+		}
+	}
+	if fmt.Sprint(in.RunAs) == "true" {
+		facts = append(facts, strings.TrimSpace("shells run as "+in.RunAsUser)+"; ssh logs in as whom you say")
+	}
+	if logs := strings.Trim(in.S3Bucket+" "+in.LogGroup, " "); logs != "" {
+		facts = append(facts, fmt.Sprintf("shells are logged to %s; of ssh it is recorded only that there was a session", logs))
+	}
+	f.Detail = strings.Join(facts, "; ")
+	return f
+}
+
+// minutes reads what is a string in AWS's documents and a number in others.
+func minutes(v any) int {
+	n, _ := strconv.Atoi(fmt.Sprint(v))
+	return n
+}

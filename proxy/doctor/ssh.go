@@ -1,0 +1,146 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/openssh"
+)
+
+// exampleInstance stands for all that the configuration should take in.
+const exampleInstance = "i-0123456789abcdef0"
+
+// withoutTarget makes of a failure what it is to those who have not asked for
+// a machine to connect to: perhaps they do not use ssh.
+func (d *doctor) withoutTarget(f Finding) Finding {
+	if f.Status == StatusFailed && d.o.Target == "" {
+		f.Status = StatusWarning
+	}
+	return f
+}
+
+var openSSH = regexp.MustCompile(`OpenSSH(?:_for_Windows)?_([0-9]+)\.([0-9]+)`)
+
+func (d *doctor) sshVersion(ctx context.Context) Finding {
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		d.block("ssh")
+		remedy := "install OpenSSH's client (on Debian openssh-client, on Red Hat openssh-clients)"
+		if runtime.GOOS == "windows" {
+			remedy = "install OpenSSH's client: Settings, Optional features"
+		}
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh in PATH", Remedy: remedy})
+	}
+	d.ssh = path
+	_, said, err := openssh.Ask(ctx, path, "-V")
+	version, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+	f := ok("%s, %s", version, path)
+	number := openSSH.FindStringSubmatch(version)
+	switch {
+	case err != nil:
+		return bad(StatusWarning, fmt.Errorf("%s -V: %w", path, err), "")
+	case number == nil:
+		f.Status, f.Remedy = StatusWarning, "the configuration of \"ssmpipe ssh-config\" is for OpenSSH"
+	default:
+		major, _ := strconv.Atoi(number[1])
+		minor, _ := strconv.Atoi(number[2])
+		if major < 7 || major == 7 && minor < 3 {
+			f.Status, f.Remedy = StatusWarning, "\"ssmpipe ssh-config --install\" needs Include, which OpenSSH has from 7.3 on"
+		}
+	}
+	return f
+}
+
+// sshConfig asks ssh itself what it would do. That runs what "Match exec"
+// names in the user's configuration, as ssh would.
+func (d *doctor) sshConfig(ctx context.Context) Finding {
+	host := d.o.Target
+	switch {
+	case host == "":
+		host = exampleInstance
+	case strings.HasPrefix(host, "-") || strings.ContainsAny(host, " /:\\'\"`$&;|<>()*?~!"):
+		return skipped("%s is no name for ssh", host)
+	}
+	printed, said, err := openssh.Ask(ctx, d.ssh, "-G", "--", host)
+	if err != nil {
+		said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
+		return d.withoutTarget(bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh says so"))
+	}
+	set := make(map[string]string)
+	for line := range strings.Lines(printed) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		set[name] = value
+	}
+	command := set["proxycommand"]
+	program := ssmpipeIn(command)
+	hosts := ""
+	if !machine.ServiceID.MatchString(host) {
+		hosts = " --hosts" // ids are taken in without
+	}
+	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)
+	switch {
+	case program == "" && (command == "" || command == "none"):
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" does not go through ssmpipe", host), Remedy: install})
+	case program == "":
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" goes through something else: %s", host, command),
+			Remedy: install + ", above or in place of what says so now"})
+	}
+	if _, err := exec.LookPath(program); err != nil && !strings.ContainsAny(program, "~$%") { // which are expanded later
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" calls %s, which is not there", host, program), Remedy: install + " again"})
+	}
+	f := ok("\"ssh %s\" calls %s, user %s, port %s", host, command, set["user"], set["port"])
+	if strings.Contains(command, "--push-key") && !d.o.PushKey {
+		f.Detail += fmt.Sprintf("; --push-key --user %s tries its key, too", set["user"])
+	}
+	if alive := set["serveraliveinterval"]; alive == "" || alive == "0" {
+		f.Status = StatusWarning
+		f.Detail += ", and lets the session end when it is idle"
+		f.Remedy = "set ServerAliveInterval 60 for it"
+	}
+	return f
+}
+
+// ssmpipeIn returns the program in a ProxyCommand that is ssmpipe, or "".
+func ssmpipeIn(command string) string {
+	for _, word := range words(command) {
+		name := word[strings.LastIndexAny(word, `/\`)+1:]
+		if strings.TrimSuffix(strings.ToLower(name), ".exe") == "ssmpipe" {
+			return word
+		}
+	}
+	return ""
+}
+
+// words splits a command as shells do, as far as quotes go.
+func words(command string) (list []string) {
+	var word strings.Builder
+	var quote rune
+	begun := false
+	for _, r := range command {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, begun = r, true
+		case quote == 0 && r == ' ':
+			if begun {
+				list = append(list, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteRune(r)
+			begun = true
+		}
+	}
+	if begun {
+		list = append(list, word.String())
+	}
+	return list
+}

@@ -1,0 +1,354 @@
+package list
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
+	"github.com/ssmpipe/ssmpipe/proxy/table"
+)
+
+// MachinesOptions say what to list.
+type MachinesOptions struct {
+	machine.Options          // of which Target is not used
+	Patterns        []string // of names and ids; none: all
+	Regions         []string // none: the configuration's; "all": those that the account may use
+	ECS             bool     // containers in place of machines
+	Screen          table.Screen
+}
+
+// ErrPattern says that a pattern is not written as one.
+var ErrPattern = errors.New("not a pattern")
+
+// AllRegions in place of a region's name is all that the account may use.
+const AllRegions = "all"
+
+// Machines shows machines, or containers, page by page as they come. What cannot be
+// asked is told by o.Notice, and the rest is shown; the error is then
+// [machine.ErrTold].
+func Machines(ctx context.Context, o MachinesOptions) error {
+	o.Fill()
+	l := lister{o: &o, table: table.Table{Screen: &o.Screen}}
+	if o.ECS {
+		l.table.Columns = containerColumns
+	} else {
+		l.table.Columns = machineColumns
+	}
+	if len(o.Regions) == 0 {
+		l.table.Hidden = regionTitle
+	}
+	for _, text := range o.Patterns {
+		p, err := parsePattern(text)
+		if err != nil {
+			return err
+		}
+		l.patterns = append(l.patterns, p)
+	}
+	if o.Region == "" && len(o.Regions) > 0 && o.Regions[0] != AllRegions {
+		o.Region = o.Regions[0] // for lack of another, to begin with
+	}
+	cfg, stop, err := load(ctx, &o.Options)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	o.Target = cfg.Region
+	regions := []string{cfg.Region}
+	if len(o.Regions) > 0 {
+		if regions, err = o.regions(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return l.run(ctx, cfg, regions)
+}
+
+// load reads the configuration for what has no target. The caller calls stop in
+// the end.
+func load(ctx context.Context, o *machine.Options) (cfg aws.Config, stop func(), err error) {
+	o.Target = ""
+	limited, _, stopLimit := o.ConnectLimit(ctx)
+	defer stopLimit()
+	cfg, _, warm, err := awsapi.Load(ctx, limited, o.Account())
+	return cfg, warm.Drop, o.Explain(err)
+}
+
+// regions returns those to list, each once.
+func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []string, err error) {
+	for _, name := range o.Regions {
+		if name != AllRegions {
+			names = append(names, name)
+			continue
+		}
+		limited, _, stop := o.ConnectLimit(ctx)
+		// Those that the account has not opted in to are not among them.
+		out, err := ec2.NewFromConfig(cfg).DescribeRegions(limited, &ec2.DescribeRegionsInput{})
+		if err != nil {
+			err = cmp.Or(context.Cause(limited), err)
+		}
+		stop()
+		if err != nil {
+			return nil, o.Explain(err)
+		}
+		for _, r := range out.Regions {
+			names = append(names, aws.ToString(r.RegionName))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// lister shows what comes from one region or several.
+type lister struct {
+	o        *MachinesOptions
+	patterns []pattern
+
+	mu      sync.Mutex // of what follows
+	table   table.Table
+	matched []bool // by pattern
+	rows    int
+
+	telling sync.Mutex // is not held up with the table
+	failed  bool
+}
+
+// run lists the regions, all at once.
+func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) error {
+	l.matched = make([]bool, len(l.patterns))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var asking sync.WaitGroup
+	for _, region := range regions {
+		asking.Go(func() {
+			here := cfg.Copy()
+			here.Region = region
+			o := l.o.Options
+			o.Target = region
+			if len(l.o.Regions) > 0 {
+				o.Region = region
+			}
+			o.Notice = l.tell
+			heard, news, stop := whileHeard(ctx, o.ConnectTimeout)
+			defer stop()
+			list := l.machines
+			if l.o.ECS {
+				list = l.containers
+			}
+			err := list(heard, &o, here, news)
+			if stdio.Failed(err) {
+				cancel(err)
+			}
+			if err != nil && ctx.Err() == nil {
+				o.Notice(o.Explain(err).Error())
+			}
+		})
+	}
+	asking.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return l.end(regions)
+}
+
+// end tells what was not there.
+func (l *lister) end(regions []string) error {
+	place := strings.Join(regions, ", ")
+	if len(regions) > 3 {
+		place = fmt.Sprintf("%d regions", len(regions))
+	}
+	for i, p := range l.patterns {
+		if !l.matched[i] {
+			l.tell(safetext.Printable(fmt.Sprintf("nothing in %s matches %q", place, p.text)))
+		}
+	}
+	switch {
+	case l.failed:
+		return machine.ErrTold
+	case l.rows == 0:
+		what := "machines"
+		if l.o.ECS {
+			what = "ECS tasks"
+		}
+		l.o.Notice(safetext.Printable(fmt.Sprintf("there are no %s in %s", what, place)))
+	}
+	return nil
+}
+
+// tell tells of what makes the list incomplete.
+func (l *lister) tell(text string) {
+	l.telling.Lock()
+	defer l.telling.Unlock()
+	l.failed = true
+	l.o.Notice(text)
+}
+
+// machines lists those of a region.
+func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
+	return o.List(ctx, o.Inventory(cfg), func(page []inventory.Instance) error {
+		return news(func() error {
+			page := slices.Clone(page)
+			slices.SortFunc(page, func(a, b inventory.Instance) int {
+				return cmp.Or(byName(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+			})
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			var rows []table.Row
+			for i := range page {
+				if m := &page[i]; l.matches(cmp.Or(m.Name, m.Computer), m.ID) {
+					rows = append(rows, machineRow(m))
+				}
+			}
+			return l.print(rows)
+		})
+	})
+}
+
+// byName compares names whatever their case is; what has none is last.
+func byName(a, b string) int {
+	if a == "" || b == "" {
+		return cmp.Compare(len(b), len(a))
+	}
+	return cmp.Compare(strings.ToLower(a), strings.ToLower(b))
+}
+
+func (l *lister) print(rows []table.Row) error {
+	l.rows += len(rows)
+	return l.table.Print(rows)
+}
+
+// matches says whether any pattern does, and keeps which.
+func (l *lister) matches(texts ...string) bool {
+	some := len(l.patterns) == 0
+	for i, p := range l.patterns {
+		if p.matches(texts...) {
+			l.matched[i], some = true, true
+		}
+	}
+	return some
+}
+
+var machineColumns = []table.Column{
+	{Title: "NAME", Flexible: true},
+	{Title: "ID"},
+	{Title: regionTitle, Leave: 6},
+	{Title: "STATE", Leave: 5},
+	{Title: "PING"},
+	{Title: "LAST PING", Leave: 3},
+	{Title: "AGENT", Leave: 1},
+	{Title: "PLATFORM", Flexible: true, Leave: 2},
+	{Title: "IP", Leave: 4},
+}
+
+const regionTitle = "REGION"
+
+func machineRow(m *inventory.Instance) table.Row {
+	return table.Row{JSON: m, Cells: []table.Cell{
+		{Text: cmp.Or(m.Name, m.Computer)},
+		{Text: m.ID},
+		{Text: m.Region},
+		{Text: m.State, Colour: stateColours[m.State]},
+		pingCell(m.Ping),
+		{Text: passed(m.Pinged)},
+		{Text: m.Agent},
+		{Text: m.Platform},
+		{Text: cmp.Or(m.PrivateIP, m.PublicIP)},
+	}}
+}
+
+var stateColours = map[string]table.Colour{
+	"running":       table.Green,
+	"pending":       table.Yellow,
+	"stopping":      table.Yellow,
+	"shutting-down": table.Yellow,
+	"stopped":       table.Dim,
+	"terminated":    table.Dim,
+}
+
+// pingCell says Systems Manager's words in shorter ones.
+func pingCell(ping string) table.Cell {
+	switch ping {
+	case "Online":
+		return table.Cell{Text: "online", Colour: table.Green}
+	case "ConnectionLost":
+		return table.Cell{Text: "lost", Colour: table.Red}
+	case "Inactive":
+		return table.Cell{Text: "inactive", Colour: table.Yellow}
+	}
+	return table.Cell{Text: ping}
+}
+
+// passed is how long ago a time was, if it is known.
+func passed(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return machine.Ago(t) + " ago"
+}
+
+// pattern is a glob if it has the signs of one, and else a part of a name.
+// Upper and lower case are one.
+type pattern struct {
+	text string
+	glob string // "" if it is a part
+}
+
+func parsePattern(text string) (pattern, error) {
+	p := pattern{text: text}
+	if !strings.ContainsAny(text, `*?[`) {
+		return p, nil
+	}
+	p.glob = globText(text)
+	if _, err := path.Match(p.glob, ""); err != nil {
+		return p, fmt.Errorf("%q is %w: a [ needs its ]", text, ErrPattern)
+	}
+	return p, nil
+}
+
+// globText has no slash, which for path.Match would divide it.
+func globText(text string) string { return strings.ReplaceAll(strings.ToLower(text), "/", "\x00") }
+
+func (p pattern) matches(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool {
+		if p.glob == "" {
+			return strings.Contains(strings.ToLower(text), strings.ToLower(p.text))
+		}
+		ok, _ := path.Match(p.glob, globText(text))
+		return ok
+	})
+}
+
+// whileHeard returns a context that ends when there has been no news for d (0:
+// never), not counting the time that news takes to be dealt with: a pager may
+// hold it up.
+func whileHeard(ctx context.Context, d time.Duration) (heard context.Context, news func(func() error) error, stop func()) {
+	heard, cancel := context.WithCancelCause(ctx)
+	if d == 0 {
+		return heard, func(deal func() error) error { return deal() }, func() { cancel(nil) }
+	}
+	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("%w after %v", machine.ErrConnectTimeout, d)) })
+	var mu sync.Mutex
+	news = func(deal func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		timer.Stop()
+		defer timer.Reset(d)
+		return deal()
+	}
+	return heard, news, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}

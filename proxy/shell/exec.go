@@ -1,0 +1,189 @@
+package shell
+
+import (
+	"context"
+	"io"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/quote"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
+	"github.com/ssmpipe/ssmpipe/proxy/stdio"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
+)
+
+// AWS's session documents that run a command.
+const (
+	commandDocument     = "AWS-StartNonInteractiveCommand"
+	interactiveDocument = "AWS-StartInteractiveCommand"
+)
+
+// ExecOptions say what to run, and where its streams are.
+type ExecOptions struct {
+	machine.Options
+	Parameters map[string][]string // of the document, besides the command
+	Command    []string            // and its arguments
+	TTY        bool                // run it on a terminal, which is Terminal
+	Terminal
+}
+
+// signalled is the status of a command that a signal has ended, and whose own is
+// not told: as ssh has it.
+const signalled = 255
+
+// agentGivesUp is what is told of an outage while a command runs without a
+// terminal: nothing of what was sent is lost, but agents have been seen to stop
+// reading the command's output for good where they find the channel closed.
+const agentGivesUp = ": the connection was lost for a moment; SSM agents may drop what the command prints from then on, or let it stand still, so check what it has done"
+
+// Exec runs a command on the target and returns its exit status when it has
+// ended. Without a TTY its output and its errors go apart, and In is not used.
+// That there is no status to be told is told by o.Notice, and is 1. Its error is
+// for the user's eyes. When ctx ends, Exec ends the session, and the command by
+// that, and returns ctx's cause within 2 s.
+func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
+	o.Fill()
+	o.Use = machine.UseCommand
+	command, err := quote.Command(o.Command)
+	if err != nil {
+		return 0, err
+	}
+	if o.Alone {
+		stdio.TuneMemory()
+	}
+	contained := false
+	var interrupted sync.Once
+	o.Resumed = func() {
+		if !o.TTY && !contained {
+			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
+		}
+	}
+	conn, err := o.OpenShell(ctx, func(c *machine.Client, id string) (*awsapi.Session, error) {
+		if contained = machine.IsContainer(id); contained {
+			return c.ContainerSession(id, command), noDocument(&o.Options, o.Parameters)
+		}
+		document, parameters := o.document(command)
+		return c.NewSession(id, document, parameters), nil
+	})
+	if err != nil {
+		return 0, o.Explain(err)
+	}
+	if o.Alone {
+		stdio.ReleaseStart()
+	}
+	var failed StartFailure
+	if o.TTY {
+		err = Interact(ctx, &o.Options, conn, o.Terminal)
+	} else {
+		err = Collect(ctx, &o.Options, conn, o.Out, io.MultiWriter(&failed, o.Err))
+	}
+	conn.Close() // what goes wrong with that, session tells
+	if err != nil {
+		return 0, o.Explain(err)
+	}
+	status, told := conn.ExitStatus()
+	switch {
+	case told && status >= 0:
+		return status & 0xff, nil
+	case told:
+		return signalled, nil
+	case o.TTY || contained:
+		return 0, nil // nobody ever tells
+	case failed.Is():
+		return 1, nil // as the agent has said
+	}
+	o.Notice(safetext.Printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
+	return 1, nil
+}
+
+// document returns what runs command, and its parameters. One that the user has
+// named gets those of AWS's own only if it was told them.
+func (o *ExecOptions) document(command string) (name string, parameters map[string][]string) {
+	parameters = map[string][]string{"command": {command}}
+	switch {
+	case o.Document != "":
+		name = o.Document
+	case o.TTY:
+		name = interactiveDocument
+	default:
+		name = commandDocument
+		parameters["separateOutputStream"] = []string{"true"}
+	}
+	maps.Copy(parameters, o.Parameters)
+	return name, parameters
+}
+
+// Collect writes what the command says to out and to errs, until its end.
+func Collect(ctx context.Context, o *machine.Options, conn stream.Shell, out *os.File, errs io.Writer) error {
+	if text := conn.Message(); text != "" { // stderr is the command's
+		o.Log.Info("the agent says", "text", safetext.Printable(text))
+	}
+	gone, unwatch := stdio.Watch(out)
+	defer unwatch()
+	ended := make(chan error, 1)
+	go func() { ended <- copyParts(conn, stdio.NewOutput(out), stdio.NewOutput(errs)) }()
+	var err error
+	select {
+	case err = <-ended:
+		return err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-gone:
+		err = stdio.ErrGone
+	}
+	conn.SetReadDeadline(time.Unix(1, 0))
+	select {
+	case <-ended:
+	case <-time.After(endGrace): // it is held up by who reads, and ends with the process
+	}
+	return err
+}
+
+// copyParts copies until the command's end.
+func copyParts(conn stream.Shell, out, errs io.Writer) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, isErr, err := conn.ReadPart(buf)
+		to := out
+		if isErr {
+			to = errs
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// StartFailure looks whether the agent says that it could not start the command.
+type StartFailure struct{ head []byte }
+
+// startFailures are how the agent begins to say that.
+var startFailures = []string{"Unable to start command: ", "Error occurred starting the command: "}
+
+func (f *StartFailure) Write(p []byte) (int, error) {
+	const enough = 64
+	f.head = append(f.head, p[:min(len(p), max(enough-len(f.head), 0))]...)
+	return len(p), nil
+}
+
+func (f *StartFailure) Is() bool {
+	for _, text := range startFailures {
+		if strings.HasPrefix(string(f.head), text) {
+			return true
+		}
+	}
+	return false
+}
