@@ -635,7 +635,8 @@ func TestDialerFull(t *testing.T) {
 	d := newDialer(t, b.Server)
 	full := dialled(t, d, node1+":8")
 	b.StallAgent(true)
-	full.SetWriteDeadline(time.Now().Add(3 * time.Second))
+	// Soon, since another session is started for an agent that is silent for 5 s.
+	full.SetWriteDeadline(time.Now().Add(time.Second))
 	if n, err := full.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%d bytes were taken, %v", n, err)
 	}

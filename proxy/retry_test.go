@@ -62,13 +62,13 @@ func TestBusyUntilTheLimit(t *testing.T) {
 	}{
 		"throttled": {"StartSession", nil, ssmtest.APIError{Status: 400, Code: "ThrottlingException", Message: "Rate exceeded"},
 			"ssmpipe: AWS limits StartSession calls (ThrottlingException); trying again",
-			"timed out after 7s: ThrottlingException: Rate exceeded; "},
+			"timed out after 12s: ThrottlingException: Rate exceeded; "},
 		"broken": {"StartSession", nil, ssmtest.APIError{Status: 500, Code: "InternalServerError", Message: "An error occurred"},
 			"ssmpipe: AWS cannot serve StartSession calls (InternalServerError); trying again",
-			"timed out after 7s: InternalServerError: An error occurred; "},
+			"timed out after 12s: InternalServerError: An error occurred; "},
 		"looked up": {"DescribeInstances", []string{"web-1"}, ssmtest.APIError{Status: 503, Code: "RequestLimitExceeded", Message: "Request limit exceeded."},
 			"ssmpipe: AWS limits DescribeInstances calls (RequestLimitExceeded); trying again",
-			"timed out after 7s: RequestLimitExceeded: Request limit exceeded.; "},
+			"timed out after 12s: RequestLimitExceeded: Request limit exceeded.; "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +82,7 @@ func TestBusyUntilTheLimit(t *testing.T) {
 			if tt.args == nil {
 				tt.args = []string{node1}
 			}
-			p := b.start(t, append([]string{"--connect-timeout", "7s"}, tt.args...)...)
+			p := b.start(t, append([]string{"--connect-timeout", "12s"}, tt.args...)...)
 			if out, _ := io.ReadAll(p.stdout); len(out) > 0 {
 				t.Errorf("stdout %q", out)
 			}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 )
 
 // ErrGone says that whoever read our output has gone.
@@ -115,11 +116,15 @@ func Copy(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer,
 		select {
 		case <-stdinDone: // both ends are gone: that is how a user leaves
 			err = nil
-		default:
+		case <-time.After(leaveTime):
 		}
 	}
 	return err
 }
+
+// leaveTime is how long stdin's end may come after that of stdout's reader, which
+// is seen without reading.
+const leaveTime = 100 * time.Millisecond
 
 // smallCopy is how much is read at once for a connection that cannot say how
 // much it would take now: what is typed next waits behind it.
