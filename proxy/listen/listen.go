@@ -78,7 +78,7 @@ func Unix(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// ShortOpError leaves out what the caller says himself.
+// ShortOpError leaves out of a net.OpError what its caller says anyway.
 func ShortOpError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
