@@ -24,7 +24,7 @@ const (
 	remoteDocument = "AWS-StartPortForwardingSessionToRemoteHost"
 )
 
-// Destination is a port of the target, or of a host that it reaches.
+// Destination is a port of the target, or of a host that the target can reach.
 type Destination struct {
 	Host string // "" is the target itself
 	Port string
@@ -37,27 +37,28 @@ func (d Destination) String() string {
 	return net.JoinHostPort(d.Host, d.Port)
 }
 
-// Client opens sessions to one target, with one AWS configuration for all.
+// Client opens sessions to one target. All sessions share one AWS
+// configuration.
 type Client struct {
 	Options *Options
 	Target  Target
 	Config  aws.Config
 	Account string
-	Warm    *awsapi.Warm // the caller's to drop, also after an error
-	limit   *ask.Limit   // of connecting, once the machine is known; else nil
+	Warm    *awsapi.Warm // the caller must drop it, even after an error
+	limit   *ask.Limit   // limits connecting once the machine is known; otherwise nil
 
 	mu    sync.Mutex
-	At    Machine    // what the target leads to
-	found *foundTask // what was asked of it, if it is a container; nil: nothing
+	At    Machine    // the machine that the target resolves to
+	found *foundTask // ECS's description of the task, if At is a container; nil if not asked yet
 }
 
-// ConnectLimit bounds what connecting may take.
+// ConnectLimit limits the time for connecting.
 func (o *Options) ConnectLimit(ctx context.Context) (limited context.Context, limit *ask.Limit, stop func()) {
 	return ask.WithLimit(ctx, o.ConnectTimeout, fmt.Errorf("%w after %v", ErrConnectTimeout, o.ConnectTimeout))
 }
 
 // Configure reads the configuration and fetches credentials within limited.
-// Credentials that are fetched again, later, end with ctx.
+// Credentials that are refreshed later are bound to ctx instead.
 func (o *Options) Configure(ctx, limited context.Context) (*Client, error) {
 	o.Fill()
 	c := &Client{Options: o, Warm: &awsapi.Warm{}}
@@ -72,8 +73,8 @@ func (o *Options) Configure(ctx, limited context.Context) (*Client, error) {
 	return c, err
 }
 
-// NewClient is configure for a machine that is found, and started if o says
-// so.
+// NewClient is Configure followed by finding the machine, and starting it if o
+// says so.
 func (o *Options) NewClient(ctx, limited context.Context, limit *ask.Limit) (*Client, error) {
 	c, err := o.Configure(ctx, limited)
 	if err != nil {
@@ -85,7 +86,7 @@ func (o *Options) NewClient(ctx, limited context.Context, limit *ask.Limit) (*Cl
 	return c, c.Awake(ctx, limit)
 }
 
-// Awake starts the machine if it is known to be stopped and is to be started.
+// Awake starts the machine if it is known to be stopped and o says to start it.
 func (c *Client) Awake(ctx context.Context, limit *ask.Limit) error {
 	if c.At.Known == nil {
 		return nil
@@ -104,7 +105,7 @@ func (c *Client) Awake(ctx context.Context, limit *ask.Limit) error {
 	return nil
 }
 
-// named adds the id of the machine that err is about.
+// named adds the machine's id to err.
 func (c *Client) named(err error) error {
 	if id := c.Machine().ID; err != nil && id != c.Options.Target {
 		return &MachineError{id, err}
@@ -118,8 +119,8 @@ func (c *Client) Machine() Machine {
 	return c.At
 }
 
-// Open starts a session to d. The document is the one that the user has named,
-// or else document, or else the one that d needs.
+// Open starts a session to d. It uses the document that the user named;
+// otherwise document; otherwise the one that d needs.
 func (c *Client) Open(ctx context.Context, document string, d Destination) (stream.Port, error) {
 	conn, err := c.OpenConn(ctx, document, d)
 	if err != nil {
@@ -128,15 +129,15 @@ func (c *Client) Open(ctx context.Context, document string, d Destination) (stre
 	return ssmproto.NewPort(conn, ssmproto.MuxConfig{KeepAlive: c.Options.KeepAlive, Buffer: c.Options.Buffer}), nil
 }
 
-// OpenConn is open without connections.
+// OpenConn is Open without opening a connection in the session.
 func (c *Client) OpenConn(ctx context.Context, document string, d Destination) (*ssmproto.Conn, error) {
 	return c.OpenSession(ctx, func(id string) (*ssmproto.Conn, error) {
 		return c.Options.DialSession(ctx, c.portSession(id, document, d))
 	})
 }
 
-// OpenShell opens the session that session makes for the machine of an id, and
-// keeps it alive as o says. ctx and the limit of connecting bound only the opening.
+// OpenShell opens the session that session returns for the machine's id, and
+// keeps it alive as o says. ctx and the connect limit apply only to opening.
 func (o *Options) OpenShell(ctx context.Context, session func(c *Client, id string) (*awsapi.Session, error)) (stream.Shell, error) {
 	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
@@ -161,9 +162,10 @@ func (o *Options) OpenShell(ctx context.Context, session func(c *Client, id stri
 	return conn, nil
 }
 
-// OpenSession opens a session by dial, which gets the machine's id. A machine
-// that does not answer is looked up again: its name may lead elsewhere by now,
-// and if not there is more to say of it than that.
+// OpenSession opens a session with dial, which gets the machine's id. If the
+// machine does not answer, OpenSession looks the name up again, since it may
+// now resolve to another machine. If it does not, the new answer may still
+// explain the error.
 func (c *Client) OpenSession(ctx context.Context, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
 	m := c.Machine()
 	conn, err := dial(m.ID)
@@ -201,7 +203,7 @@ func (c *Client) OpenSession(ctx context.Context, dial func(id string) (*ssmprot
 	return conn, c.named(err)
 }
 
-// portSession is a session to d on the machine of that id.
+// portSession returns a session to d on the machine with that id.
 func (c *Client) portSession(id, document string, d Destination) *awsapi.Session {
 	parameters := map[string][]string{"portNumber": {d.Port}}
 	if d.Host != "" {
@@ -219,8 +221,8 @@ func (c *Client) portSession(id, document string, d Destination) *awsapi.Session
 	return c.NewSession(id, document, parameters)
 }
 
-// awsapi.NewSession is a session of a document on the machine of that id. "" is the
-// account's own, of a shell.
+// NewSession returns a session that runs a document on the machine with that
+// id. An empty document is the account's default shell document.
 func (c *Client) NewSession(id, document string, parameters map[string][]string) *awsapi.Session {
 	start := ssm.StartSessionInput{Target: &id, Parameters: parameters}
 	if document != "" {
@@ -232,7 +234,7 @@ func (c *Client) NewSession(id, document string, parameters map[string][]string)
 	return awsapi.NewSession(c.Config, start)
 }
 
-// DialSession opens s and its stream.
+// DialSession opens s and its data channel.
 func (o *Options) DialSession(ctx context.Context, s *awsapi.Session) (*ssmproto.Conn, error) {
 	s.Log = o.Log
 	s.Lingers = func(err error) {

@@ -9,8 +9,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// MakeControlDir makes the directory in which ssh's ControlPath lies. ssh binds
-// its socket there after it has authenticated, and ends if it cannot.
+// MakeControlDir makes the directory for ssh's ControlPath. ssh binds its
+// socket there after it has authenticated, and exits if it cannot.
 func (o *Options) MakeControlDir() {
 	if o.ControlDir == "" {
 		return

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// CheckPort returns a port's number, of which the lowest is lowest.
+// CheckPort returns a port's number, given the number or a service's name. A
+// number must be at least lowest.
 func CheckPort(text string, lowest uint64) (string, error) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
@@ -21,9 +22,9 @@ func CheckPort(text string, lowest uint64) (string, error) {
 	return text, nil
 }
 
-// IsTarget says whether a host is the target itself, as seen from there. Other
-// loopback addresses are not: what listens on 127.0.0.53, a resolver perhaps,
-// need not listen on localhost.
+// IsTarget reports whether host, as seen from the target, is the target itself.
+// Other loopback addresses are not: a service on 127.0.0.53, such as a
+// resolver, need not listen on localhost.
 func IsTarget(host string) bool {
 	if host == "" || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true

@@ -1,7 +1,8 @@
-// Package machine is what every command does first: it finds the machine that a
-// target names, opens sessions to it, makes a key known to it, and says what went
-// wrong and what helps. What commands have in common stands in [Options].
+// Package machine does what every command starts with: it finds the machine
+// that a target names, opens sessions to it, pushes a key to it, and explains
+// errors and how to fix them. The options that commands share are in [Options].
 //
-// It may use awsapi, inventory and the rooms that know no cloud, and no command.
-// Begin with [Client], and [Options.Explain] for errors.
+// It may import awsapi, inventory and the packages that are independent of the
+// cloud, but no command. Start with [Client], and with [Options.Explain] for
+// errors.
 package machine

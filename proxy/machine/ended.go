@@ -7,17 +7,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// Use is what a session is for, which decides what helps when it has ended.
+// A use is what a session is for. It decides which advice to give when the
+// session has ended.
 type use int
 
 const (
-	useStream use = iota // ssh's, mostly
+	useStream use = iota // a stream, mostly for ssh
 	UseForward
 	UseShell
 	UseCommand
 )
 
-// UseOf is the use of a session that somebody else has started.
+// UseOf returns the use of a session that another program started.
 func UseOf(conn *ssmproto.Conn) use {
 	switch {
 	case conn.SessionType() == ssmproto.NonInteractiveSession:
@@ -30,7 +31,7 @@ func UseOf(conn *ssmproto.Conn) use {
 	return useStream
 }
 
-// again is what to do when a session has ended before its time.
+// again returns what to do when a session has ended early.
 func (u use) again() string {
 	switch u {
 	case UseForward, UseShell:
@@ -41,8 +42,8 @@ func (u use) again() string {
 	return "connect again"
 }
 
-// nextSession is what to do after the end of a session that err tells of. How to
-// keep one alive in which nothing happens is of use only after an idle timeout.
+// nextSession returns what to do after a session ended with err. It mentions
+// keep-alives only after an idle timeout.
 func (o *Options) nextSession(err error) string {
 	again := o.Use.again()
 	if reason, told := stream.Reason(err); !told || !isIdleReason(reason) {
@@ -51,7 +52,7 @@ func (o *Options) nextSession(err error) string {
 	switch {
 	case o.Use == useStream:
 		return again + "; an idle ssh is kept alive by ServerAliveInterval"
-	case o.NoFlags: // nor is there anything else that keeps it alive
+	case o.NoFlags: // there is no other way to keep it alive
 		return again
 	}
 	return "--keepalive 5m keeps a session alive in which nothing happens"
@@ -60,17 +61,17 @@ func (o *Options) nextSession(err error) string {
 // nextForbidden is what to do when the agent refuses to forward to a host.
 const nextForbidden = "the agent forwards to no loopback or metadata address, nor to a name that leads to one there, such as the machine's own; for a port of the machine itself give localhost as the host, or none"
 
-// isIdleReason says whether the service ended a session because it was idle, in
-// its words "Your session timed out due to inactivity."
+// isIdleReason reports whether the service ended a session because it was idle.
+// Its words are "Your session timed out due to inactivity."
 func isIdleReason(reason string) bool {
 	reason = strings.ToLower(reason)
 	return strings.Contains(reason, "inactiv") || strings.Contains(reason, "idle") || strings.Contains(reason, "timed out")
 }
 
-// EndedError says of what the session was that has ended, for a reason.
+// EndedError describes a session that has ended, and why.
 type EndedError struct {
 	Text string
-	Err  error // nil, or why
+	Err  error // the cause; may be nil
 }
 
 func (e *EndedError) Error() string { return e.Text }

@@ -15,15 +15,15 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
-// ErrNoDocument says that a session to a container is none of Systems Manager's
-// documents.
+// ErrNoDocument says that a session to a container does not use a Systems
+// Manager document.
 var ErrNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
 
-// IsContainer says whether a machine's id is that of an ECS container.
+// IsContainer reports whether id is that of an ECS container.
 func IsContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
 
-// ContainerSession is a session in which command runs in a container, on a
-// terminal: ECS has no other.
+// ContainerSession returns a session that runs command in a container. It
+// always has a terminal: ECS offers nothing else.
 func (c *Client) ContainerSession(id, command string) *awsapi.Session {
 	s := awsapi.SessionOf(c.Config, id, nil)
 	s.Starter = aws.ToString(ecs.NewFromConfig(c.Config).Options().BaseEndpoint)
@@ -33,7 +33,7 @@ func (c *Client) ContainerSession(id, command string) *awsapi.Session {
 			return awsapi.Begun{}, err
 		}
 		input := ecs.ExecuteCommandInput{Command: &command, Interactive: true}
-		if f.container == nil { // we may not ask; the service knows if there is but one
+		if f.container == nil { // no permission to ask; the service itself knows if there is only one
 			cluster, task, _ := splitContainer(id)
 			input.Cluster, input.Task = &cluster, &task
 		} else {
@@ -55,10 +55,10 @@ func (c *Client) ContainerSession(id, command string) *awsapi.Session {
 	return s
 }
 
-// Container asks ECS for the container of that id, unless that has just been
-// done. It is asked each time, since a container that was started again has
-// another id, by which its data keys are bound. Where nobody may ask, what is
-// returned is empty.
+// container describes the container with that id, asking ECS unless that has
+// just been done. It asks each time because a restarted container has another
+// id, and data keys are bound to that id. Without permission to ask, the result
+// is empty.
 func (c *Client) container(ctx context.Context, id string) (*foundTask, error) {
 	c.mu.Lock()
 	f := c.found
@@ -87,8 +87,8 @@ func (c *Client) container(ctx context.Context, id string) (*foundTask, error) {
 	})
 }
 
-// splitContainer takes apart ecs:CLUSTER_TASK_RUNTIME. A cluster's name may have
-// a _, the others do not.
+// splitContainer splits ecs:CLUSTER_TASK_RUNTIME. A cluster's name may contain
+// an underscore; the other parts may not.
 func splitContainer(id string) (cluster, task, runtime string) {
 	rest := strings.TrimPrefix(id, "ecs:")
 	if i := strings.LastIndexByte(rest, '_'); i >= 0 {
@@ -100,8 +100,8 @@ func splitContainer(id string) (cluster, task, runtime string) {
 	return rest, task, runtime
 }
 
-// executeError is a command that ECS does not run, and what is known of the
-// container.
+// executeError says that ECS did not run a command. It includes what is known
+// of the container.
 type executeError struct {
 	found *foundTask
 	error
@@ -115,7 +115,7 @@ const (
 	executeRole   = "give the task a task role that allows ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel, and a way to the ssmmessages endpoint"
 )
 
-// Next says what the container lacks.
+// next returns what the container lacks.
 func (e *executeError) next() string {
 	var api smithy.APIError
 	if !errors.As(e.error, &api) {

@@ -21,19 +21,20 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// ErrTold says that something did not work of which Notice has been told.
+// ErrTold says that something failed and that Notice has already reported it.
 var ErrTold = errors.New("not all of it worked")
 
-// Error is what went wrong with a target, and what its user can do about it.
+// Error describes what went wrong with a target and what the user can do about
+// it.
 type Error struct {
-	Target string // "" if it is about no target
+	Target string // "" if the error is not about a target
 	Err    error
-	Next   string // the next step; "" if there is none to name
+	Next   string // the next step; may be ""
 }
 
-// Error returns one line: the target, the cause in the service's own words,
-// and the next step. Where there is something to choose from, a line for each
-// follows.
+// Error returns one line: the target, the cause in the service's own words, and
+// the next step. If there are alternatives to choose from, each follows on its
+// own line.
 func (e *Error) Error() string {
 	text := Cause(e.Err)
 	if e.Target != "" {
@@ -52,7 +53,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// DestinationError says to which of several destinations something did not work.
+// DestinationError says which of several destinations an error is about.
 type DestinationError struct {
 	To  Destination
 	Err error
@@ -61,7 +62,7 @@ type DestinationError struct {
 func (e *DestinationError) Error() string { return e.To.String() + ": " + e.Err.Error() }
 func (e *DestinationError) Unwrap() error { return e.Err }
 
-// MachineError says which machine the target led to.
+// MachineError says which machine the target resolved to.
 type MachineError struct {
 	ID string
 	error
@@ -69,9 +70,9 @@ type MachineError struct {
 
 func (e *MachineError) Unwrap() error { return e.error }
 
-// Cause shortens the SDK's account of a call to what the service said, or to
-// what kept the call from reaching it. What comes from outside is cut to a length
-// that people read, and ends without a full stop, so that more can follow.
+// Cause shortens an SDK error to what the service said, or to what kept the
+// call from reaching it. It truncates outside text to a readable length and
+// removes the final full stop, so that more text can follow.
 func Cause(err error) string {
 	var (
 		foreign *awsapi.ForeignError
@@ -196,7 +197,7 @@ func (o *Options) Next(err error) string {
 	case errors.As(err, &creds) && TimedOut(err):
 		return o.NextAfterTimeout()
 	case errors.As(err, &sso), errors.As(err, &creds) && strings.Contains(err.Error(), "SSO"):
-		// Those of an sso-session have no type of their own.
+		// Errors about an sso-session have no type of their own.
 		return "log in with \"aws sso login\""
 	case errors.As(err, &creds):
 		return "give --profile or AWS_PROFILE, or log in (\"aws sso login\", \"aws configure\")"
@@ -247,6 +248,6 @@ func (o *Options) NextAfterTimeout() string {
 	return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
 }
 
-// ErrAgentDecides says that the agent wants something here that nobody on this
-// side has asked for.
+// ErrAgentDecides says that the agent asked for a local end that was not
+// requested on this side.
 var ErrAgentDecides = errors.New("the agent names another local end than was asked for")

@@ -12,19 +12,19 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// A host whose name ends in a suffix is whatever machine has the name now. Its
-// host key belongs to the machine, not to the name: one that has replaced
-// another has a key of its own. So each machine has a known_hosts of its own,
-// named @ID, and the name that ssh knows is a link to it, for
+// A host name that ends in a suffix stands for whichever machine has the name
+// now. The host key belongs to the machine, not to the name: a machine that
+// replaces another has its own key. So each machine has its own known_hosts
+// file, named @ID, and the host name that ssh uses is a link to that file, for
 //
 //	UserKnownHostsFile DIR/%h
 //
-// which ssh opens only when the stream has begun. What to make of a key that is
-// new or has changed stays ssh's to decide.
+// ssh opens it only after the stream has begun. ssh still decides what to do
+// about a new or changed key.
 
-// LinkHostKeys makes the link for the machine id.
+// LinkHostKeys links the host name to the known_hosts file of machine id.
 func (o *Options) LinkHostKeys(id string) {
-	name := strings.ToLower(o.Target) // as ssh has it in %h
+	name := strings.ToLower(o.Target) // as ssh writes it in
 	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !ServiceID.MatchString(id) || strings.Contains(id, "/") {
 		return
 	}
@@ -42,7 +42,7 @@ func (o *Options) LinkHostKeys(id string) {
 	}
 }
 
-// replaceLink makes link lead to a file beside it, at once for whoever looks.
+// replaceLink atomically points link at a file in the same directory.
 func replaceLink(link, to string) error {
 	switch info, err := os.Lstat(link); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -53,13 +53,13 @@ func replaceLink(link, to string) error {
 			return nil
 		}
 	case info.Mode().IsRegular():
-		// "ssh-keygen -R" has put what it left in the link's place.
+		// "ssh-keygen -R" has replaced the link with a regular file.
 		if err := os.Rename(link, filepath.Join(filepath.Dir(link), to)); err != nil {
 			return err
 		}
 	}
 	part := filepath.Join(filepath.Dir(link), fmt.Sprintf(".%d.link", os.Getpid()))
-	os.Remove(part) // of a process that was killed
+	os.Remove(part) // left by a process that was
 	if err := os.Symlink(to, part); err != nil {
 		return err
 	}

@@ -16,10 +16,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// List asks AWS for all machines of o's profile and region and hands them out
-// page by page as they come: EC2's first, managed nodes last. The whole is kept
-// for [Known]. If one of the two services cannot be asked, o.Notice is told and
-// the other's are handed out. An error of page's ends it.
+// List asks AWS for all machines in o's profile and region and calls page with
+// each page as it arrives: EC2 instances first, managed nodes last. It saves
+// the complete list for [Known]. If one of the two services cannot be asked,
+// List reports that to o.Notice and lists what the other returns. List stops if
+// page returns an error.
 func List(ctx context.Context, o Options, page func([]inventory.Instance) error) error {
 	o.Fill()
 	limited, limit, stop := o.ConnectLimit(ctx)
@@ -29,14 +30,14 @@ func List(ctx context.Context, o Options, page func([]inventory.Instance) error)
 	if err != nil {
 		return o.Explain(err)
 	}
-	// Connecting is over when the first page is there; a list may be long.
+	// Connecting ends with the first page; a list may be long.
 	return o.Explain(o.List(limited, o.Inventory(cfg), func(list []inventory.Instance) error {
 		limit.Hold()
 		return page(list)
 	}))
 }
 
-// List is List with a service that may have been asked before.
+// List is the function List with a service that may have been asked before.
 func (o *Options) List(ctx context.Context, service *inventory.Service, page func([]inventory.Instance) error) error {
 	var all []inventory.Instance
 	err := service.List(ctx, func(list []inventory.Instance) error {
@@ -49,15 +50,15 @@ func (o *Options) List(ctx context.Context, service *inventory.Service, page fun
 	return err
 }
 
-// Known returns what List kept last for o's profile and region, and how long
-// ago that was. It asks nobody and needs no credentials.
+// Known returns the list that List last saved for o's profile and region, and
+// its age. It makes no calls and needs no credentials.
 func Known(o Options) (list []inventory.Instance, age time.Duration, ok bool) {
 	age, ok = inventory.UserCache().Get(&list, o.listKey()...)
 	return list, age, ok
 }
 
-// listKey is what a list is kept under: what chooses account and region, as far
-// as that can be known without reading the configuration.
+// listKey returns the cache key of a list: the settings that select account and
+// region, as far as they are known without reading the configuration.
 func (o *Options) listKey() []string {
 	key := []string{"list",
 		cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
@@ -68,7 +69,8 @@ func (o *Options) listKey() []string {
 	return key
 }
 
-// Inventory is the inventory of cfg's region. What cannot be asked is a notice.
+// Inventory returns the inventory of cfg's region. It reports what cannot be
+// asked as a notice.
 func (o *Options) Inventory(cfg aws.Config) *inventory.Service {
 	return inventory.New(cfg, func(action string, err error) {
 		text := fmt.Sprintf("%s failed: %s", action, Cause(err))
@@ -80,7 +82,7 @@ func (o *Options) Inventory(cfg aws.Config) *inventory.Service {
 	})
 }
 
-// Fill puts what does nothing in the place of what is not set.
+// Fill replaces unset callbacks and loggers with ones that do nothing.
 func (o *Options) Fill() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

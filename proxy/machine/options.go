@@ -13,59 +13,59 @@ import (
 
 // Options say what to connect to, and how.
 type Options struct {
-	Target   string // what the user calls the machine; see [Find]
-	Host     string // behind the target; "" means the target itself
-	Port     string // there
+	Target   string // the user's name for the machine; see [Find]
+	Host     string // reached through the target; "" means the target itself
+	Port     string // on Host
 	Document string // "" means AWS's own
 	Reason   string // for the account's records; may be empty
 	Profile  string // of the AWS configuration; "" means the default
 	Region   string // "" means the profile's or the environment's
 
-	StripSuffix string   // is no part of Target, if that ends in it
-	AnyCase     bool     // Target's name may be written in another case: ssh lowers it
+	StripSuffix string   // removed from the end of Target, if present
+	AnyCase     bool     // match Target's name in any case, because ssh lowercases it
 	Pick        Pick     // chooses among machines of the same name
-	Start       bool     // a machine that is stopped
-	Key         *PushKey // that ssh uses; nil: none that we know of
-	HostKeys    string   // a directory of known_hosts by machine, with links by name; "" for none
-	ControlDir  string   // where ssh's ControlPath lies, to be made for this user; "" for none
+	Start       bool     // start a stopped machine
+	Key         *PushKey // the key that ssh uses; nil if not known
+	HostKeys    string   // directory of known_hosts files by machine, with links by name; "" for none
+	ControlDir  string   // directory for ssh's ControlPath, created for this user; "" for none
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
 
-	// KeepAlive is how often something is sent so that the service does not
-	// take the session for idle; 0 means never.
+	// KeepAlive is how often to send something so that the service does not
+	// consider the session idle; 0 means never.
 	KeepAlive time.Duration
 
-	// Alone says that the process does nothing else, so that the Go runtime may
-	// be set for one stream.
+	// Alone says that the process does nothing else, so the Go runtime may be
+	// tuned for one stream.
 	Alone bool
 
-	Notice func(string) // told one line at a time what a user should know; nil: nobody
+	Notice func(string) // called with one line at a time for the user; nil for none
 
-	// Progress is told how a long wait goes, again and again, and "" at its end;
-	// nil: nobody.
+	// Progress is called repeatedly with the state of a long wait, and with ""
+	// when it ends; nil for none.
 	Progress func(string)
 
-	Log *slog.Logger // nil: nothing
+	Log *slog.Logger // nil: no log
 
 	Use     use  // what a session is for
-	NoFlags bool // to speak of: nobody has typed our command line
+	NoFlags bool // do not mention flags: the user did not type our command line
 
 	noSockets bool // ControlDir cannot be used
 
-	Buffer int // a test's, for programs that do not read; 0 is ssmproto.DefaultMuxBuffer
+	Buffer int // for tests of programs that do not read; 0 is ssmproto.DefaultMuxBuffer
 
-	Resumed func() // told when a session goes on after an outage; nil: nobody
+	Resumed func() // called when a session resumes after an outage; may be nil
 }
 
-// noticeAfter is how long an outage lasts before the user is told: the
+// noticeAfter is how long an outage lasts before the user is told. The
 // service's hourly disconnect is over long before.
 const noticeAfter = 3 * time.Second
 
 var ErrConnectTimeout = errors.New("timed out")
 
-// tellOutage returns what turns outages into notices: one line when it lasts,
-// one when it is over.
+// tellOutage returns a function that turns outages into notices: one line when
+// an outage lasts, and one when it is over.
 func (o *Options) tellOutage() func(ssmproto.Outage) {
 	told := false
 	return func(out ssmproto.Outage) {
@@ -88,8 +88,8 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 	}
 }
 
-// tellRepeat returns what tells the user that the stream stands still although
-// the connection is there, and for how long.
+// tellRepeat returns a function that tells the user that the stream is stalled
+// although the connection is up, and for how long.
 func (o *Options) tellRepeat() func(ssmproto.Repeat) {
 	return func(r ssmproto.Repeat) {
 		o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
@@ -112,10 +112,10 @@ func (o *Options) tellSilence(s ssmproto.Silence) {
 		o.Target, lasted, limit))
 }
 
-// Tell tells the user something about the target.
+// Tell sends the user a notice about the target.
 func (o *Options) Tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
 
-// Account is the part of o that says whom to ask.
+// Account returns the part of o that selects the account and region.
 func (o *Options) Account() *awsapi.Account {
 	return &awsapi.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
 }
