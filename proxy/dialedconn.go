@@ -11,15 +11,15 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// dialAddr is an address as it was dialled.
+// dialAddr is an address in the form in which it was dialled.
 type dialAddr string
 
 func (dialAddr) Network() string  { return "tcp" }
 func (a dialAddr) String() string { return string(a) }
 
-// dialedConn is a Dialer's connection: one over a tunnel as a program may
-// expect it of a net.Conn that it knows nothing of. Close and deadlines call off what is
-// under way, and what is called afterwards touches nothing.
+// dialedConn is a Dialer's connection: a tunnel's connection that behaves as
+// programs expect of any net.Conn. Close and deadlines interrupt calls in
+// progress, and calls after Close have no effect.
 type dialedConn struct {
 	conn   net.Conn
 	dialer context.Context // ends when the Dialer is closed
@@ -27,7 +27,7 @@ type dialedConn struct {
 
 	once   sync.Once
 	closed chan struct{}
-	using  sync.RWMutex // held for reading by whoever uses conn
+	using  sync.RWMutex // read-locked while conn is in use
 }
 
 func newDialedConn(conn net.Conn, dialer context.Context, remote dialAddr) *dialedConn {
@@ -53,16 +53,16 @@ func (c *dialedConn) Write(p []byte) (n int, err error) {
 	return n, c.failed("write", err)
 }
 
-// Close ends the connection. It does not wait for the far side to learn of it.
+// Close ends the connection. It does not wait for the far side to be told.
 func (c *dialedConn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
 		err = nil
 		close(c.closed)
 		c.conn.SetDeadline(past)
-		go func() { // soon: what is under way has been called off
+		go func() { // does not block for long: calls in progress have been interrupted
 			c.using.Lock()
-			c.conn.SetDeadline(time.Time{}) // an old agent's next connection has the same
+			c.conn.SetDeadline(time.Time{}) // an old agent's next connection shares it
 			c.using.Unlock()
 			c.conn.Close()
 		}()
@@ -88,16 +88,16 @@ func (c *dialedConn) set(deadline func()) error {
 	}
 	defer c.using.RUnlock()
 	deadline()
-	if c.isClosed() { // Close calls off what is under way
+	if c.isClosed() { // Close interrupts calls in progress
 		c.conn.SetDeadline(past)
 	}
 	return nil
 }
 
-// past is a deadline for what is to end now.
+// past is a deadline that makes calls return at once.
 var past = time.Unix(1, 0)
 
-// use begins to use conn, unless it is closed.
+// use begins a use of conn, unless it is closed.
 func (c *dialedConn) use() error {
 	c.using.RLock()
 	if c.isClosed() {
@@ -116,7 +116,7 @@ func (c *dialedConn) isClosed() bool {
 	}
 }
 
-// failed puts an error as those of package net are.
+// failed wraps an error as package net does.
 func (c *dialedConn) failed(op string, err error) error {
 	timeout, ok := err.(net.Error)
 	switch {

@@ -25,59 +25,61 @@ import (
 )
 
 var (
-	// ErrRefused says that the machine could not connect to the port: nothing
-	// listens there, or the host cannot be reached from it. It is what Read of a
-	// connection fails with then, because the machine tells it only afterwards.
-	// syscall.ECONNREFUSED matches it too.
+	// ErrRefused means that the machine could not connect to the port: nothing
+	// listens there, or the machine cannot reach the host. Read returns it, not
+	// the dial, because the machine reports the failure only afterwards.
+	// It also matches syscall.ECONNREFUSED.
 	ErrRefused = errors.New("the machine could not connect to the port")
 
-	// ErrAway says that the machine is there but not connected to Systems
+	// ErrAway means that the machine exists but is not connected to Systems
 	// Manager: it is stopped, or its agent does not call in.
 	ErrAway = errors.New("the machine is not connected to Systems Manager")
 )
 
-// Dialer connects to ports of machines by way of Session Manager, and, with
-// Via, of what a machine reaches. The zero value is ready to use, with the
-// default credentials and region. It must not be copied after the first dial,
-// and its fields not be changed. All methods may be called concurrently.
+// Dialer connects through Session Manager to ports of machines or, with Via,
+// to hosts that a machine can reach. The zero value is ready to use, with the
+// default credentials and region. After the first dial a Dialer must not be
+// copied and its fields must not be changed. All methods may be called
+// concurrently.
 //
-// Connections to one port share a session, which is started when it is first
-// needed and ended when it has had no connection for two minutes. Read a
-// connection or close it: what has come for one that is not read is kept, and
-// past 64 MiB the others of the session wait for it.
+// Connections to one port share a session, which starts when it is first
+// needed and ends after two minutes without a connection. Callers must read a
+// connection or close it: unread data is buffered, and beyond 64 MiB it blocks
+// the other connections of the session.
 //
-// Agents older than 3.0.196.1 carry one connection in a session: there are up to
-// 16 sessions to a port then, and a dial beyond these waits until a connection is
-// closed. They do not tell when the far side has ended a connection.
+// Agents older than 3.0.196.1 carry one connection per session. A port then
+// uses up to 16 sessions, and further dials wait until a connection is closed.
+// These agents do not report when the far side has ended a connection.
 type Dialer struct {
-	// Profile and Region are those of the AWS configuration; "" means what the
-	// environment or the profile says.
+	// Profile and Region select the AWS profile and region; "" means the one
+	// that the environment or the profile sets.
 	Profile, Region string
 
-	// AWS, if not nil, is used instead of the configuration of the environment,
-	// and Profile means nothing then.
+	// AWS, if not nil, is used instead of the environment's configuration.
+	// Profile is then ignored.
 	AWS *aws.Config
 
-	// Via, if not "", is the machine behind which addresses are: they are
-	// HOST:PORT then, with names as that machine resolves them.
+	// Via, if not "", is the machine to connect through. Addresses are then
+	// HOST:PORT, and that machine resolves the names.
 	Via string
 
-	// Pick chooses among machines of the same name; "" is [ErrSeveral].
+	// Pick chooses among machines of the same name; "" means that the dial
+	// fails with [ErrSeveral].
 	Pick Pick
 
-	// Sessions is over how many sessions the connections to one port are spread,
-	// up to 16; 0 means 1. An agent sends less than 1 MB/s on each.
+	// Sessions is the number of sessions that share the connections to one
+	// port, up to 16; 0 means 1. An agent sends less than 1 MB/s on each.
 	Sessions int
 
-	// ResumeTimeout is for how long a connection to AWS that was lost is tried to
-	// overcome before connections fail. 0 means 10 minutes, less than 0 no limit.
+	// ResumeTimeout is how long to try to restore a lost connection to AWS
+	// before connections fail. 0 means 10 minutes; a negative value, no limit.
 	ResumeTimeout time.Duration
 
-	// KeepAlive is how often something is sent so that the service does not take
-	// a session for idle; 0 means never.
+	// KeepAlive is the interval between messages that keep the service from
+	// considering a session idle; 0 means none are sent.
 	KeepAlive time.Duration
 
-	Log *slog.Logger // nil: nothing
+	Log *slog.Logger // nil means no logging
 
 	mu      sync.Mutex
 	ctx     context.Context // nil until the first dial
@@ -88,14 +90,14 @@ type Dialer struct {
 	tunnels tunnel.OnDemand[dialled]
 }
 
-// dialled is where a Dialer connects to.
+// dialled is the destination of a dial.
 type dialled struct {
 	target string
 	machine.Destination
 }
 
-// dialTime is how long it may take to start a session, whatever a dial's
-// context says.
+// dialTime limits how long starting a session may take, regardless of the
+// dial's context.
 const dialTime = 30 * time.Second
 
 // Dial is [Dialer.DialContext] without a context.
@@ -103,20 +105,20 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-// DialContext connects to address, which is TARGET:PORT, or with Via HOST:PORT;
-// see the package's documentation for targets. The network is tcp, tcp4 or
-// tcp6, which makes no difference. ctx bounds the dial only.
+// DialContext connects to address, which is TARGET:PORT or, with Via,
+// HOST:PORT. See the package documentation for targets. The network must be
+// tcp, tcp4 or tcp6; they are equivalent. ctx applies to the dial only.
 //
-// The connection goes on through cuts of the connection to AWS. It has no
-// CloseWrite: the far side learns of the end of what was written when the
-// connection is closed. Its RemoteAddr is the address as it was dialled.
+// The connection survives interruptions of the connection to AWS. It has no
+// CloseWrite: the far side sees the end of the data when the connection is
+// closed. RemoteAddr returns the address as it was dialled.
 //
-// Errors are of type *[net.OpError], with Timeout if they are about time.
-// errors.Is finds what they are about: [ErrTarget], [ErrNoMachine],
-// [ErrSeveral], [ErrAway], [ErrNoRegion], fs.ErrPermission if AWS does not allow
-// it, ctx's error, or net.ErrClosed after [Dialer.Close]; errors.As finds the
-// SDK's. That nothing listens on the port is known only when something should
-// come from there: a Read fails with [ErrRefused] then.
+// Errors are of type *[net.OpError]; Timeout reports true for timeouts.
+// Use errors.Is to find the cause: [ErrTarget], [ErrNoMachine], [ErrSeveral],
+// [ErrAway], [ErrNoRegion], fs.ErrPermission if AWS does not allow the call,
+// ctx's error, or net.ErrClosed after [Dialer.Close]. errors.As finds the
+// SDK's errors. A port on which nothing listens is not detected by the dial:
+// Read then fails with [ErrRefused].
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := d.dial(ctx, network, address)
 	if err != nil {
@@ -153,7 +155,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return nil, dialError{err}
 }
 
-// parse takes an address apart.
+// parse splits an address into its parts.
 func (d *Dialer) parse(address string) (to dialled, err error) {
 	wrong := func(text string) (dialled, error) {
 		return to, &net.AddrError{Err: text, Addr: address}
@@ -186,7 +188,7 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 	return dialled{d.Via, machine.Destination{Host: host, Port: port}}, err
 }
 
-// begin makes d ready for use; it says whether it is not closed.
+// begin makes d ready for use. It reports false if d is closed.
 func (d *Dialer) begin() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -198,8 +200,8 @@ func (d *Dialer) begin() bool {
 	return !d.closed
 }
 
-// Close ends all connections and sessions, and dials that are under way. It
-// takes less than 2 s. It returns nil.
+// Close ends all connections and sessions, and cancels dials in progress. It
+// takes less than 2 s and always returns nil.
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -211,13 +213,13 @@ func (d *Dialer) Close() error {
 	d.mu.Unlock()
 	d.tunnels.Close()
 	d.loads.Wait()
-	for _, l := range d.loading { // nothing else uses it any more
+	for _, l := range d.loading { // no longer in use elsewhere
 		l.close()
 	}
 	return nil
 }
 
-// tunnel prepares the one to a port.
+// tunnel prepares the tunnel to a port.
 func (d *Dialer) tunnel(to dialled) *tunnel.Tunnel {
 	p := &port{d: d, to: to}
 	return &tunnel.Tunnel{
@@ -232,7 +234,7 @@ func (d *Dialer) log() *slog.Logger {
 	return safetext.SafeLog(cmp.Or(d.Log, slog.New(slog.DiscardHandler)))
 }
 
-// port is one that a Dialer connects to.
+// port is a port that a Dialer connects to.
 type port struct {
 	d  *Dialer
 	to dialled
@@ -252,7 +254,7 @@ func (p *port) open(ctx context.Context) (stream.Port, error) {
 	return c.Open(limited, "", p.to.Destination)
 }
 
-// client finds the machine, once.
+// client finds the machine on the first call and caches it.
 func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -295,16 +297,17 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, e
 	return c, nil
 }
 
-// loadedConfig is an AWS configuration with credentials, or why there is none.
+// loadedConfig is an AWS configuration with credentials, or the reason why
+// there is none.
 type loadedConfig struct {
-	done    chan struct{} // closed when the others are there
+	done    chan struct{} // closed when the other fields are set
 	cfg     aws.Config
 	account string
 	err     error
 }
 
-// config returns the configuration for o's region. It is loaded once, for all
-// who wait for it, and after a failure again.
+// config returns the configuration for o's region. It is loaded once for all
+// callers, and again after a failure.
 func (d *Dialer) config(ctx context.Context, o *machine.Options) (*loadedConfig, error) {
 	d.mu.Lock()
 	l := d.loading[o.Region]
@@ -341,7 +344,7 @@ func (d *Dialer) load(l *loadedConfig, o *machine.Options) {
 	}
 	close(l.done)
 	if l.err == nil {
-		// What is connected to beforehand is for the first calls.
+		// Connections opened in advance serve the first calls.
 		select {
 		case <-time.After(awsapi.WarmTimeout):
 		case <-d.ctx.Done():
@@ -350,12 +353,12 @@ func (d *Dialer) load(l *loadedConfig, o *machine.Options) {
 	w.Drop()
 }
 
-// close ends the connections to the API that are kept open, if they are ours.
+// close closes idle connections to the API, if they are ours.
 func (l *loadedConfig) close() {
 	awsapi.CloseIdle(&l.cfg)
 }
 
-// dialError is why a dial failed, in the service's own words.
+// dialError is the reason why a dial failed, in the service's own words.
 type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
@@ -369,12 +372,12 @@ func (e dialError) Error() string {
 	return safetext.Printable(text)
 }
 
-// Timeout makes a net.OpError say so.
+// Timeout reports whether the dial timed out; net.OpError calls it.
 func (e dialError) Timeout() bool {
 	return errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, machine.ErrConnectTimeout)
 }
 
-// Is knows what the SDK has no sentinels for.
+// Is matches conditions for which the SDK has no sentinel errors.
 func (e dialError) Is(target error) bool {
 	switch target {
 	case ErrRefused:
@@ -388,8 +391,8 @@ func (e dialError) Is(target error) bool {
 	return false
 }
 
-// refusedError is ErrRefused in the driver's words, also for those who look for
-// the system's.
+// refusedError is ErrRefused with the driver's text. It also matches the
+// system's error.
 type refusedError struct{ error }
 
 func (e refusedError) Unwrap() error { return e.error }

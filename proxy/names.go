@@ -6,24 +6,24 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
-// What a [Dialer]'s errors are, beside those of context and net.
+// Errors of a [Dialer], in addition to those of packages context and net.
 var (
-	ErrTarget     = machine.ErrTarget    // what is dialled is not written as a target
-	ErrNoMachine  = machine.ErrNoMachine // there is no machine of that name
-	ErrSeveral    = machine.ErrSeveral   // there are several
-	ErrNoRegion   = awsapi.ErrNoRegion   // nothing says which region is meant
-	ErrNoTerminal = ask.ErrNoTerminal    // a person would have to be asked
+	ErrTarget     = machine.ErrTarget    // the address is not a valid target
+	ErrNoMachine  = machine.ErrNoMachine // no machine has that name
+	ErrSeveral    = machine.ErrSeveral   // several machines have that name
+	ErrNoRegion   = awsapi.ErrNoRegion   // no region is configured
+	ErrNoTerminal = ask.ErrNoTerminal    // user input is needed and there is no terminal
 )
 
-// Error is what went wrong with a target, and what can be done about it.
+// Error describes what went wrong with a target and what to do about it.
 type Error = machine.Error
 
-// Pick is how one of several machines of the same name is chosen.
+// Pick says how to choose one of several machines of the same name.
 type Pick = machine.Pick
 
-// The ways to choose. The zero value does not.
+// Values of Pick. The zero value chooses none.
 const (
-	PickNewest = machine.PickNewest // launched last
-	PickOldest = machine.PickOldest // launched first
-	PickAny    = machine.PickAny    // whichever is connected
+	PickNewest = machine.PickNewest // the one launched last
+	PickOldest = machine.PickOldest // the one launched first
+	PickAny    = machine.PickAny    // any that is connected
 )
