@@ -20,38 +20,38 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// PushKey says that a key is made known to the machine, for a minute, while the
-// session is opened.
+// PushKey says which key to push to the machine, which then accepts it for a
+// minute, while the session is opened.
 type PushKey struct {
 	Way  keys.Way
-	User string // whom ssh logs in as; "" asks the ssh that has started this process
+	User string // the user that ssh logs in as; "" asks the ssh that started this process
 
-	// Key is which one: a file, KeyAgent or KeyMade; "" is KeyAgent, or KeyMade
-	// if there is none. It is not used with Socket.
+	// Key is a file, KeyAgent or KeyMade. "" means KeyAgent, or KeyMade if
+	// there is no agent key. It is not used with Socket.
 	Key string
 
-	// Socket is the path of a Unix socket, to be the ssh-agent at that ssh's
-	// IdentityAgent names. The key is one that is made for this connection and
-	// exists in memory only.
+	// Socket is the path of a Unix socket that serves as the ssh-agent, for
+	// that ssh's IdentityAgent. The key is made for this connection and exists
+	// only in memory.
 	Socket string
 }
 
-// Keys that are no files.
+// Keys that are not files.
 const (
-	KeyAgent = "agent" // the first of the ssh-agent that can be pushed
-	KeyMade  = "made"  // ~/.ssh/ssmpipe/key, which ssmpipe makes
+	KeyAgent = "agent" // the first key in the ssh-agent that can be pushed
+	KeyMade  = "made"  // ~/.ssh/ssmpipe/key, which ssmpipe generates
 )
 
-// osUser is what Instance Connect takes for a user's name. None of it means
-// anything to a shell inside quotes, or to a path.
+// osUser matches the user names that Instance Connect accepts. None of their
+// characters is special in a path or within shell quotes.
 var osUser = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?$`)
 
-// Check says what is wrong with the way k is written.
+// Check reports an error in how k is written.
 func (k *PushKey) Check() error {
 	switch {
 	case k.Way != keys.InstanceConnect && k.Way != keys.RunCommand:
 		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, keys.InstanceConnect, keys.RunCommand)
-	case strings.ContainsAny(k.User, "/\x00"): // it is part of a path in ssh's configuration
+	case strings.ContainsAny(k.User, "/\x00"): // the user is part of a path in ssh's configuration
 		return fmt.Errorf("%q is not a user's name", k.User)
 	case k.Socket != "" && k.Key != "":
 		return errors.New("--identity-agent brings a key of its own: no --key beside it")
@@ -61,20 +61,20 @@ func (k *PushKey) Check() error {
 	return nil
 }
 
-// Pushing is a key on its way to the machine. All methods do nothing on nil.
+// Pushing pushes a key to the machine. All methods do nothing on nil.
 type Pushing struct {
 	Options *Options
-	agent   *keys.Agent        // nil: ssh finds the key by itself
+	agent   *keys.Agent        // nil if ssh finds the key itself
 	cancel  context.CancelFunc // nil before start
 	done    sync.WaitGroup
-	made    *keys.Made // if that is the key
-	user    string     // whom ssh logs in as; "" until it is known
+	made    *keys.Made // nil unless the key is KeyMade
+	user    string     // the user that ssh logs in as; "" until known
 
-	known chan struct{} // closed once the machine knows the key, or will not
-	at    chan string   // the id of the machine that the session is open to
+	known chan struct{} // closed once the push has succeeded or failed
+	at    chan string   // receives the id of the machine with the session
 }
 
-// NewPushing prepares what ssh may ask for before the session is open.
+// NewPushing prepares what ssh may need before the session is open.
 func (o *Options) NewPushing() (*Pushing, error) {
 	if o.Key == nil {
 		return nil, nil
@@ -86,9 +86,10 @@ func (o *Options) NewPushing() (*Pushing, error) {
 	if o.Key.Socket != "" {
 		var err error
 		if p.agent, err = keys.NewAgent(o.Key.Socket, p.known, o.Log); err != nil {
-			// Without the socket ssh has no agent, but perhaps a key in a file.
+			// Without the socket ssh has no agent, but it may have a key in a
+			// file.
 			if o.noSockets && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
-				return nil, nil // that has been told
+				return nil, nil // already reported
 			}
 			o.Notice(safetext.Printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
 			return nil, nil
@@ -97,15 +98,15 @@ func (o *Options) NewPushing() (*Pushing, error) {
 	return p, nil
 }
 
-// Start pushes the key beside the opening of the session, which it needs
-// nothing of but the machine's id.
+// Start pushes the key while the session is being opened. It needs only the
+// machine's id.
 func (p *Pushing) Start(ctx context.Context, c *Client) {
 	if p == nil {
 		return
 	}
 	limit := p.Options.ConnectTimeout
 	if limit == 0 {
-		limit = keys.Time // somebody waits for known
+		limit = keys.Time // others wait for known
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
 	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", ErrConnectTimeout, limit))
@@ -114,15 +115,15 @@ func (p *Pushing) Start(ctx context.Context, c *Client) {
 		defer stop()
 		defer close(p.known)
 		err := p.push(limited, c, id)
-		// Only now somebody may ask for the key. The name may have led to another
-		// machine meanwhile.
+		// The key may be used only from here on. The name may have resolved to
+		// another machine meanwhile.
 		select {
 		case at := <-p.at:
 			if at != id {
 				id, err = at, p.push(limited, c, at)
 			}
 		case <-ctx.Done():
-			return // without a session its own error says enough
+			return // without a session, the session's error is enough
 		}
 		if p.agent != nil {
 			p.agent.Settle(err == nil)
@@ -135,8 +136,8 @@ func (p *Pushing) Start(ctx context.Context, c *Client) {
 	})
 }
 
-// Tell says why there is no key, for the user's eyes. The session goes on: ssh
-// may have another one.
+// tell tells the user why there is no key. The session goes on, since ssh may
+// have another one.
 func (p *Pushing) tell(id string, err error) {
 	name := p.Options.Target
 	if id != name {
@@ -153,7 +154,7 @@ func (p *Pushing) tell(id string, err error) {
 	p.Options.Notice(safetext.Printable(text))
 }
 
-// Ready says that the session is open to the machine id.
+// Ready says that the session to machine id is open.
 func (p *Pushing) Ready(id string) {
 	if p == nil {
 		return
@@ -164,13 +165,13 @@ func (p *Pushing) Ready(id string) {
 	p.at <- id
 }
 
-// Hold returns what stdout is written by. Without an agent of ours ssh
-// authenticates when it likes, so it must not get there before the machine
-// knows the key. What it waits for first is sshd's banner, which has come a
-// longer way than the key's one call: opening the session took as many round
-// trips before it. So the key is known by then, and nothing waits; if not, the
-// banner does, for as long as the push may take, while what ssh has said
-// travels already.
+// Hold returns the writer to use for stdout. Without our agent, ssh
+// authenticates whenever it is ready, so it must not get that far before the
+// machine knows the key. The first output that can be held back is sshd's
+// banner. It takes longer than the single call that pushes the key, because
+// opening the session took as many round trips before it. So normally the key
+// is known by then and nothing waits. Otherwise Hold delays the banner for as
+// long as the push may take, while ssh's own output is already on its way.
 func (p *Pushing) Hold(w io.Writer) io.Writer {
 	if p == nil || p.agent != nil {
 		return w
@@ -178,7 +179,7 @@ func (p *Pushing) Hold(w io.Writer) io.Writer {
 	return &heldWriter{w, p.known}
 }
 
-// heldWriter writes nothing before until is closed.
+// A heldWriter blocks writes until its channel is closed.
 type heldWriter struct {
 	io.Writer
 	until <-chan struct{}
@@ -189,7 +190,7 @@ func (h *heldWriter) Write(b []byte) (int, error) {
 	return h.Writer.Write(b)
 }
 
-// Close leaves nothing behind.
+// Close releases everything that the push used.
 func (p *Pushing) Close() {
 	if p == nil {
 		return
@@ -210,7 +211,7 @@ func (p *Pushing) Close() {
 	}
 }
 
-// push makes the key known to the machine id.
+// push pushes the key to machine id.
 func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
 	k := p.Options.Key
 	switch {
@@ -245,7 +246,7 @@ func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
 	return awsapi.CauseOf(ctx, err)
 }
 
-// public finds the key.
+// public returns the public key to push.
 func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 	k := p.Options.Key
 	if p.agent != nil {
@@ -276,7 +277,7 @@ var (
 	errUser              = errors.New("not a name that a key can be pushed for")
 )
 
-// Next is what a user can do about a key that could not be pushed.
+// next returns what the user can do about a key that could not be pushed.
 func (p *Pushing) next(err error) string {
 	k := p.Options.Key
 	switch {

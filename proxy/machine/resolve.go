@@ -16,37 +16,37 @@ import (
 )
 
 var (
-	// ErrNoMachine says that nothing has the name.
+	// ErrNoMachine says that no machine has the name.
 	ErrNoMachine = errors.New("there is no such machine")
 
 	// ErrSeveral says that several machines have the name.
 	ErrSeveral = errors.New("several machines have this name")
 )
 
-// Pick is how one of several machines of the same name is chosen.
+// Pick says how to choose one of several machines with the same name.
 type Pick string
 
-// The ways to choose. The zero value does not.
+// The ways to choose. With the zero value no machine is chosen.
 const (
 	PickNewest Pick = "newest" // launched last
 	PickOldest Pick = "oldest" // launched first
-	PickAny    Pick = "any"    // whichever is connected
+	PickAny    Pick = "any"    // any that is connected
 )
 
-// Machine is what a target leads to.
+// Machine is what a target resolves to.
 type Machine struct {
 	ID     string
 	cached bool
-	Known  *inventory.Instance // nil if nobody was asked
+	Known  *inventory.Instance // nil if AWS was not asked
 }
 
-// cachedFor is how long a name is taken to lead where it led: short enough
-// that a second machine of the name is noticed soon. What does not answer is
-// looked up again at once.
+// cachedFor is how long a name's resolution is cached: short enough that a
+// second machine with the same name is noticed soon. A machine that does not
+// answer is looked up again at once.
 const cachedFor = 5 * time.Minute
 
-// Resolve finds the machine: from the name itself, from the cache, or by
-// asking. Asking takes one round trip.
+// Resolve finds the machine: from the name itself, from the cache, or by asking
+// AWS, which takes one round trip.
 func (c *Client) Resolve(ctx context.Context) (Machine, error) {
 	if c.Target.ID != "" && !c.Options.Start {
 		return Machine{ID: c.Target.ID}, nil
@@ -61,7 +61,7 @@ func (c *Client) Resolve(ctx context.Context) (Machine, error) {
 	return c.LookUp(ctx)
 }
 
-// LookUp asks, and keeps the answer.
+// LookUp asks AWS and caches the answer.
 func (c *Client) LookUp(ctx context.Context) (Machine, error) {
 	cache := inventory.UserCache()
 	cache.Drop(c.cacheKey()...)
@@ -92,13 +92,13 @@ func (c *Client) LookUp(ctx context.Context) (Machine, error) {
 	return Machine{ID: m.ID, Known: m}, nil
 }
 
-// cacheKey is what a name is kept under: account, region and profile, where
-// they are served, and what chooses among several.
+// cacheKey returns the cache key of a name: the account, region, endpoint and
+// profile, and what chooses among several machines.
 func (c *Client) cacheKey() []string {
 	return []string{"target", c.Account, c.Config.Region, c.Options.Profile, aws.ToString(c.Config.BaseEndpoint), string(c.Options.Pick), fmt.Sprint(c.Options.AnyCase), c.Target.Text}
 }
 
-// Find returns all machines of the name.
+// Find returns all machines with the name.
 func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
 	query := c.Target.query
 	if c.Target.ID != "" {
@@ -120,7 +120,8 @@ func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
-	// What is close? And what did the filters not find that people would?
+	// Look for similar names, and for machines that the filters miss but a
+	// person would accept.
 	var all []inventory.Instance
 	err = c.Options.List(ctx, service, func(page []inventory.Instance) error {
 		all = append(all, page...)
@@ -140,8 +141,9 @@ func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
 	return list, nil
 }
 
-// choose chooses among machines of one name. If only one of them can be
-// reached, because it runs and the others do not, it is that.
+// choose selects one of the machines with the same name. If only one of them
+// can be reached, because it is running and the others are not, choose selects
+// that one.
 func (c *Client) choose(list []inventory.Instance) (*inventory.Instance, error) {
 	reachable := filter(list, func(m *inventory.Instance) bool { return m.State == "running" || m.State == "" && m.Online() })
 	if len(reachable) > 0 {
@@ -176,7 +178,8 @@ func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kep
 }
 
 // Find returns the machines that o.Target names, with what is known of them,
-// whether or not one could be chosen. None is [ErrNoMachine].
+// whether or not one could be chosen. If there are none, the error is
+// [ErrNoMachine].
 func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
 	o.Fill()
 	limited, _, stop := o.ConnectLimit(ctx)
@@ -197,7 +200,7 @@ func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
 // maxNear is how many names are suggested.
 const maxNear = 5
 
-// near returns what the user may have meant, best first.
+// near returns the names that the user may have meant, best first.
 func near(t *Target, all []inventory.Instance) (names []string) {
 	if t.query == nil || t.query.Tag[0] != "Name" {
 		return nil
@@ -213,7 +216,7 @@ func near(t *Target, all []inventory.Instance) (names []string) {
 		switch {
 		case distance <= max(1, len(want)/3):
 		case len(want) >= 2 && strings.Contains(name, want):
-			distance = len(want) // behind all that are mistyped
+			distance = len(want) // after all misspellings
 		default:
 			continue
 		}

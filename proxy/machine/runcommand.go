@@ -26,18 +26,19 @@ var (
 	editScript string
 )
 
-// How often the command's end is asked for: at first soon, since it takes a
-// second or so, then ever less.
+// How often to poll for the command's end: soon at first, since it takes about
+// a second, then less and less often.
 const (
 	firstPoll = 200 * time.Millisecond
 	lastPoll  = 3 * time.Second
 )
 
-// commandTime is how long the script may take on the machine, in seconds.
+// commandTime is how long the script may run on the machine, in seconds.
 const commandTime = "30"
 
-// runCommand makes a key known to user on a node, by a shell script. It returns
-// once that has ended there. The script takes the key away again by itself.
+// runCommand makes a key known to user on a node with a shell script, and
+// returns once the script has ended. The script removes the key again by
+// itself.
 func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) error {
 	api := ssm.NewFromConfig(cfg)
 	sent, err := api.SendCommand(ctx, &ssm.SendCommandInput{
@@ -58,13 +59,14 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 	return awsapi.CauseOf(ctx, err)
 }
 
-// commandScript is what runs on the machine, in whole seconds.
+// commandScript returns the script that runs on the machine. It counts life in
+// whole seconds.
 func commandScript(user, key string, life time.Duration) string {
 	var b strings.Builder
 	for _, v := range [][2]string{
 		{"user", user},
 		{"key", key},
-		{"id", fmt.Sprintf("%x", rand.Text()[:8])}, // no two lines are alike
+		{"id", fmt.Sprintf("%x", rand.Text()[:8])}, // makes each line unique
 		{"life", fmt.Sprintf("%.0f", life.Seconds())},
 		{"edit", editScript},
 	} {
@@ -73,7 +75,7 @@ func commandScript(user, key string, life time.Duration) string {
 	return b.String() + pushScript
 }
 
-// awaitCommand waits for a command's end on a node.
+// awaitCommand waits for a command to end on a node.
 func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		select {
@@ -82,7 +84,7 @@ func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
 			return context.Cause(ctx)
 		}
 		out, err := api.GetCommandInvocation(ctx, &ssm.GetCommandInvocationInput{CommandId: &id, InstanceId: &node})
-		var missing *types.InvocationDoesNotExist // not everywhere yet
+		var missing *types.InvocationDoesNotExist // not visible everywhere yet
 		switch {
 		case errors.As(err, &missing):
 			continue
@@ -99,7 +101,7 @@ func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
 	}
 }
 
-// commandError is a script that has failed.
+// commandError says that the script failed.
 type commandError struct{ status, stderr string }
 
 func (e *commandError) Error() string {

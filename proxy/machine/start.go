@@ -17,18 +17,18 @@ import (
 
 const (
 	// bootLimit is how long an instance may take from StartInstances until its
-	// agent calls in. Large ones with checks of their disks take minutes.
+	// agent connects. Large instances that check their disks take minutes.
 	bootLimit = 10 * time.Minute
 
-	// bootPoll is how often is looked: often enough that nobody waits for it,
-	// seldom enough for the account's request limits.
+	// bootPoll is the polling interval: short enough not to delay the user,
+	// long enough for the account's request limits.
 	bootPoll = 2 * time.Second
 )
 
 var errBoot = fmt.Errorf("it was started, but its agent has not called in within %v", bootLimit)
 
-// Start starts a machine that is stopped, and waits until its agent calls in.
-// What that takes is not counted as connecting.
+// start starts a stopped machine and waits until its agent connects. This time
+// does not count as connecting.
 func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Instance) error {
 	defer limit.Hold()()
 	defer c.Options.Progress("")
@@ -37,7 +37,7 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 	service := c.Options.Inventory(c.Config)
 	before := m.Pinged
 	began := time.Now()
-	// Somebody may have started it already.
+	// It may have been started already.
 	asked := m.State == "pending" || m.State == "running"
 	what := "starting it"
 	if asked {
@@ -83,20 +83,20 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 	}
 }
 
-// startedLately says whether an instance may still be on its way up. EC2's launch
+// startedLately reports whether an instance may still be booting. EC2's launch
 // time is that of the last start.
 func startedLately(m *inventory.Instance) bool {
 	return !m.Launched.IsZero() && time.Since(m.Launched) < bootLimit && (m.State == "running" || m.State == "pending")
 }
 
-// awaitSession opens a session to a machine that has been started lately: AWS
+// awaitSession opens a session to a machine that was started recently: AWS
 // takes up to a minute from the agent's first call until it starts sessions.
-// What that takes is not counted as connecting.
+// This time does not count as connecting.
 func (c *Client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
 	if c.limit != nil {
 		defer c.limit.Hold()()
 	}
-	defer ask.Hold(ctx)() // a forward's session has a limit of its own
+	defer ask.Hold(ctx)() // a forward's session has its own limit
 	defer c.Options.Progress("")
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
@@ -126,19 +126,19 @@ func (c *Client) startInstance(ctx context.Context, id string) error {
 	return err
 }
 
-// Answered says whether err is the service's answer.
+// Answered reports whether err is the service's answer.
 func Answered(err error) bool {
 	var api smithy.APIError
 	return errors.As(err, &api)
 }
 
-// IsCode says whether err is the service's error of that code.
+// IsCode reports whether err is the service's error with that code.
 func IsCode(err error, code string) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
-// Denied says whether err is about a permission.
+// Denied reports whether err is about a missing permission.
 func Denied(err error) bool {
 	return inventory.Denied(err) || IsCode(err, "AuthException") // EC2 Instance Connect's
 }

@@ -10,39 +10,40 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
-// ErrTarget says that a target is not written as one.
+// ErrTarget says that a target is malformed.
 var ErrTarget = errors.New("not a target")
 
-// Target is what a user calls a machine, taken apart.
+// Target is a parsed target: the user's name for a machine.
 type Target struct {
-	Text   string           // as it was given, but for suffixes
-	Region string           // "" if none was given in place
-	ID     string           // what the service takes as it is; "" if it is a name
-	Task   *task            // a container, by its task
-	query  *inventory.Query // else
+	Text   string           // as given, without suffixes
+	Region string           // "" if the text names none
+	ID     string           // an id that the service accepts as is; "" for a name
+	Task   *task            // the task of a container
+	query  *inventory.Query // otherwise
 }
 
-// RegionPattern is how regions of all partitions are written, and hardly any
-// other name. A test compares it with what the SDK knows.
+// RegionPattern matches region names of all partitions, and hardly any other
+// name. A test compares it with the SDK's list.
 const RegionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
 
-// Task is ecs:CLUSTER/TASK[/CONTAINER].
+// A task is ecs:CLUSTER/TASK[/CONTAINER].
 type task struct{ Cluster, ID, Container string }
 
 var (
-	// ServiceID are the forms that the service takes as they are.
+	// ServiceID matches the ids that the service accepts as is.
 	ServiceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
 
-	// inRegion is a region at a name's end: web-1--eu-central-1.
+	// inRegion matches a region at the end of a name: web-1--eu-central-1.
 	inRegion = regexp.MustCompile(`^(.+)--(` + RegionPattern + `)$`)
 
-	// privateName are the names that EC2 gives: ip-10-0-3-7.ec2.internal,
-	// ip-10-0-3-7.eu-central-1.compute.internal, i-….eu-central-1.compute.internal.
+	// privateName matches the names that EC2 assigns: ip-10-0-3-7.ec2.internal,
+	// ip-10-0-3-7.eu-central-1.compute.internal,
+	// i-….eu-central-1.compute.internal.
 	privateName = regexp.MustCompile(`^[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$`)
 )
 
-// ParseTarget takes apart what a user calls a machine. suffix is cut off if it
-// is there.
+// ParseTarget parses the user's name for a machine. It removes suffix if
+// present.
 func ParseTarget(text, suffix string) (t Target, err error) {
 	wrong := func(format string, args ...any) (Target, error) {
 		return t, fmt.Errorf("%q is %w: %s", text, ErrTarget, fmt.Sprintf(format, args...))
@@ -99,9 +100,9 @@ func ParseTarget(text, suffix string) (t Target, err error) {
 // groupTag is the tag that an Auto Scaling group puts on its instances.
 const groupTag = "aws:autoscaling:groupName"
 
-// addressQuery asks for an address as EC2 knows it. That of a private network
-// may be any; what is no private address by RFC 1918 or 6598 is asked for as a
-// public one first.
+// addressQuery returns a query for an address as EC2 knows it. A private
+// network may use any address, but one that is not private by RFC 1918 or RFC
+// 6598 is looked up as a public address first.
 func addressQuery(addr netip.Addr) *inventory.Query {
 	switch {
 	case addr.Is6():
@@ -114,9 +115,9 @@ func addressQuery(addr netip.Addr) *inventory.Query {
 
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// names says whether the target's words name m where the services' filters are
-// stricter than people are: ssh writes host names in lower case, and EC2 knows
-// addresses by their kind.
+// names reports whether the target names m where the services' filters are
+// stricter than people are: ssh lowercases host names, and EC2 distinguishes
+// kinds of addresses.
 func (t *Target) names(m *inventory.Instance) bool {
 	switch q := t.query; {
 	case q == nil:

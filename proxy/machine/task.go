@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// FindTask asks ECS for a container's runtime id, which the service's form of
-// a target ends in.
+// FindTask asks ECS for a container's runtime id, the last part of the
+// service's form of a target.
 func (c *Client) FindTask(ctx context.Context) (id string, err error) {
 	f, err := c.describeTask(ctx, c.Target.Task.Cluster, c.Target.Task.ID)
 	if err != nil {
@@ -29,10 +29,11 @@ func (c *Client) FindTask(ctx context.Context) (id string, err error) {
 	return f.target()
 }
 
-// foundTask is what ECS says of a task, and which of its containers is meant.
+// foundTask is ECS's description of a task, and which of its containers is
+// meant.
 type foundTask struct {
 	task      types.Task
-	container *types.Container // nil until it has been chosen
+	container *types.Container // nil until chosen
 }
 
 // describeTask asks ECS for a task.
@@ -47,7 +48,7 @@ func (c *Client) describeTask(ctx context.Context, cluster, id string) (*foundTa
 	return &foundTask{task: out.Tasks[0]}, nil
 }
 
-// choose chooses the one container that is meant.
+// choose selects the one container that is meant.
 func (f *foundTask) choose(meant func(*types.Container) bool) error {
 	var names []string
 	var matching []*types.Container
@@ -68,13 +69,13 @@ func (f *foundTask) choose(meant func(*types.Container) bool) error {
 	return nil
 }
 
-// Target is how the service calls the container.
+// target returns the service's name for the container.
 func (f *foundTask) target() (string, error) {
 	runtime := aws.ToString(f.container.RuntimeId)
 	if runtime == "" {
 		return "", fmt.Errorf("the container is %s", cmp.Or(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
 	}
-	// The cluster's and the task's own names: what was given may be an ARN.
+	// Use the names of the cluster and the task: the user may have given ARNs.
 	id := fmt.Sprintf("ecs:%s_%s_%s", LastPart(aws.ToString(f.task.ClusterArn)), LastPart(aws.ToString(f.task.TaskArn)), runtime)
 	if !ServiceID.MatchString(id) {
 		return "", errors.New("ECS answers with ids of no known form")
@@ -82,5 +83,5 @@ func (f *foundTask) target() (string, error) {
 	return id, nil
 }
 
-// LastPart is the last part of an ARN's resource.
+// LastPart returns the last part of an ARN's resource.
 func LastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

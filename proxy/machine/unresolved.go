@@ -11,7 +11,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// noMachineError is ErrNoMachine with what could have been meant.
+// noMachineError is ErrNoMachine with the names that may have been meant.
 type noMachineError struct {
 	region string
 	near   []string
@@ -27,16 +27,16 @@ func (e *noMachineError) next() string {
 	return "did you mean " + strings.Join(e.near, ", ") + "?"
 }
 
-// SeveralError is ErrSeveral with all of them.
+// SeveralError is ErrSeveral with the list of machines.
 type SeveralError struct{ list []inventory.Instance }
 
 func (e *SeveralError) Error() string { return fmt.Sprintf("%d machines have this name", len(e.list)) }
 func (e *SeveralError) Unwrap() error { return ErrSeveral }
 
-// maxListed is how many of them are listed.
+// maxListed is how many machines are listed.
 const maxListed = 20
 
-// Lines describes each, below the error.
+// Lines returns a line for each machine, to be printed below the error.
 func (e *SeveralError) Lines() (lines []string) {
 	for i := range e.list[:min(len(e.list), maxListed)] {
 		m := &e.list[i]
@@ -56,10 +56,10 @@ func (e *SeveralError) Lines() (lines []string) {
 	return lines
 }
 
-// AwayError says why a machine cannot be reached, from what is known of it.
+// AwayError says why a machine cannot be reached, as far as is known.
 type AwayError struct {
 	known *inventory.Instance
-	error // the service's, nil if it was not asked
+	error // the service's error; nil if it was not asked
 }
 
 func (e *AwayError) Unwrap() error { return e.error }
@@ -104,7 +104,7 @@ func (e *AwayError) next(target string) string {
 	return fmt.Sprintf("\"ssmpipe doctor %s\" looks for the reason", target)
 }
 
-// Ago writes a time that has passed as people say it.
+// Ago formats a past time the way people say it.
 func Ago(t time.Time) string {
 	return safetext.Roughly(max(0, time.Since(t)))
 }
