@@ -20,9 +20,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// What is read of an answer, whoever gives it: of its head and, once it has been
-// decompressed, of its body. The largest bodies are pages of inventories, which
-// have a few MB.
+// Limits on what is read of any answer: its head and, after decompression, its
+// body. The largest bodies are inventory pages of a few MB.
 const (
 	maxAnswerHead = 64 << 10
 	maxAnswer     = 32 << 20
@@ -30,14 +29,14 @@ const (
 
 var errAnswerTooLarge = fmt.Errorf("an answer of more than %d MiB", maxAnswer>>20)
 
-// newHTTPClient returns the client that cfg's clients of APIs use, those that
-// fetch credentials too.
+// newHTTPClient returns the HTTP client for cfg's API clients, including those
+// that fetch credentials.
 func newHTTPClient() *awshttp.BuildableClient {
 	return limitHeads(awshttp.NewBuildableClient())
 }
 
-// limitHeads returns a client like c that reads no head without end and knows a
-// proxy's refusal from AWS's.
+// limitHeads returns a client like c that limits the size of response heads and
+// distinguishes a proxy's refusal from AWS's.
 func limitHeads(c *awshttp.BuildableClient) *awshttp.BuildableClient {
 	return c.WithTransportOptions(func(t *http.Transport) {
 		if t.MaxResponseHeaderBytes == 0 || t.MaxResponseHeaderBytes > maxAnswerHead {
@@ -49,7 +48,7 @@ func limitHeads(c *awshttp.BuildableClient) *awshttp.BuildableClient {
 	})
 }
 
-// proxyAnswered looks at a proxy's answer to CONNECT.
+// proxyAnswered checks a proxy's answer to CONNECT.
 func proxyAnswered(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
@@ -57,8 +56,8 @@ func proxyAnswered(_ context.Context, proxy *url.URL, req *http.Request, res *ht
 	return ssmproto.NewProxyError(proxy, req.Host, res)
 }
 
-// guardAnswers has all clients of a configuration look at an answer before they
-// believe in it.
+// guardAnswers makes all clients of a configuration check that an answer is
+// plausible before they use it.
 func guardAnswers(stack *smithymw.Stack) error {
 	return stack.Deserialize.Add(answerGuard{}, smithymw.After) // next to the transport
 }
@@ -79,7 +78,8 @@ func (answerGuard) HandleDeserialize(ctx context.Context, in smithymw.Deserializ
 	body := &limitedBody{ReadCloser: res.Body, left: maxAnswer}
 	body.start, _ = ctx.Value(answerKey{}).(*answerStart)
 	res.Body = body
-	// The metadata services are on the machine, and answer in any form.
+	// The metadata services are on the machine, and their answers have any
+	// form.
 	if service := awsmw.GetServiceID(ctx); service == "" || service == "ec2imds" {
 		return out, md, nil
 	}
@@ -89,20 +89,20 @@ func (answerGuard) HandleDeserialize(ctx context.Context, in smithymw.Deserializ
 	return out, md, err
 }
 
-// answerStart takes up how an answer's body begins, of a call whose context has
-// one at answerKey.
+// answerStart records the beginning of an answer's body, for a call whose
+// context has an answerStart at answerKey.
 type answerStart struct{ text []byte }
 
 type answerKey struct{}
 
 const maxAnswerStart = 16 << 10
 
-// limitedBody is a body of which no more than left bytes are read.
+// limitedBody is a body of which at most left bytes are read.
 type limitedBody struct {
 	io.ReadCloser
 	left  int64
-	seen  bytes.Reader // has been read already
-	start *answerStart // nil: nobody wants it
+	seen  bytes.Reader // already read from the body
+	start *answerStart // nil if not wanted
 }
 
 func (b *limitedBody) Read(p []byte) (int, error) {
@@ -110,7 +110,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		return b.seen.Read(p)
 	}
 	if b.left <= 0 {
-		// At its very end it may have been exactly so long.
+		// The body may end exactly at the limit.
 		if n, err := b.ReadCloser.Read(make([]byte, 1)); n == 0 && err == io.EOF {
 			return 0, io.EOF
 		}
@@ -124,18 +124,19 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isPage says whether the body is one for a browser, whatever its head says.
+// isPage reports whether the body is a page for a browser, whatever its head
+// says.
 func (b *limitedBody) isPage() bool {
-	start := make([]byte, 512) // what DetectContentType looks at
+	start := make([]byte, 512) // as much as DetectContentType uses
 	n, _ := io.ReadFull(b, start)
 	b.seen.Reset(start[:n])
 	return strings.HasPrefix(http.DetectContentType(start[:n]), "text/html")
 }
 
-// ForeignError is an answer that is not AWS's: see ssmproto.Foreign.
+// ForeignError is an answer that does not come from AWS: see ssmproto.Foreign.
 type ForeignError struct {
-	host    string // that was asked
-	proxy   string // by way of it; "" if there is none
+	host    string // the host that was asked
+	proxy   string // the proxy in between; "" if none
 	status  int
 	leadsTo string
 }
@@ -163,8 +164,8 @@ func (e *ForeignError) Error() string {
 	return text
 }
 
-// NextForProxy knows what is to be done about an error that is not AWS's but
-// that of a proxy or a network on the way there; "" if err is none.
+// NextForProxy returns what to do about an error from a proxy or a network on
+// the way to AWS, or "" if err is not such an error.
 func NextForProxy(err error) string {
 	var (
 		via     *ssmproto.ProxyError
@@ -191,7 +192,7 @@ func NextForProxy(err error) string {
 	return "if this network wants you to log in (a captive portal), do that in a browser first; else check HTTPS_PROXY and NO_PROXY"
 }
 
-// guard is for a program's own configuration what Read does for ours.
+// guard does for a program's own configuration what Read does for ours.
 func guard(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		cfg.HTTPClient = limitHeads(own)

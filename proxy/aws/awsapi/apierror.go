@@ -9,7 +9,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// NextForCode knows the service's error codes.
+// NextForCode returns what to do about one of the service's error codes.
 func NextForCode(code string) string {
 	switch code {
 	case "TargetNotConnected":
@@ -30,8 +30,8 @@ func NextForCode(code string) string {
 	return ""
 }
 
-// Cause shortens the SDK's account of a call to what the service said, or to
-// what kept the call from reaching it.
+// Cause shortens an SDK error to what the service said, or to what kept the
+// call from reaching it.
 func Cause(err error) string {
 	var (
 		api  smithy.APIError

@@ -20,29 +20,29 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
-// ErrNoRegion says that neither a flag nor the environment nor the profile
-// names a region.
+// ErrNoRegion says that no flag, environment variable or profile names a
+// region.
 var ErrNoRegion = errors.New("no region")
 
-// Account says which account and region of AWS are meant. All fields but the
-// names must be set.
+// Account selects an AWS account and region. All fields except the names must
+// be set.
 type Account struct {
 	Profile string // of the AWS configuration; "" means the default
 	Region  string // "" means the profile's or the environment's
 
-	Notice func(string) // told one line at a time what a user should know
+	Notice func(string) // called with one line at a time for the user
 	Log    *slog.Logger
 }
 
-// Load reads the AWS configuration as every AWS tool does, and fetches
-// the credentials. It ends with ctx, and what asks for credentials again later
-// with life. account tells accounts apart. The connection to the API that has
-// been opened meanwhile is the caller's to drop.
+// Load reads the AWS configuration as every AWS tool does, and fetches the
+// credentials. Load ends with ctx; later requests for credentials end with
+// life. account distinguishes accounts. The caller must drop w, the connection
+// to the API that was opened meanwhile.
 func Load(life, ctx context.Context, a *Account) (cfg aws.Config, account string, w *Warm, err error) {
 	w = &Warm{}
 	cfg, err = Read(life, ctx, a)
 	if err == nil {
-		_, err = dataChannelOverride(cfg) // it is better told before there is a session
+		_, err = dataChannelOverride(cfg) // report a bad setting before there is a session
 	}
 	if err != nil {
 		return cfg, "", w, err
@@ -55,11 +55,12 @@ func Load(life, ctx context.Context, a *Account) (cfg aws.Config, account string
 	a.Log.Debug("credentials ready", "source", creds.Source)
 	w.use(&cfg)
 	SendWhole(&cfg)
-	// The key stands for an account that the source of credentials does not name.
+	// If the source of credentials does not name the account, the access key
+	// stands for it.
 	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
-// Read is Load without what goes over a network.
+// Read is Load without network access.
 func Read(life, ctx context.Context, a *Account) (aws.Config, error) {
 	cfg, err := readFiles(life, ctx, a)
 	if err != nil {
@@ -73,7 +74,7 @@ func Read(life, ctx context.Context, a *Account) (aws.Config, error) {
 	return cfg, nil
 }
 
-// readFiles reads the environment and the configuration's files.
+// readFiles reads the environment and the configuration files.
 func readFiles(life, ctx context.Context, a *Account) (cfg aws.Config, err error) {
 	if err := checkEnvironment(); err != nil {
 		return cfg, err
@@ -89,8 +90,8 @@ func readFiles(life, ctx context.Context, a *Account) (cfg aws.Config, err error
 		config.WithAppID("ssmpipe"),
 		config.WithRetryer(retryer),
 		config.WithAPIOptions(append(watch, guardAnswers)),
-		config.WithHTTPClient(newHTTPClient()), // else each client of the API has its own, with its own connections
-		// The SDK would write its warnings to stderr.
+		config.WithHTTPClient(newHTTPClient()), // otherwise each API client has its own, with its own connections
+		// By default the SDK writes its warnings to stderr.
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			a.Log.Debug(fmt.Sprintf(format, v...))
 		})),
@@ -122,7 +123,8 @@ func readFiles(life, ctx context.Context, a *Account) (cfg aws.Config, err error
 func Retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error) {
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if life.Err() != nil {
-		// The SDK does not wait for who asks; the terminal must be put right.
+		// The SDK does not wait for a question on the terminal to end, but the
+		// terminal must be restored.
 		ask.Person.Wait()
 	}
 	if err = CauseOf(ctx, err); err != nil {
@@ -131,8 +133,8 @@ func Retrieve(life, ctx context.Context, cfg aws.Config) (aws.Credentials, error
 	return creds, nil
 }
 
-// Given prepares a program's own configuration, with a's region if that
-// names one, as Load does that of the environment.
+// Given prepares a program's own configuration as Load prepares that of the
+// environment. If a names a region, it is used.
 func Given(life, ctx context.Context, given aws.Config, a *Account) (cfg aws.Config, account string, w *Warm, err error) {
 	cfg = given.Copy()
 	cfg.Region = cmp.Or(a.Region, cfg.Region)
@@ -143,7 +145,7 @@ func Given(life, ctx context.Context, given aws.Config, a *Account) (cfg aws.Con
 	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
 		var watch []func(*middleware.Stack) error
 		cfg.Retryer, watch = withRetries(a.Notice)
-		cfg.APIOptions = append(cfg.APIOptions, watch...) // of a copy
+		cfg.APIOptions = append(cfg.APIOptions, watch...) // cfg is a copy
 	}
 	switch {
 	case cfg.Region == "":
@@ -169,9 +171,9 @@ func Given(life, ctx context.Context, given aws.Config, a *Account) (cfg aws.Con
 	return cfg, cmp.Or(creds.AccountID, creds.AccessKeyID), w, nil
 }
 
-// roleSessionName is who a role is assumed as if the profile does not say. The
-// SDK would make up another name each time, and then nobody could tell, or end,
-// the sessions that are one's own (session/${aws:userid}-*).
+// roleSessionName returns the session name for an assumed role if the profile
+// sets none. The SDK would make up a new name each time, and then users could
+// not recognize or end their own sessions (session/${aws:userid}-*).
 func roleSessionName() string {
 	name := "ssmpipe"
 	if u, err := user.Current(); err == nil {
@@ -184,5 +186,5 @@ func roleSessionName() string {
 	return name[:min(len(name), 64)]
 }
 
-// notInSessionName is what STS takes in no RoleSessionName.
+// notInSessionName matches characters that STS rejects in a RoleSessionName.
 var notInSessionName = regexp.MustCompile(`[^0-9A-Za-z_+=,.@-]`)

@@ -13,13 +13,13 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// maxAWSFile is more than any file of the AWS configuration takes, in bytes.
+// maxAWSFile is larger than any AWS configuration file, in bytes.
 const maxAWSFile = 16 << 20
 
-// loadDefaultConfig is config.LoadDefaultConfig, which reads files to their end,
-// whatever they are, without a look at ctx. A pipe may be one (in shells,
-// AWS_CONFIG_FILE=<(PROGRAM)), and is waited for until ctx ends; a device without
-// an end may not.
+// loadDefaultConfig is config.LoadDefaultConfig with checks on the files. The
+// SDK reads any kind of file to its end and ignores ctx. A file may be a pipe
+// (in shells, AWS_CONFIG_FILE=<(PROGRAM)), which is waited for until ctx ends,
+// but not a device without an end.
 func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) error) (aws.Config, error) {
 	for variable, name := range awsFiles() {
 		info, err := os.Stat(name)
@@ -36,7 +36,7 @@ func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) 
 		err    error
 	}
 	done := make(chan loaded, 1)
-	go func() { // ends with what it reads
+	go func() { // ends when the files have been read
 		cfg, err := config.LoadDefaultConfig(ctx, options...)
 		done <- loaded{cfg, err}
 	}()
@@ -48,8 +48,8 @@ func loadDefaultConfig(ctx context.Context, options []func(*config.LoadOptions) 
 	}
 }
 
-// awsFiles are the files of the AWS configuration, each by the variable that may
-// name another one.
+// awsFiles returns the AWS configuration files, each keyed by the variable that
+// can override its name.
 func awsFiles() map[string]string {
 	files := map[string]string{
 		"AWS_CONFIG_FILE":             config.DefaultSharedConfigFilename(),

@@ -17,20 +17,22 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// ChannelError says that we do not go where the service sends us.
+// ChannelError says why ssmpipe does not connect to the data channel URL that
+// the service gave.
 type ChannelError struct{ why string }
 
 func (e *ChannelError) Error() string { return "the data channel's URL: " + e.why }
 
-// Next is what helps those whose service is another than AWS's.
+// Next returns advice for users of a service other than AWS's own.
 func (*ChannelError) Next() string {
 	return "if it is right, name the data channel's place in AWS_ENDPOINT_URL_SSMMESSAGES"
 }
 
-// ErrNotBegun says that the answer to what starts a session starts none.
+// ErrNotBegun says that the answer to a request to start a session contains no
+// session.
 var ErrNotBegun = errors.New("AWS answered without a session")
 
-// check says what is missing.
+// check reports what is missing.
 func (b *Begun) check() error {
 	var missing []string
 	for _, v := range [][2]string{{"SessionId", b.ID}, {"StreamUrl", b.URL}, {"TokenValue", b.Token}} {
@@ -47,11 +49,11 @@ func (b *Begun) check() error {
 	return nil
 }
 
-// sessionIDField is the id of a session in an answer that cannot be read.
+// sessionIDField matches a session's id in an answer that cannot be parsed.
 var sessionIDField = regexp.MustCompile(`"[Ss]essionId"\s*:\s*"([^"\\]{1,200})"`)
 
-// endUnread ends the session that has been started if the SDK could not read the
-// answer that says so, but its id is in it.
+// endUnread ends a session that was started although the SDK could not read the
+// answer, provided that the answer contains its id.
 func (s *Session) endUnread(ctx context.Context, answer *answerStart, err error) {
 	var unread *smithy.DeserializationError
 	found := sessionIDField.FindSubmatch(answer.text)
@@ -64,10 +66,10 @@ func (s *Session) endUnread(ctx context.Context, answer *answerStart, err error)
 	s.Terminate(end)
 }
 
-// checkChannel says whether the signature and the token may be sent to where the
-// service says that the data channel is: over TLS, unless the service itself is
-// reached without it, and to a host of the region's partition, unless the user
-// has named another place for the service.
+// checkChannel reports whether the signature and the token may be sent to the
+// data channel URL that the service gave. It must use TLS, unless the service
+// itself is reached without TLS, and its host must be in the region's
+// partition, unless the user configured another endpoint for the service.
 func (s *Session) checkChannel(u *url.URL) error {
 	switch {
 	case u.Scheme != "ws" && u.Scheme != "wss", u.Host == "":
@@ -97,8 +99,8 @@ func (s *Session) checkChannel(u *url.URL) error {
 	return nil
 }
 
-// namedEndpoint is where the user says that the service is which has started the
-// session; nil is where AWS has it.
+// namedEndpoint returns the endpoint that the user configured for the service
+// that started the session, or nil for AWS's own.
 func (s *Session) namedEndpoint() *url.URL {
 	u, err := url.Parse(cmp.Or(s.Starter, aws.ToString(s.api().Options().BaseEndpoint)))
 	if err != nil || u.Host == "" {
@@ -107,14 +109,14 @@ func (s *Session) namedEndpoint() *url.URL {
 	return u
 }
 
-// dnsSuffixes are what the names of AWS's hosts end with in the region's
-// partition, with and without IPv6.
+// dnsSuffixes returns the DNS suffixes of AWS hosts in the region's partition,
+// with and without IPv6.
 func (s *Session) dnsSuffixes() (suffixes []string, err error) {
 	for _, dual := range []bool{false, true} {
 		e, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(),
 			ssm.EndpointParameters{Region: &s.Config.Region, UseDualStack: &dual})
 		if err != nil && dual {
-			break // not every partition has it
+			break // not every partition has dual-stack endpoints
 		}
 		if err != nil {
 			return nil, ssmproto.Permanent(err)

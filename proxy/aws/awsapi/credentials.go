@@ -26,16 +26,16 @@ type CredentialsError struct{ Err error }
 func (e *CredentialsError) Error() string { return e.Err.Error() }
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-// useHelper puts a helper of ours in the place of the SDK's, where the profile
-// has a credential_process, and builds on it the roles that the SDK would. role
-// is what these have besides what the profile says.
+// useHelper replaces the SDK's provider with our helper if the profile has a
+// credential_process, and adds the roles that the SDK would assume with it.
+// role sets options that the profile does not.
 func useHelper(life context.Context, cfg *aws.Config, role func(*stscreds.AssumeRoleOptions)) {
 	chain, ok := cfg.Credentials.(aws.CredentialProviderSource)
 	if !ok || !slices.Contains(chain.ProviderSources(), aws.CredentialSourceProcess) {
 		return
 	}
 	profile := sharedConfig(*cfg)
-	var roles []*config.SharedConfig // the outermost first
+	var roles []*config.SharedConfig // outermost first
 	for p := profile; p != nil; p = p.Source {
 		if p.RoleARN != "" {
 			roles = append(roles, p)
@@ -61,7 +61,8 @@ func useHelper(life context.Context, cfg *aws.Config, role func(*stscreds.Assume
 	}
 }
 
-// sharedConfig is what the files say for the profile, which cfg was read from.
+// sharedConfig returns what the files say about the profile that cfg was read
+// from.
 func sharedConfig(cfg aws.Config) *config.SharedConfig {
 	for _, source := range cfg.ConfigSources {
 		if s, ok := source.(config.SharedConfig); ok {
@@ -71,37 +72,36 @@ func sharedConfig(cfg aws.Config) *config.SharedConfig {
 	return &config.SharedConfig{}
 }
 
-// renewable are credentials that are read again from where they came from when
-// the service says that they are no good: temporary keys in a file do not say
-// when they expire, and some tool or person writes new ones there.
+// renewable credentials are read again from their source when the service
+// rejects them. Temporary keys in a file carry no expiry, and a tool or a
+// person replaces them there.
 type renewable struct {
-	life context.Context // of whoever needs the credentials
+	life context.Context // of the user of the credentials
 	load func(context.Context) (aws.CredentialsProvider, error)
 	log  *slog.Logger
 
 	mu         sync.Mutex
 	from       aws.CredentialsProvider
-	last       aws.Credentials // that were handed out
-	generation int             // counts the providers
-	reading    chan struct{}   // closed when they have been read; nil: they are not
-	next       time.Time       // not to be read again before
+	last       aws.Credentials // last returned
+	generation int             // incremented with each new provider
+	reading    chan struct{}   // closed when reading ends; nil if not reading
+	next       time.Time       // earliest time of the next read
 }
 
 func newRenewable(life context.Context, from aws.CredentialsProvider, log *slog.Logger, load func(context.Context) (aws.CredentialsProvider, error)) *renewable {
 	return &renewable{life: life, from: from, load: load, log: log}
 }
 
-// Credentials are read again renewEvery after they were read last, or later if
-// that took long: somebody is asked for them then, and does not want to be asked
-// all the time.
+// Credentials are read again renewEvery after the last read, or later if that
+// took long: reading may ask a person, who should not be asked all the time.
 const (
 	renewEvery = 3 * time.Second
-	renewShare = 10 // at most one part in so many of the time is spent on it,
+	renewShare = 10 // at most one part in renewShare of the time is spent reading
 	renewLast  = 5 * time.Minute
 )
 
-// nextRead is when credentials may be read again that were asked for at begun
-// and have come now.
+// nextRead returns when credentials may be read again, if the read that has
+// just ended started at begun.
 func nextRead(begun time.Time) time.Time {
 	return time.Now().Add(min(max(renewEvery, renewShare*time.Since(begun)), renewLast))
 }
@@ -130,9 +130,9 @@ func (r *renewable) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// renew gets credentials in place of those of a generation. It says whether
-// there are others now. Reading them goes on when ctx ends: a person may be
-// asked, and should not be asked again by whoever comes next.
+// renew replaces the credentials of a generation and reports whether there are
+// new ones. Reading goes on when ctx ends: it may be asking a person, who
+// should not have to answer again for the next caller.
 func (r *renewable) renew(ctx context.Context, generation int) bool {
 	r.mu.Lock()
 	switch {
@@ -157,7 +157,7 @@ func (r *renewable) renew(ctx context.Context, generation int) bool {
 	return now != generation
 }
 
-// read puts what the configuration says now in the place of what it said.
+// read reads the configuration again and replaces what was read before.
 func (r *renewable) read(before aws.Credentials) {
 	ctx, stop := context.WithTimeout(r.life, ask.Time)
 	defer stop()
@@ -189,8 +189,8 @@ func sameKeys(a, b aws.Credentials) bool {
 	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
-// attach makes clients of cfg use r, and repeat calls with what it is renewed
-// to.
+// attach makes clients of cfg use r, and retry calls with the renewed
+// credentials.
 func (r *renewable) attach(cfg *aws.Config) {
 	cfg.Credentials = r
 	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *smithymw.Stack) error {
@@ -208,9 +208,9 @@ func (r *renewable) call(ctx context.Context, in smithymw.InitializeInput, next 
 	return next.HandleInitialize(ctx, in)
 }
 
-// BadCredentials says whether err is the service's, about the credentials: they
-// have expired, are unknown, or do not belong together, as when a file has been
-// read while it was written.
+// BadCredentials reports whether err is the service rejecting the credentials:
+// they have expired, are unknown, or do not match each other, as when a file
+// was read while being written.
 func BadCredentials(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -222,16 +222,16 @@ func BadCredentials(err error) bool {
 		"InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken", "AuthFailure":
 		return true
 	case "RequestExpired", "InvalidSignatureException", "SignatureDoesNotMatch":
-		// The clock may be meant as well.
+		// The cause may also be the clock.
 		return !strings.Contains(api.ErrorMessage(), "Signature expired") && !strings.Contains(api.ErrorMessage(), "Signature not yet current")
 	}
 	return false
 }
 
-// hideCredentials keeps c from people and logs.
+// hideCredentials keeps c out of messages and logs.
 func hideCredentials(c aws.Credentials) { safetext.AddSecrets(c.SecretAccessKey, c.SessionToken) }
 
-// hideConfig hides what the configuration's files hold for a profile.
+// hideConfig hides the secrets that the configuration files hold for a profile.
 func hideConfig(shared *config.SharedConfig) {
 	for p := shared; p != nil; p = p.Source {
 		hideCredentials(p.Credentials)

@@ -1,7 +1,8 @@
-// Package awsapi calls AWS: configuration, credentials, endpoints, connections
-// and repeated calls as ssmpipe needs them, and the sessions of Systems Manager
-// that ssmproto opens by it.
+// Package awsapi calls AWS: it provides configuration, credentials, endpoints,
+// connections and retries as ssmpipe needs them, and the Systems Manager
+// sessions that ssmproto opens.
 //
-// It may use the SDK, ssmproto, and proxy's rooms that know no cloud (ask, lastly,
-// regular, safetext). Begin with [Load] for the configuration, and [Session].
+// It may import the SDK, ssmproto, and the packages of proxy that are
+// independent of the cloud (ask, lastly, regular, safetext). Start with [Load]
+// for the configuration, and [Session].
 package awsapi

@@ -14,8 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
-// A SettingError says which setting is wrong, and not what it is: a URL may
-// hold a password, and where it cannot be read nobody knows which part that is.
+// A SettingError says which setting is wrong but does not quote its value: a
+// URL may contain a password, and if the URL cannot be parsed there is no
+// telling which part that is.
 type SettingError struct{ name, want string }
 
 func (e *SettingError) Error() string { return e.name + " is not " + e.want }
@@ -23,11 +24,11 @@ func (e *SettingError) Error() string { return e.name + " is not " + e.want }
 const endpointForm = "a URL such as https://HOST"
 
 // The SDK reads the endpoints of these services from AWS_ENDPOINT_URL_SERVICE,
-// or in a profile's services section under the name in lower case.
+// or from a profile's services section under the lowercase name.
 var endpointServices = []string{"SSM", "EC2", "EC2_INSTANCE_CONNECT", "ECS", "KMS", "STS", "SSO", "SSO_OIDC", "SIGNIN"}
 
-// messagesService is that of the data channels. The SDK does not know it:
-// dataChannelOverride looks at its endpoint.
+// messagesService is the service of the data channels. The SDK does not know
+// it; dataChannelOverride reads its endpoint.
 const messagesService = "SSMMESSAGES"
 
 const (
@@ -35,7 +36,8 @@ const (
 	endpointKey      = "endpoint_url"
 )
 
-// checkEnvironment looks at the URLs there, which the SDK would quote.
+// checkEnvironment checks the URLs in the environment, which the SDK would
+// quote in errors.
 func checkEnvironment() error {
 	names := []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
 	if ignored, _ := strconv.ParseBool(os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")); !ignored {
@@ -52,7 +54,7 @@ func checkEnvironment() error {
 	return nil
 }
 
-// checkProfile looks at the URLs in a profile.
+// checkProfile checks the URLs in a profile.
 func checkProfile(shared *config.SharedConfig) error {
 	if ignored := shared.IgnoreConfiguredEndpoints; ignored != nil && *ignored {
 		return nil
@@ -81,10 +83,11 @@ func isEndpoint(value string) bool {
 	return false
 }
 
-// dataChannelOverride returns where the user's settings say that data channels
-// are, or nil. What goes before what is as in the SDK: the variable of the
-// service, that of all services, the profile's section of services. One for all
-// services is about the API: it tells where its data channels are.
+// dataChannelOverride returns the data channel endpoint from the user's
+// settings, or nil. The order of precedence is the SDK's: the service's
+// variable, the variable for all services, the profile's services section. A
+// setting for all services applies to the API, which says where its data
+// channels are.
 func dataChannelOverride(cfg aws.Config) (*url.URL, error) {
 	name := endpointVariable + "_" + messagesService
 	value := os.Getenv(name)
@@ -106,8 +109,8 @@ func dataChannelOverride(cfg aws.Config) (*url.URL, error) {
 	return &url.URL{Scheme: scheme, Host: u.Host}, nil
 }
 
-// ignoresEndpoints says whether the user's settings of endpoints are to be
-// ignored, which the environment or else the profile says.
+// ignoresEndpoints reports whether the environment, or else the profile, says
+// to ignore configured endpoints.
 func ignoresEndpoints(cfg aws.Config) bool {
 	if ignored, err := strconv.ParseBool(os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")); err == nil {
 		return ignored
@@ -118,7 +121,8 @@ func ignoresEndpoints(cfg aws.Config) bool {
 
 // messagesEndpoint derives the data channel's host from the API's, which the
 // SDK knows for every partition and setting: ssm.R.amazonaws.com becomes
-// ssmmessages.R.amazonaws.com, ssm-fips.R.api.aws ssmmessages-fips.R.api.aws.
+// ssmmessages.R.amazonaws.com, ssm-fips.R.api.aws becomes
+// ssmmessages-fips.R.api.aws.
 func messagesEndpoint(region string, fips, dualStack bool) (*url.URL, error) {
 	api, err := ssm.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), ssm.EndpointParameters{
 		Region:       &region,
@@ -131,7 +135,7 @@ func messagesEndpoint(region string, fips, dualStack bool) (*url.URL, error) {
 	name, rest, _ := strings.Cut(api.URI.Host, ".")
 	messages := "ssmmessages"
 	if fips {
-		// Not after the API's name: in GovCloud that has no -fips.
+		// Do not copy this from the API's name: in GovCloud that has no -fips.
 		messages += "-fips"
 	}
 	if name != "ssm" && name != "ssm-fips" {
