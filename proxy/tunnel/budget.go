@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// ErrManySessions says that there are as many sessions as there may be, and all
+// ErrManySessions means that the maximum number of sessions is reached and all
 // are in use.
 var ErrManySessions = errors.New("too many sessions")
 
-// budget bounds how many sessions several tunnels have together. nil is no
-// bound. All methods may be called concurrently.
+// budget limits the total number of sessions of several tunnels. A nil budget
+// is no limit. All methods may be called concurrently.
 type budget struct {
 	most int64
 	used atomic.Int64

@@ -9,29 +9,29 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// Sessions that a tunnel starts when it has need of them.
+// Sessions that a tunnel starts on demand.
 
 const (
-	// idleTunnel is how long a session that was started on demand stays without
-	// a connection: programs come back to where they were.
+	// idleTunnel is how long a session that was started on demand stays up
+	// without a connection, since programs often reconnect.
 	idleTunnel = 2 * time.Minute
 
-	// extraIdle is the same for one that was added to those that are kept up.
+	// extraIdle is the same for a session added to the permanent ones.
 	extraIdle = 30 * time.Second
 )
 
-// addNeeded starts a session for a dial that has none to go by. t.mu is held.
+// addNeeded starts a session for a dial that has none to use. t.mu is held.
 func (t *Tunnel) addNeeded() {
 	old := len(t.lanes) > 0 && !t.lanes[0].port.Multiplexed()
 	switch {
 	case len(t.lanes)+t.starting >= maxSessions:
 		return
 	case t.Demand == 0 && (len(t.lanes) == 0 || old && !t.silent()):
-		return // one is coming, or connections wait in line
+		return // one is being started, or connections queue
 	case t.Demand == 0 && time.Now().Before(t.retryAt):
-		return // it has failed just now
+		return // an attempt has just failed
 	case !old && t.starting > 0:
-		return // that is for all
+		return // that session serves all dials
 	case old && t.starting+t.closing() >= t.waiting:
 		return // there will be one for each
 	}
@@ -46,15 +46,15 @@ func (t *Tunnel) addNeeded() {
 	t.add(t.needed, t.idleTime())
 }
 
-// idleTime is how long a session that is started on demand stays without a
+// idleTime returns how long a session started on demand stays up without a
 // connection.
 func (t *Tunnel) idleTime() time.Duration { return cmp.Or(t.Idle, idleTunnel) }
 
-// addExtra starts a session beside those that are there. t.mu is held.
+// addExtra starts an additional session. t.mu is held.
 func (t *Tunnel) addExtra() { t.add(t.ctx, cmp.Or(t.Idle, extraIdle)) }
 
-// spread starts a session for connections to come if c has to share its own
-// before there are as many sessions as there may be. t.mu is held.
+// spread starts a session for future connections if c has to share its own and
+// the tunnel may have more sessions. t.mu is held.
 func (t *Tunnel) spread(c *Conn) {
 	n, _, _ := c.lane.load()
 	if n > 1 && t.starting == 0 && len(t.lanes) < min(t.Demand, maxSessions) {
@@ -72,12 +72,12 @@ func (t *Tunnel) closing() (n int) {
 	return n
 }
 
-// add starts a session under ctx that stays until it has been idle. t.mu is
+// add starts a session under ctx that ends when it has been idle. t.mu is
 // held.
 func (t *Tunnel) add(ctx context.Context, idle time.Duration) {
 	switch {
 	case t.ctx.Err() != nil:
-		return // close may have waited for all already
+		return // Close may have stopped waiting for sessions
 	case !t.budget.take():
 		if len(t.lanes)+t.starting == 0 {
 			t.failures++
@@ -139,8 +139,8 @@ func (t *Tunnel) add(ctx context.Context, idle time.Duration) {
 	})
 }
 
-// whileUsed waits until l has ended, which it says, or has had no connection
-// for a while, and is off the list.
+// whileUsed waits until l has ended, and then returns true, or until l has been
+// idle and is off the list.
 func (t *Tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
 	for wait := idle; wait > 0; wait = t.retire(l, idle) {
 		if t.during(l, time.After(wait)) {
@@ -150,8 +150,9 @@ func (t *Tunnel) whileUsed(l *lane, idle time.Duration) (ended bool) {
 	return false
 }
 
-// retire takes l off the list if it has had no connection for as long as idle,
-// so that it gets none any more. Otherwise it returns when to look again.
+// retire removes l from the list if it has had no connection for the time idle,
+// so that it gets no more. Otherwise it returns how long to wait before
+// checking again.
 func (t *Tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
 	t.update(func() {
 		unused, yes := l.unused()
@@ -167,30 +168,30 @@ func (t *Tunnel) retire(l *lane, idle time.Duration) (again time.Duration) {
 	return again
 }
 
-// OnDemand has tunnels that start their sessions on demand, one for each
-// destination in use. After Run all methods may be called concurrently.
+// OnDemand manages tunnels that start their sessions on demand, one tunnel for
+// each destination in use. After Run, all methods may be called concurrently.
 type OnDemand[K comparable] struct {
-	// Most is how many sessions there are at once, in all tunnels together; 0 is no
-	// bound. Those that nobody uses are ended first.
+	// Most is the maximum number of sessions in all tunnels together; 0 means
+	// no limit. To make room, unused sessions are ended.
 	Most int64
 
 	ctx     context.Context
 	prepare func(K) *Tunnel
-	budget  *budget // nil: no bound
+	budget  *budget // nil means no limit
 
 	mu      sync.Mutex
 	all     map[K]*demandTunnel
-	leaving sync.WaitGroup // tunnels that are closed for others
+	leaving sync.WaitGroup // tunnels being closed to make room
 }
 
-// demandTunnel is a tunnel and how many dials go by it.
+// demandTunnel is a tunnel and the number of dials that use it.
 type demandTunnel struct {
 	*Tunnel
 	dials int
 }
 
 // Run makes d usable until ctx ends; Close must be called. prepare returns a
-// tunnel to a destination, with a Demand and not running.
+// tunnel to a destination that has a Demand and is not running.
 func (d *OnDemand[K]) Run(ctx context.Context, prepare func(K) *Tunnel) {
 	d.ctx, d.prepare, d.all = ctx, prepare, make(map[K]*demandTunnel)
 	if d.Most > 0 {
@@ -199,7 +200,7 @@ func (d *OnDemand[K]) Run(ctx context.Context, prepare func(K) *Tunnel) {
 }
 
 // Dial opens a connection to a destination as [Tunnel.Dial] does. It fails with
-// [ErrManySessions] if that takes a session beyond Most.
+// [ErrManySessions] if that would need more than Most sessions.
 func (d *OnDemand[K]) Dial(ctx context.Context, to K) (*Conn, error) {
 	d.mu.Lock()
 	if d.ctx.Err() != nil {
@@ -228,8 +229,8 @@ func (d *OnDemand[K]) Dial(ctx context.Context, to K) (*Conn, error) {
 	return conn, err
 }
 
-// makeRoom ends tunnels that have no connection, the one that was used longest
-// ago first, until there may be a session for t.
+// makeRoom ends tunnels without connections, the least recently used first,
+// until the budget allows a session for t.
 func (d *OnDemand[K]) makeRoom(t *demandTunnel) error {
 	for d.budget.full() && t.vacated() {
 		idle := d.dismiss()
@@ -242,8 +243,8 @@ func (d *OnDemand[K]) makeRoom(t *demandTunnel) error {
 	return nil
 }
 
-// dismiss takes the tunnel that has had no connection for longest off the list,
-// and returns it, if there is one. The caller closes it and says leaving.Done.
+// dismiss removes the tunnel that has been idle longest from the list and
+// returns it, or nil. The caller closes it and calls leaving.Done.
 func (d *OnDemand[K]) dismiss() (idle *demandTunnel) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -262,8 +263,8 @@ func (d *OnDemand[K]) dismiss() (idle *demandTunnel) {
 	return idle
 }
 
-// unused says whether the tunnel has sessions and none has a connection, and
-// since when.
+// unused reports whether the tunnel has sessions but no connection, and since
+// when.
 func (t *Tunnel) unused() (since time.Duration, yes bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -282,7 +283,7 @@ func (t *Tunnel) unused() (since time.Duration, yes bool) {
 	return since, true
 }
 
-// drop forgets t, which leads to a destination, if it has no session.
+// drop removes t, the tunnel to a destination, if it has no session.
 func (d *OnDemand[K]) drop(to K, t *demandTunnel) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -292,8 +293,8 @@ func (d *OnDemand[K]) drop(to K, t *demandTunnel) {
 	}
 }
 
-// Close ends all sessions, and returns when they are gone. The context that Run
-// was given must have ended.
+// Close ends all sessions and waits until they are gone. The context given to
+// Run must have ended.
 func (d *OnDemand[K]) Close() {
 	d.mu.Lock()
 	var all sync.WaitGroup
@@ -305,7 +306,7 @@ func (d *OnDemand[K]) Close() {
 	d.leaving.Wait()
 }
 
-// vacated says that no session is left of those that were added.
+// vacated reports whether none of the added sessions is left.
 func (t *Tunnel) vacated() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

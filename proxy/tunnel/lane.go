@@ -10,13 +10,13 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// heldAfter is for how long a program may not read what has come for it before
-// its session counts as held up. A session has no flow control by connection, so
-// the others may soon wait for it.
+// heldAfter is how long a program may leave its data unread before its session
+// counts as blocked. A session has no flow control per connection, so the other
+// connections may soon be blocked as well.
 const heldAfter = time.Second
 
-// lane is one session that carries connections: many at a time, or one after the
-// other.
+// lane is one session that carries connections, either many at a time or one
+// after the other.
 type lane struct {
 	port stream.Port
 	born time.Time
@@ -26,18 +26,17 @@ type lane struct {
 	mu      sync.Mutex
 	busy    map[*Conn]bool
 	closed  bool
-	used    time.Time // when there was a connection last, if there is none
+	used    time.Time // when the last connection ended, if there is none now
 	closing int       // connections that the next one has to wait for
-	freed   func()    // told when a connection has ended
+	freed   func()    // called when a connection has ended
 }
 
 func newLane(port stream.Port, held time.Duration, freed func()) *lane {
 	return &lane{port: port, born: time.Now(), held: held, busy: make(map[*Conn]bool), used: time.Now(), freed: freed}
 }
 
-// load returns how many connections there are, whether there is room for
-// another, and whether a program that does not read, or a silent agent, holds
-// them up.
+// load returns the number of connections, whether there is room for another,
+// and whether a program that does not read, or a silent agent, blocks them.
 func (l *lane) load() (connections int, room, heldUp bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,14 +49,14 @@ func (l *lane) load() (connections int, room, heldUp bool) {
 	return len(l.busy), l.port.Multiplexed() || len(l.busy)+l.closing == 0, heldUp
 }
 
-// unused says whether there is no connection, and since when.
+// unused reports whether there is no connection, and since when.
 func (l *lane) unused() (since time.Duration, yes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Since(l.used), len(l.busy)+l.closing == 0
 }
 
-// reserve takes the place of a connection, which is opened by open.
+// reserve reserves room for a connection, which the method open then opens.
 func (l *lane) reserve() *Conn {
 	c := &Conn{lane: l}
 	l.mu.Lock()
@@ -66,8 +65,8 @@ func (l *lane) reserve() *Conn {
 	return c
 }
 
-// Open opens the connection unless ctx ends before, where nothing goes out, or
-// gives its place back.
+// open opens the connection. If ctx ends before anything is sent, or opening
+// fails, it releases the reserved room.
 func (c *Conn) open(ctx context.Context) error {
 	l := c.lane
 	conn, err := l.port.Open(ctx)
@@ -82,10 +81,10 @@ func (c *Conn) open(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the session and all connections over it.
+// close ends the session and all connections over it.
 func (l *lane) close() error {
 	l.mu.Lock()
-	l.closed = true // behind it nothing is added to wg
+	l.closed = true // nothing is added to wg after this
 	l.mu.Unlock()
 	err := l.port.Close()
 	l.wg.Wait()
@@ -97,14 +96,13 @@ type Conn struct {
 	net.Conn
 	lane    *lane
 	once    sync.Once
-	writing atomic.Int64 // since when a program has not taken what has come, ns; 0: it has
+	writing atomic.Int64 // when the write that is blocked by the program began, in ns; 0 if none is
 }
 
-// SessionErr returns why the session has ended by which the connection goes, or
-// nil.
+// SessionErr returns why the connection's session has ended, or nil.
 func (c *Conn) SessionErr() error { return c.lane.port.Err() }
 
-// Close ends the connection, and leaves the session for the next.
+// Close ends the connection but not the session.
 func (c *Conn) Close() error {
 	var err error
 	c.once.Do(func() {
@@ -119,7 +117,7 @@ func (c *Conn) Close() error {
 		if !many && !l.closed {
 			l.closing++
 			l.wg.Go(func() {
-				c.Conn.Close() // until then there can be no other
+				c.Conn.Close() // no other connection is possible before
 				l.mu.Lock()
 				l.closing--
 				l.mu.Unlock()

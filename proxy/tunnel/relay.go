@@ -9,23 +9,22 @@ import (
 )
 
 const (
-	// A program that has said all it has to say may still wait for the answer.
-	// smux ends both directions at once, so the far side learns of the end only
-	// when the answer has come: after answerTime without a first byte, or
-	// pauseTime after the last one.
+	// A program that has finished sending may still wait for the answer. smux
+	// ends both directions at once, so the far side is told of the end only when
+	// the answer is complete: after answerTime without a first byte, or pauseTime
+	// after the last one.
 	answerTime = time.Minute
 	pauseTime  = time.Second
 
-	// LingerTime is how long a program is waited for that goes on sending to a
-	// far side that has gone.
+	// LingerTime is how long to wait for a program that keeps sending after the
+	// far side has gone.
 	LingerTime = time.Second
 
 	relaySize = 32 << 10
 )
 
 // Relay copies between a program's connection and far until both directions
-// have ended, and closes both. It returns why it could not go on, nil if the
-// connection ended as connections do.
+// have ended, and closes both. It returns nil if the connection ended normally.
 func Relay(local, far net.Conn) error {
 	r := &relaying{local: local, far: far}
 	if c, ok := far.(*Conn); ok {
@@ -55,18 +54,18 @@ func Relay(local, far net.Conn) error {
 	return err
 }
 
-// relaying is one relay's state.
+// relaying is the state of one Relay call.
 type relaying struct {
 	local, far net.Conn
 	conn       *Conn // far, if it is one
 
 	mu       sync.Mutex
 	owed     bool      // the program has sent something since the last answer
-	last     time.Time // when that came
-	answered bool      // something has come since the program has ended
+	last     time.Time // when the last answer came
+	answered bool      // data has come since the program finished sending
 }
 
-// up copies what the program says.
+// up copies from the program to the far side.
 func (r *relaying) up() {
 	buf := make([]byte, relaySize)
 	for {
@@ -76,8 +75,8 @@ func (r *relaying) up() {
 			r.owed = true
 			r.mu.Unlock()
 			if _, err := r.far.Write(buf[:n]); err != nil {
-				// Whatever ended it, the other direction tells. What the program
-				// still sends is not wanted, but must not end what it receives.
+				// The other direction reports the cause. Data that the program
+				// still sends is discarded, so that it can go on receiving.
 				io.Copy(io.Discard, r.local)
 				return
 			}
@@ -88,7 +87,7 @@ func (r *relaying) up() {
 	}
 }
 
-// down copies what the far side says.
+// down copies from the far side to the program.
 func (r *relaying) down() error {
 	buf := make([]byte, relaySize)
 	for {
@@ -105,7 +104,7 @@ func (r *relaying) down() error {
 				r.conn.writing.Store(0)
 			}
 			if werr != nil {
-				return nil // the program has gone, which is its right
+				return nil // the program has gone, which is not an error
 			}
 		}
 		switch {
@@ -117,8 +116,8 @@ func (r *relaying) down() error {
 	}
 }
 
-// answer waits, after the program's end, for what the far side owes it, and
-// ends the connection then.
+// answer waits, after the program has finished sending, for the far side's
+// answer, and then ends the connection.
 func (r *relaying) answer(downEnded <-chan error) error {
 	r.mu.Lock()
 	r.answered = false
@@ -144,15 +143,15 @@ func (r *relaying) waitsForAnswer(limit time.Time) bool {
 	return r.owed && time.Now().Before(limit)
 }
 
-// closeWrite tells the program that no more comes.
+// closeWrite tells the program that no more data will come.
 func closeWrite(c net.Conn) {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}
 }
 
-// Abort ends a program's connection so that it does not take that for an
-// ordinary end.
+// Abort ends a program's connection in a way that the program can tell from a
+// normal end.
 func Abort(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetLinger(0)

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// What becomes of a session whose agent is silent: it acknowledges nothing,
-// though the link is up. The machine may have been rebooted, and then its agent
-// knows nothing of the session; or it is busy, or the network behind AWS slow.
+// Handling of sessions whose agent is silent: it acknowledges nothing although
+// the link is up. The machine may have been rebooted, so that its agent no longer
+// knows the session, or it may be busy, or the network behind AWS slow.
 //
-// The stream asks the service, and ends the session if that has it no longer. While
-// the service has it, only the resume timeout ends the session of a single stream
-// (proxy, shell, exec, plugin): it cannot be moved, and one that is only late must
-// not be lost.
+// The stream asks the service, and ends the session if the service no longer has
+// it. Otherwise only the resume timeout ends the session of a single stream
+// (proxy, shell, exec, plugin): the stream cannot be moved, and a session that is
+// merely slow must not be lost.
 //
-// A tunnel can do more. After silentAfter connections to come go by another
-// session, and when the silence is told one is started for that. Where this works,
-// the machine is there, with an agent that answers. If the old session is still
-// silent when both have had their time, its connections are given up: programs
-// connect again, and wait for nothing that does not come.
+// A tunnel can do more. After silentAfter, new connections use another session;
+// when the silence is reported, one is started for that. If it comes up, the
+// machine is there and has an agent that answers. If the old session is still
+// silent when both have had their time (see hopeless), its connections are given
+// up, so that programs reconnect instead of waiting for data that will not come.
 //
-// One cause of silence remains in which the machine is there and the connections
-// are good: a program there that does not read. The agent acknowledges what it
-// has written, so it stops when the buffers are full, with a window of messages
-// under way. Few pending messages are no such thing.
+// In one case of silence the machine and the connections are fine: a program on
+// the machine does not read. The agent acknowledges what it has written, so it
+// stops acknowledging when the buffers are full, with a window of messages
+// pending. If only few messages are pending, this is not the cause.
 const (
 	silentAfter = 5 * time.Second
 
@@ -31,23 +31,24 @@ const (
 	blockedAfter  = 2 * time.Minute  // with more
 	fewPending    = 16
 
-	// provenAfter is how long another session must be up to prove anything.
+	// provenAfter is how long another session must have been up to prove that
+	// the machine answers.
 	provenAfter = 15 * time.Second
 
-	silenceLook = 5 * time.Second // between two looks at a silence
+	silenceLook = 5 * time.Second // interval between checks of a silence
 )
 
-// ErrReplaced says that a session was given up for another one, with the
-// connections over it.
+// ErrReplaced means that a session and its connections were given up in favor
+// of another session.
 var ErrReplaced = errors.New("the machine no longer answers in this session, but does in another: it was probably restarted")
 
-// silent says whether the session's agent does not answer.
+// silent reports whether the session's agent is not answering.
 func (l *lane) silent() bool {
 	lasted, _, _ := l.port.Silence()
 	return lasted > silentAfter
 }
 
-// silent says whether no session's agent answers. t.mu is held.
+// silent reports whether none of the sessions' agents answers. t.mu is held.
 func (t *Tunnel) silent() bool {
 	for _, l := range t.lanes {
 		if !l.silent() {
@@ -57,8 +58,8 @@ func (t *Tunnel) silent() bool {
 	return true
 }
 
-// during stays with a session until alarm rings or, which it says, the session or
-// the tunnel has ended.
+// during watches a session until alarm fires or the session or the tunnel has
+// ended; in the latter case it returns true.
 func (t *Tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 	var look <-chan time.Time // while the agent is silent
 	for {
@@ -88,8 +89,8 @@ func (t *Tunnel) during(l *lane, alarm <-chan time.Time) (ended bool) {
 	}
 }
 
-// hopeless says whether a silence is not to be waited out any more, if another
-// session, that answers, was started in it and is up for a time.
+// hopeless reports whether to stop waiting for the end of a silence, given how
+// long another session, started during the silence, has been up and answering.
 func hopeless(lasted time.Duration, pending int, up time.Duration) bool {
 	patience := replacedAfter
 	if pending > fewPending {
@@ -98,8 +99,8 @@ func hopeless(lasted time.Duration, pending int, up time.Duration) bool {
 	return lasted > patience && up > provenAfter
 }
 
-// outlived says whether a session whose agent is silent is to be given up. It
-// starts another session if there is none that answers.
+// outlived reports whether to give up a session whose agent is silent. It
+// starts another session if none answers.
 func (t *Tunnel) outlived(l *lane, lasted time.Duration, pending int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

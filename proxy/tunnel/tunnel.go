@@ -14,58 +14,58 @@ import (
 )
 
 const (
-	// Waits before a session that has ended is started again: none before the
-	// first time, then from firstRestart doubling up to lastRestart, until one
-	// has lived for steadyAfter.
+	// Delays before restarting a session that has ended: none the first time,
+	// then firstRestart, doubling up to lastRestart, until a session has lasted
+	// for steadyAfter.
 	firstRestart = time.Second
 	lastRestart  = 30 * time.Second
 	steadyAfter  = 30 * time.Second
 
-	// maxSessions bounds how many sessions a tunnel has.
+	// maxSessions is the maximum number of sessions of a tunnel.
 	maxSessions = 16
 )
 
-// errTunnelClosed says that nobody wants the tunnel any more.
+// errTunnelClosed means that the tunnel has been closed.
 var errTunnelClosed = errors.New("the forward has ended")
 
 // Tunnel leads to one destination and spreads connections over its sessions.
-// It keeps a number of these up and starts those again that end, or, on demand,
-// starts them when a connection needs one and ends them when they have been
-// idle. All methods may be called concurrently.
+// It either keeps a fixed number of sessions up, restarting those that end,
+// or starts sessions on demand and ends them when they have been idle. All
+// methods may be called concurrently.
 type Tunnel struct {
-	// Open starts a session and returns its stream, which the tunnel closes. It may
-	// be called concurrently.
+	// Open starts a session and returns its stream, which the tunnel closes. It
+	// may be called concurrently.
 	Open func(context.Context) (stream.Port, error)
 
-	// Log is told what happens, as slog.Logger's Info is.
+	// Log logs events. It has the signature of slog.Logger's Info.
 	Log func(msg string, args ...any)
 
-	// Demand, if not 0, is over how many sessions connections are spread that are
-	// started on demand: 16 at most.
+	// Demand, if not 0, makes the tunnel start sessions on demand and is the
+	// number of sessions to spread connections over, at most 16.
 	Demand int
 
-	// Idle is how long sessions stay without a connection that were started on
-	// demand, or added to those that are kept up; 0 means two minutes, or
-	// 30 seconds for an added one.
+	// Idle is how long a session that was started on demand, or added to the
+	// permanent ones, stays up without a connection. 0 means two minutes, or
+	// 30 seconds for an added session.
 	Idle time.Duration
 
-	// Held is for how long a program may not read what has come for it before
-	// connections to come go by another session; 0 means a second.
+	// Held is how long a program may leave its data unread before new
+	// connections use another session; 0 means a second.
 	Held time.Duration
 
-	// Changed, if not nil, is told when the first session is up, when the last
-	// one is gone before its time, and when another cannot be started, unless
-	// that is on demand and a dial's error. It must not call the tunnel.
+	// Changed, if not nil, is called when the first session is up, when the
+	// last one has ended early, and when another cannot be started, unless a
+	// dial that asked for it returns the error. It must not call the tunnel.
 	Changed func(State, error)
 
-	// Replaced, if not nil, is told that a session was given up for another one
-	// because its agent does not answer any more. It must not call the tunnel.
+	// Replaced, if not nil, is called when a session is given up in favor of
+	// another because its agent no longer answers. It must not call the tunnel.
 	Replaced func()
 
-	budget *budget // of sessions that are started on demand, with other tunnels
+	budget *budget // of on-demand sessions, shared with other tunnels
 
-	// vacant, if not nil, is told when a session that was started on demand is
-	// gone, or could not be started.
+	// vacant, if not nil, is called when a session that was started on demand
+	// has ended, or could not be started.
 	vacant func()
 
 	ctx  context.Context
@@ -74,25 +74,25 @@ type Tunnel struct {
 
 	mu       sync.Mutex
 	lanes    []*lane
-	starting int           // sessions, beyond those that are kept up
-	added    int           // sessions, beyond those that are kept up, that are not gone yet
+	starting int           // sessions beyond the permanent ones
+	added    int           // sessions beyond the permanent ones that have not ended
 	waiting  int           // dials
-	failures int           // of starting sessions on demand
-	err      error         // why no session could be started last; nil since one was
+	failures int           // to start sessions on demand
+	err      error         // of the last attempt to start a session; nil if it succeeded
 	news     chan struct{} // closed when any of this changes
 
-	// Another session beside those that are there is not tried before retryAt; the
-	// last wait was retryWait.
+	// No additional session is tried before retryAt; the last delay was
+	// retryWait.
 	retryAt   time.Time
 	retryWait time.Duration
 
-	// Sessions that dials wait for are started under needed, which abandon ends
-	// when no dial waits any more.
+	// needed is the context of sessions that dials are waiting for; abandon
+	// cancels it when no dial is waiting any more.
 	needed  context.Context
 	abandon context.CancelFunc
 }
 
-// State is what has become of a tunnel.
+// State is a change in a tunnel's state; see Tunnel.Changed.
 type State int
 
 const (
@@ -101,8 +101,8 @@ const (
 	Failed              // a session could not be started
 )
 
-// Run starts the tunnel with n sessions that are kept up. ctx bounds its life; Close must be
-// called.
+// Run starts the tunnel with n permanent sessions. The tunnel ends with ctx;
+// Close must be called nevertheless.
 func (t *Tunnel) Run(ctx context.Context, n int) {
 	t.ctx, t.stop = context.WithCancelCause(ctx)
 	t.news = make(chan struct{})
@@ -112,15 +112,15 @@ func (t *Tunnel) Run(ctx context.Context, n int) {
 	}
 }
 
-// Close ends all sessions, and returns when they are gone.
+// Close ends all sessions and waits until they are gone.
 func (t *Tunnel) Close() {
 	t.mu.Lock()
-	t.stop(errTunnelClosed) // behind it no session is added
+	t.stop(errTunnelClosed) // no session is added after this
 	t.mu.Unlock()
 	t.wg.Wait()
 }
 
-// keep has one session, and another when that has ended.
+// keep keeps one session up, starting another whenever it ends.
 func (t *Tunnel) keep() {
 	wait := time.Duration(0)
 	for t.ctx.Err() == nil {
@@ -138,8 +138,8 @@ func (t *Tunnel) keep() {
 	}
 }
 
-// once starts a session and stays with it to its end. It says whether it could
-// be started.
+// once starts a session and waits for its end. It reports whether the session
+// could be started.
 func (t *Tunnel) once() bool {
 	l, err := t.start(t.ctx)
 	if err != nil {
@@ -173,13 +173,13 @@ func (t *Tunnel) once() bool {
 	return true
 }
 
-// refused ends the tunnel for good: another session would be refused as well.
-// Dials fail with err.
+// refused ends the tunnel permanently, since another session would be refused
+// as well. Dials fail with err.
 func (t *Tunnel) refused(err error) {
 	t.tell(Failed, err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stop(err) // behind it no session is added
+	t.stop(err) // no session is added after this
 }
 
 func (t *Tunnel) start(ctx context.Context) (*lane, error) {
@@ -190,13 +190,13 @@ func (t *Tunnel) start(ctx context.Context) (*lane, error) {
 	return newLane(port, cmp.Or(t.Held, heldAfter), func() { t.update(func() {}) }), nil
 }
 
-// forget takes l off the list, and says whether none is left.
+// forget removes l from the list and reports whether it was the last.
 func (t *Tunnel) forget(l *lane) (last bool) {
 	t.update(func() { last = t.remove(l) && len(t.lanes) == 0 })
 	return last
 }
 
-// remove takes l off the list if it is there. t.mu is held.
+// remove removes l from the list if it is there. t.mu is held.
 func (t *Tunnel) remove(l *lane) bool {
 	i := slices.Index(t.lanes, l)
 	if i >= 0 {
@@ -211,7 +211,8 @@ func (t *Tunnel) tell(s State, err error) {
 	}
 }
 
-// update changes the tunnel's state and wakes those who wait for a change.
+// update changes the tunnel's state and wakes everything that waits for a
+// change.
 func (t *Tunnel) update(change func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -220,8 +221,8 @@ func (t *Tunnel) update(change func()) {
 	t.news = make(chan struct{})
 }
 
-// Ready waits until there is a session, or returns why the first attempt to
-// start one failed.
+// Ready waits until there is a session. If the first attempt to start one
+// fails, it returns the error.
 func (t *Tunnel) Ready(ctx context.Context) error {
 	for {
 		t.mu.Lock()
@@ -247,9 +248,9 @@ func (t *Tunnel) wait(ctx context.Context, news <-chan struct{}) error {
 	}
 }
 
-// Dial opens a connection on the session that has the fewest, or, while a
-// program that does not read holds it up, on another. It waits for a session
-// until ctx ends, or until one that is started on demand cannot be.
+// Dial opens a connection on the session with the fewest connections or, while
+// a program that does not read blocks that session, on another. It waits for a
+// session until ctx ends or until starting one on demand fails.
 func (t *Tunnel) Dial(ctx context.Context) (*Conn, error) {
 	t.mu.Lock()
 	t.waiting++
@@ -259,7 +260,7 @@ func (t *Tunnel) Dial(ctx context.Context) (*Conn, error) {
 	for {
 		t.mu.Lock()
 		l, heldUp := t.pick()
-		failed := t.failures > failures && t.starting == 0 // at what this dial has waited for
+		failed := t.failures > failures && t.starting == 0 // of the start that this dial has waited for
 		var c *Conn
 		switch {
 		case l != nil && !heldUp:
@@ -275,7 +276,7 @@ func (t *Tunnel) Dial(ctx context.Context) (*Conn, error) {
 			if c.open(ctx) == nil {
 				return c, nil
 			}
-			// The session has just ended: look again when that is known.
+			// The session has just ended: look again once the list shows it.
 		case failed:
 			return nil, lastErr
 		}
@@ -291,7 +292,7 @@ func (t *Tunnel) Dial(ctx context.Context) (*Conn, error) {
 	}
 }
 
-// arrived says that a dial no longer waits.
+// arrived notes that a dial is no longer waiting.
 func (t *Tunnel) arrived() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -300,8 +301,8 @@ func (t *Tunnel) arrived() {
 	}
 }
 
-// pick returns the session for the next connection, and whether that is held
-// up, as all others are then; nil if none takes another. t.mu is held.
+// pick returns the session for the next connection, or nil if none has room.
+// heldUp reports that it is blocked, as all others then are. t.mu is held.
 func (t *Tunnel) pick() (best *lane, heldUp bool) {
 	fewest := 0
 	for _, l := range t.lanes {
