@@ -19,26 +19,26 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
-// helper runs a profile's credential_process. The SDK's own provider gives the
-// program our stdin, which is the stream; quotes what the program has printed,
-// secrets too, where it cannot be read; and ends it after a minute, which is
-// too short for a login. Its output is not passed on anywhere.
+// helper runs a profile's credential_process. The SDK's own provider is
+// unsuitable: it gives the program our stdin, which is the stream; it quotes
+// output that it cannot parse, secrets included; and it kills the program after
+// a minute, which is too short for a login. helper does not pass the output on.
 type helper struct {
-	life    context.Context // of whoever needs the credentials
-	command string          // for the shell
+	life    context.Context // of the user of the credentials
+	command string          // passed to the shell
 }
 
-// lastHelper is how long a helper may take once its credentials are needed for
-// nothing but to end the session.
+// lastHelper is how long a helper may take when the credentials are needed only
+// to end the session.
 const lastHelper = time.Second
 
-// maxHelperOutput is far more than credentials take.
+// maxHelperOutput is far more than credentials need.
 const maxHelperOutput = 64 << 10
 
-// HelperError says why there are no credentials from a helper. It holds nothing
-// of what the helper has printed, and of its command line only the program.
+// HelperError says why a helper gave no credentials. It contains none of the
+// helper's output, and only the program from its command line.
 type HelperError struct {
-	program string // "" if that is not plain
+	program string // "" if not clear
 	err     error
 }
 
@@ -65,7 +65,7 @@ func (h *helper) Retrieve(context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// run returns what the helper has printed. The helper may ask a person.
+// run runs the helper, which may ask a person, and returns its output.
 func (h *helper) run() ([]byte, error) {
 	life := h.life
 	if life.Err() != nil {
@@ -83,15 +83,15 @@ func (h *helper) run() ([]byte, error) {
 		args = []string{"cmd.exe", "/C", h.command}
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.WaitDelay = time.Second // for what it has started, which holds the pipe
+	cmd.WaitDelay = time.Second // for its children, which hold the pipe
 	in, err := ask.ChildInput()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
 	out := &boundedBuffer{max: maxHelperOutput}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, os.Stderr // where it asks
-	terminal, _ := term.GetState(int(in.Fd()))             // nil: that is none
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, os.Stderr // the helper asks on the terminal
+	terminal, _ := term.GetState(int(in.Fd()))             // nil if in is not a terminal
 	ask.EndGently(cmd, terminal != nil)
 	err = cmd.Run()
 	switch {
@@ -101,7 +101,7 @@ func (h *helper) run() ([]byte, error) {
 		}
 		return nil, context.Cause(ctx)
 	case errors.Is(err, exec.ErrWaitDelay):
-		err = nil // all that counts has been printed
+		err = nil // the complete output is there
 	}
 	return out.b, err
 }
@@ -120,11 +120,12 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// parseHelperOutput reads what a credential_process prints. No error quotes it.
+// parseHelperOutput parses the output of a credential_process. Its errors do
+// not quote it.
 func parseHelperOutput(out []byte) (aws.Credentials, error) {
 	var said processcreds.CredentialProcessResponse
 	if runtime.GOOS == "windows" {
-		out = []byte(strings.ReplaceAll(string(out), `\"`, `"`)) // as cmd.exe's echo quotes
+		out = []byte(strings.ReplaceAll(string(out), `\"`, `"`)) // cmd.exe's echo quotes this way
 	}
 	wrong := func(text string) (aws.Credentials, error) { return aws.Credentials{}, errors.New(text) }
 	switch err := json.Unmarshal(out, &said); {
@@ -157,9 +158,9 @@ var (
 	programForm = regexp.MustCompile(`^[0-9A-Za-z_./\\: ~+-]{1,200}$`)
 )
 
-// programOf returns the program that a shell's command line begins with, or ""
-// if that is not plain to see. What follows may be secret, as may be variables
-// that are set before it.
+// programOf returns the program that a shell command line starts with, or "" if
+// that is not clear. The rest of the line may be secret, and so may variables
+// set before the program.
 func programOf(command string) string {
 	m := commandWord.FindStringSubmatch(command)
 	if m == nil || assignment.MatchString(command) {

@@ -12,35 +12,36 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// wholeClient is the HTTP client of all clients of the API. It sends requests
-// whole, which the SDK's own has no place for.
+// wholeClient is the HTTP client for all API clients. It sends each request in
+// one write, which the SDK's own client cannot be configured to do.
 type wholeClient struct {
 	http.Client
 	transport *http.Transport
-	dialer    *net.Dialer // the transport's
+	dialer    *net.Dialer // the transport's dialer
 }
 
-// SendWhole puts a wholeClient in the place of the SDK's own HTTP client, whose
-// transport it takes over.
+// SendWhole replaces the SDK's HTTP client with a wholeClient that uses the
+// same transport.
 func SendWhole(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		c := &wholeClient{transport: own.GetTransport(), dialer: own.GetDialer()}
 		c.Transport = wholeBody{c.transport}
-		// A redirection is no answer of the API's, and the SDK says so.
+		// The API does not redirect, and the SDK reports a redirection as an
+		// error.
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		cfg.HTTPClient = c
 	}
 }
 
-// CloseIdle closes the connections that SendWhole's client keeps.
+// CloseIdle closes the idle connections of SendWhole's client.
 func CloseIdle(cfg *aws.Config) {
 	if own, ok := cfg.HTTPClient.(*wholeClient); ok {
 		own.transport.CloseIdleConnections()
 	}
 }
 
-// Transport returns how the SDK reaches the service, for the WebSocket to do
-// the same: AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are in it.
+// Transport returns the SDK's HTTP transport, so that the WebSocket uses the
+// same settings, including AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY.
 func Transport(cfg *aws.Config) *http.Transport {
 	var t *http.Transport
 	var d *net.Dialer
@@ -49,7 +50,7 @@ func Transport(cfg *aws.Config) *http.Transport {
 		t, d = c.transport.Clone(), c.dialer
 	case *awshttp.BuildableClient:
 		t, d = c.GetTransport(), c.GetDialer()
-	case *http.Client: // a program's own
+	case *http.Client: // the program's own client
 		if own, ok := c.Transport.(*http.Transport); ok {
 			t = own.Clone()
 		}
@@ -62,10 +63,11 @@ func Transport(cfg *aws.Config) *http.Transport {
 	return t
 }
 
-// wholeBody sends a request's head and body at once. The SDK's bodies are of a
-// type that net/http does not know to be in memory: it writes them separately,
-// and looks once more for their end, which it finds to be closed if the answer
-// was quick, and gives up the connection.
+// wholeBody sends a request's head and body at once. The SDK's bodies have a
+// type that net/http does not recognize as being in memory. So net/http writes
+// head and body separately, then reads the body once more to find its end. If
+// the answer came quickly, the body is closed by then, and net/http drops the
+// connection.
 type wholeBody struct{ http.RoundTripper }
 
 func (w wholeBody) RoundTrip(r *http.Request) (*http.Response, error) {

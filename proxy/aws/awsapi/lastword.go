@@ -8,8 +8,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// LastWord is a session that the service is told the end of even where nobody
-// gets to close its Conn, since the process is being ended: see package lastly.
+// LastWord is a session that tells the service of its end even if the process
+// is terminated before its Conn is closed: see package lastly.
 type LastWord struct {
 	*Session
 	opened chan struct{} // closed when Open has succeeded
@@ -20,15 +20,15 @@ func NewLastWord(s *Session) *LastWord {
 	w := &LastWord{Session: s, opened: make(chan struct{})}
 	w.Forget = lastly.Add(func(ctx context.Context) {
 		select {
-		case <-w.opened: // before that there is no id to end it by
-			w.end(ctx) // again, perhaps: of two such calls the second does nothing
+		case <-w.opened: // until then there is no id to end the session by
+			w.end(ctx) // possibly a second call, which does nothing
 		case <-ctx.Done():
 		}
 	})
 	return w
 }
 
-// Open implements ssmproto.Session. It leaves nothing behind when it fails.
+// Open implements ssmproto.Session. If it fails, it leaves no session behind.
 func (w *LastWord) Open(ctx context.Context) (ssmproto.Grant, error) {
 	g, err := w.Session.Open(ctx)
 	if err != nil {
@@ -45,12 +45,11 @@ func (w *LastWord) Terminate(ctx context.Context) error {
 	return w.Session.Terminate(ctx)
 }
 
-// closeTime is how long a Conn's Close takes, at the most.
+// closeTime is the maximum duration of a Conn's Close.
 const closeTime = 2 * time.Second
 
-// Watch forgets the session once conn, which is its, has ended. Close calls
-// Terminate a little after that, or not at all if the service has ended the
-// session.
+// Watch forgets the session after conn, its connection, has ended. Close calls
+// Terminate shortly after that, or not at all if the service ended the session.
 func (w *LastWord) Watch(conn *ssmproto.Conn) {
 	<-conn.Done()
 	time.AfterFunc(closeTime, w.Forget)

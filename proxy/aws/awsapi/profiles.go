@@ -16,17 +16,17 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// NoProfileError says that there is no such profile, and which there are.
+// NoProfileError says that a profile does not exist, and which ones do.
 type NoProfileError struct {
 	name  string
-	known []string // those with the most similar names first
-	err   error    // the SDK's
+	known []string // most similar names first
+	err   error    // the SDK's error
 }
 
 func (e *NoProfileError) Error() string { return fmt.Sprintf("there is no profile %q", e.name) }
 func (e *NoProfileError) Unwrap() error { return e.err }
 
-// maxProfiles is how many are named.
+// maxProfiles is how many profiles the error names.
 const maxProfiles = 8
 
 func (e *NoProfileError) Next() string {
@@ -43,8 +43,8 @@ func (e *NoProfileError) Next() string {
 	return text
 }
 
-// profileError is err, with the profiles that there are if it is about one that
-// does not exist.
+// profileError returns err, adding the existing profiles if err is about one
+// that does not exist.
 func profileError(err error) error {
 	var none config.SharedConfigProfileNotExistError
 	if !errors.As(err, &none) {
@@ -70,8 +70,8 @@ func profileError(err error) error {
 	return &NoProfileError{none.Profile, known, err}
 }
 
-// profileNames returns those in a file of the configuration, where their
-// sections begin with prefix, but for the default one's.
+// profileNames returns the profiles in a configuration file whose sections
+// start with prefix, except the default one.
 func profileNames(r io.Reader, prefix string) (names []string) {
 	lines := bufio.NewScanner(io.LimitReader(r, 1<<20))
 	for lines.Scan() {

@@ -21,40 +21,39 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// What AWS refuses because it is asked too often, or cannot answer at the
-// moment (5xx), is asked again until the caller's context ends. The SDK would
-// stop after three attempts, which is some 8 s: when many processes start at
-// once, most of them need longer.
+// Calls that AWS throttles or cannot answer at the moment (5xx) are retried
+// until the caller's context ends. The SDK would stop after three attempts,
+// about 8 s. When many processes start at once, most of them need longer.
 const (
-	// Waits between attempts, of which a random part of one half is taken off:
-	// from firstRetry doubling up to lastRetry. The longest is short enough that
-	// whoever waits gets the turn that comes free, and long enough that 50
-	// processes together make some 13 calls a second.
+	// Waits between attempts double from firstRetry to lastRetry, minus a
+	// random part of up to one half. The longest wait is short enough to use
+	// capacity soon after it becomes free, and long enough that 50 processes
+	// together make about 13 calls a second.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 5 * time.Second
 
-	// retryTime is how long that goes on where no context ends it before.
+	// retryTime is how long retries go on if no context ends them earlier.
 	retryTime = 5 * time.Minute
 
 	// slowAfter is how long a call may take before the user is told why.
 	slowAfter = 3 * time.Second
 
-	// sendAttempts is how often a call is made that does not reach AWS.
+	// sendAttempts is how often to try a call that does not reach AWS.
 	sendAttempts = 3
 )
 
-// retries is the SDK's way to try again. It has no quota for retries as the
-// SDK's own have: that is kept by each process for itself, so it does nothing
-// against many processes, and would end the attempts of one that waits its turn.
+// retries is an aws.Retryer without the retry quota of the SDK's own. Each
+// process keeps that quota for itself, so it would not limit many processes,
+// and it would end the attempts of a process that waits its turn.
 type retries struct {
-	max    int // attempts; 0: no limit
+	max    int // maximum number of attempts; 0 means no limit
 	checks retry.IsErrorRetryables
 	limits retry.IsErrorThrottles
-	only   func(error) bool // what is tried again at all; nil: all that can be
+	only   func(error) bool // which errors to retry; nil means all that are retryable
 }
 
-// withRetries has all clients of cfg try again as retries does. notice is told
-// of a call that takes long because of it.
+// withRetries makes all clients of cfg use retries. It calls notice when a call
+// takes long because of them.
 func withRetries(notice func(string)) (retryer func() aws.Retryer, options []func(*smithymw.Stack) error) {
 	one := newRetries()
 	return func() aws.Retryer { return one }, []func(*smithymw.Stack) error{func(stack *smithymw.Stack) error {
@@ -70,7 +69,7 @@ func newRetries() *retries {
 	return &retries{max: max, checks: retry.DefaultRetryables, limits: retry.DefaultThrottles}
 }
 
-// busy says whether AWS has too much to do for the call that err is about.
+// busy reports whether err says that AWS is too busy for the call.
 func (r *retries) busy(err error) bool {
 	return r.throttled(err) || statusOf(err) >= http.StatusInternalServerError
 }
@@ -79,7 +78,7 @@ func (r *retries) throttled(err error) bool {
 	return r.limits.IsErrorThrottle(err) == aws.TrueTernary || statusOf(err) == http.StatusTooManyRequests
 }
 
-// statusOf is HTTP's, 0 if there was no answer.
+// statusOf returns the HTTP status, or 0 if there was no answer.
 func statusOf(err error) int {
 	var answer *smithyhttp.ResponseError
 	if errors.As(err, &answer) {
@@ -124,19 +123,19 @@ func (r *retries) GetAttemptToken(context.Context) (func(error) error, error) { 
 
 func noRelease(error) error { return nil }
 
-// callWatch is a middleware around a call with all its attempts.
+// callWatch is a middleware around a call and all its attempts.
 type callWatch struct{ notice func(string) }
 
-// callKey is where the context of a call has its watchedCall.
+// callKey is the context key of a call's watchedCall.
 type callKey struct{}
 
-// watchedCall is a call that is under way.
+// watchedCall is a call in progress.
 type watchedCall struct {
 	notice func(string)
 	began  time.Time
 
 	mu   sync.Mutex
-	last error // what AWS refused it with
+	last error // AWS's last refusal
 	told bool
 }
 
@@ -154,7 +153,7 @@ func (w *callWatch) HandleInitialize(ctx context.Context, in smithymw.Initialize
 	return out, md, err
 }
 
-// refused takes in that AWS has refused the call for now. An error ends the
+// refused records that AWS has refused the call for now. An error ends the
 // attempts.
 func (c *watchedCall) refused(ctx context.Context, err error, throttled bool) error {
 	c.mu.Lock()
@@ -176,7 +175,7 @@ func (c *watchedCall) refused(ctx context.Context, err error, throttled bool) er
 	return nil
 }
 
-// busyText is the service's word, short.
+// busyText returns the service's error code, or else the HTTP status.
 func busyText(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -185,14 +184,14 @@ func busyText(err error) string {
 	return fmt.Sprintf("HTTP status %d", statusOf(err))
 }
 
-// BusyError says that the time for a call is over, and with what AWS refused it
-// all the while.
+// BusyError says that time ran out for a call that AWS kept refusing, and how
+// AWS refused it.
 type BusyError struct{ cause, last error }
 
 func (e *BusyError) Error() string   { return Cause(e.cause) + ": " + Cause(e.last) }
 func (e *BusyError) Unwrap() []error { return []error{e.cause, e.last} }
 
-// CauseOf is why a call has failed whose context may have ended.
+// CauseOf returns why a call failed, given that its context may have ended.
 func CauseOf(ctx context.Context, err error) error {
 	var busy *BusyError
 	if err == nil || ctx.Err() == nil {

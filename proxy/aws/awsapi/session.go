@@ -22,33 +22,33 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// Session is an ssmproto.Session by way of the SDK.
+// Session implements ssmproto.Session with the SDK.
 type Session struct {
 	Config aws.Config
 	Begin  func(context.Context) (Begun, error)
-	Target string // as the service calls it
+	Target string // the service's name for the target
 	Log    *slog.Logger
 
-	Endpoint string // of the API; "" is what Config says
-	Starter  string // of another API that starts it, if the user has named one
-	Unsigned bool   // the upgrade request
-	NoAPI    error  // why the API is of no use; nil: it is
+	Endpoint string // of the API; "" means the one in Config
+	Starter  string // endpoint of another API that starts the session, if the user configured one
+	Unsigned bool   // do not sign the upgrade request
+	NoAPI    error  // why the API cannot be used; nil if it can
 
-	// Lingers is told why the session could not be terminated.
+	// Lingers is called with the reason if the session could not be terminated.
 	Lingers func(error)
 
 	ID   string
-	URL  string        // of the data channel, as the service gave it last
+	URL  string        // of the data channel, as last returned by the service
 	skew time.Duration // how far the service's clock is ahead of ours
 }
 
-// Begun is a session that has been started, and its first connection.
+// Begun is a session that has been started, with its first connection.
 type Begun struct {
 	ID, URL, Token string
 	Skew           time.Duration // how far the service's clock is ahead of ours
 }
 
-// NewSession returns a session that StartSession starts.
+// NewSession returns a session that is started with StartSession.
 func NewSession(cfg aws.Config, start ssm.StartSessionInput) *Session {
 	s := SessionOf(cfg, aws.ToString(start.Target), nil)
 	s.Begin = func(ctx context.Context) (Begun, error) {
@@ -62,15 +62,16 @@ func NewSession(cfg aws.Config, start ssm.StartSessionInput) *Session {
 	return s
 }
 
-// SessionOf returns a session that begin starts, or has from somebody who
+// SessionOf returns a session that begin starts, or obtains from a program that
 // has started it.
 func SessionOf(cfg aws.Config, target string, begin func(context.Context) (Begun, error)) *Session {
 	return &Session{Config: cfg, Begin: begin, Target: target,
 		Log: slog.New(slog.DiscardHandler), Lingers: func(error) {}}
 }
 
-// api is the SDK's client. It is not kept in the session, which ssmproto holds
-// by an interface: the linker would then keep all that Systems Manager can do.
+// api returns the SDK's client. It is not a field of Session: ssmproto holds
+// the session in an interface, and the linker would then keep all methods of
+// the Systems Manager client.
 func (s *Session) api() *ssm.Client {
 	return ssm.NewFromConfig(s.Config, func(o *ssm.Options) {
 		if s.Endpoint != "" {
@@ -79,8 +80,9 @@ func (s *Session) api() *ssm.Client {
 	})
 }
 
-// startGrace is for how long the answer to what starts a session is waited for once
-// nobody wants the session any more: without its id it could not be ended.
+// startGrace is how long to wait for the answer to a session's start once the
+// session is no longer wanted. Without the id in the answer the session could
+// not be ended.
 const startGrace = 800 * time.Millisecond
 
 // Open implements ssmproto.Session.
@@ -116,9 +118,9 @@ func (s *Session) Open(ctx context.Context) (ssmproto.Grant, error) {
 	return g, nil
 }
 
-// resumeRetries leaves repeating a call to the caller, who has a back-off of its
-// own, but for what AWS refuses because there are too many: that back-off is for
-// one process, and quick.
+// resumeRetries leaves retries to the caller, which has its own back-off,
+// except when AWS throttles: the caller's back-off is quick, and meant for a
+// single process.
 func resumeRetries(o *ssm.Options) {
 	r := newRetries()
 	r.only = r.throttled
@@ -144,7 +146,7 @@ func (s *Session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 		return ssmproto.Grant{}, err
 	}
 	if aws.ToString(out.TokenValue) == "" {
-		s.end(ctx) // if it is there all the same, nobody could use it
+		s.end(ctx) // if it exists nevertheless, nobody could use it
 		return ssmproto.Grant{}, fmt.Errorf("%w: AWS has no token for it any more", ssmproto.ErrSessionEnded)
 	}
 	return s.grant(ctx, Begun{s.ID, aws.ToString(out.StreamUrl), aws.ToString(out.TokenValue), SkewOf(out.ResultMetadata)})
@@ -153,7 +155,7 @@ func (s *Session) Resume(ctx context.Context) (ssmproto.Grant, error) {
 // Terminate implements ssmproto.Session.
 func (s *Session) Terminate(ctx context.Context) error {
 	if s.NoAPI != nil {
-		return nil // the agent has been told, if that could be
+		return nil // the agent has been told, if possible
 	}
 	s.Log.Info("terminating the session")
 	err := s.end(ctx)
@@ -163,8 +165,8 @@ func (s *Session) Terminate(ctx context.Context) error {
 	return err
 }
 
-// end is Terminate without a word to anybody but the service: stderr may be what
-// the process is held up by.
+// end is Terminate without telling anyone but the service: the process may be
+// blocked on stderr.
 func (s *Session) end(ctx context.Context) error {
 	if s.NoAPI != nil {
 		return nil
@@ -172,13 +174,13 @@ func (s *Session) end(ctx context.Context) error {
 	_, err := s.api().TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.ID})
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "DoesNotExistException" {
-		return nil // ended already
+		return nil // already ended
 	}
 	return err
 }
 
-// DataKey gets the key of an encrypted session, bound to it by the context
-// that the agent decrypts it with.
+// DataKey gets the key of an encrypted session. The key is bound to the session
+// by the encryption context that the agent decrypts it with.
 func (s *Session) DataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
 	if s.Target == "" {
 		return nil, nil, errors.New("the target is not known: the AWS CLI is too old to tell it")
@@ -214,23 +216,23 @@ func (s *Session) grant(ctx context.Context, b Begun) (ssmproto.Grant, error) {
 	return ssmproto.Grant{URL: s.URL, Token: b.Token, Header: header}, err
 }
 
-// SkewOf is how far the clock of who answered is ahead of ours.
+// SkewOf returns how far the answering server's clock is ahead of ours.
 func SkewOf(md smithymw.Metadata) time.Duration {
 	skew, _ := middleware.GetAttemptSkew(md)
 	return skew
 }
 
-// emptyHash is the SHA-256 of no payload.
+// emptyHash is the SHA-256 of an empty payload.
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // sign signs the upgrade request (protocol: SigV4 over GET, service
-// ssmmessages), with credentials that are fresh each time.
+// ssmmessages) with freshly retrieved credentials.
 func (s *Session) sign(ctx context.Context) (http.Header, error) {
 	if s.Unsigned || Presigned(s.URL) {
 		return nil, nil
 	}
-	// For the signature the scheme does not matter, but the signer leaves out
-	// default ports only of the schemes it knows.
+	// The scheme does not matter for the signature, but the signer omits
+	// default ports only for the schemes it knows.
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(s.URL, "ws"), nil)
 	if err != nil {
 		return nil, err
@@ -243,7 +245,7 @@ func (s *Session) sign(ctx context.Context) (http.Header, error) {
 	return req.Header, err
 }
 
-// Presigned says whether the signature of a data channel's URL is in it.
+// Presigned reports whether a data channel's URL contains its signature.
 func Presigned(channel string) bool {
 	u, err := url.Parse(channel)
 	if err != nil {
@@ -257,13 +259,13 @@ func Presigned(channel string) bool {
 	return false
 }
 
-// DataChannelURL applies the endpoint settings that the service does not know
-// of to the URL that it gave: an override of the endpoint, as people need it
-// for interface endpoints without private DNS, and FIPS and dual-stack.
+// DataChannelURL applies endpoint settings that the service does not know of to
+// the URL that it gave: an endpoint override, as needed for interface endpoints
+// without private DNS, and FIPS and dual-stack.
 func (s *Session) DataChannelURL(given string) (string, error) {
 	u, err := url.Parse(given)
 	if err != nil {
-		return "", errors.New("the service's StreamUrl is not a URL") // which may be signed: it is not quoted
+		return "", errors.New("the service's StreamUrl is not a URL") // not quoted: it may be signed
 	}
 	override, err := dataChannelOverride(s.Config)
 	switch {
@@ -287,7 +289,7 @@ func (s *Session) DataChannelURL(given string) (string, error) {
 			u.Host = ours.Host
 		}
 	}
-	// What is signed leaves out the usual port, so what is sent must too.
+	// The signature omits the default port, so the request must too.
 	u.Host = strings.TrimSuffix(u.Host, map[string]string{"ws": ":80", "wss": ":443"}[u.Scheme])
 	return u.String(), nil
 }
@@ -295,13 +297,13 @@ func (s *Session) DataChannelURL(given string) (string, error) {
 // ExpectedEndpoint returns where the data channel will probably be.
 func (s *Session) ExpectedEndpoint() string {
 	if s.URL != "" {
-		return s.URL // somebody has started it
+		return s.URL // another program has started the session
 	}
 	if override, err := dataChannelOverride(s.Config); err == nil && override != nil {
 		return override.String()
 	}
-	// An API that is somewhere else has its data channels there too: that
-	// holds for what people run on their own machines.
+	// If the API is elsewhere, so are its data channels: this holds for servers
+	// that people run on their own machines.
 	if base := aws.ToString(s.api().Options().BaseEndpoint); base != "" {
 		return "ws" + strings.TrimPrefix(base, "http")
 	}
@@ -312,7 +314,7 @@ func (s *Session) ExpectedEndpoint() string {
 	return u.String()
 }
 
-// regionalEndpoint returns where the region's data channels are, by the
+// regionalEndpoint returns the region's data channel endpoint, according to the
 // settings for FIPS and dual-stack.
 func (s *Session) regionalEndpoint() (*url.URL, error) {
 	o := s.api().Options().EndpointOptions

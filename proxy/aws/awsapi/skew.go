@@ -14,14 +14,14 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// maxSkew is how far the service's clock may be from ours to be believed.
-// Signatures are dated by the service's clock, so that a clock that is wrong
-// does no harm here. But a signature is good for whoever has seen it once its
-// date has come: nobody is to have one of next year from us.
+// maxSkew is how far the service's clock may be from ours to be trusted.
+// Signatures are dated by the service's clock, so that a wrong clock here does
+// no harm. But anyone who has seen a signature can use it once its date has
+// come, so we must not sign for next year.
 const maxSkew = 24 * time.Hour
 
-// boundSkew keeps clients of cfg from a date that is too far off. notice is
-// told of it, once.
+// boundSkew keeps clients of cfg from using a date that is too far off. It
+// calls notice once if there is one.
 func boundSkew(cfg *aws.Config, notice func(string)) {
 	var once sync.Once
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], func(stack *smithymw.Stack) error {
@@ -34,7 +34,7 @@ func boundSkew(cfg *aws.Config, notice func(string)) {
 			}
 			date, dateErr := http.ParseTime(res.Header.Get("Date"))
 			if skew := time.Until(date); dateErr == nil && skew.Abs() > maxSkew {
-				res.Header.Del("Date") // the SDK takes it from there
+				res.Header.Del("Date") // the SDK reads it from there
 				once.Do(func() {
 					way := "ahead of"
 					if skew < 0 {

@@ -14,26 +14,27 @@ import (
 )
 
 // warmAfter is how long credentials may take before the connection to the API
-// is opened beside them. What comes from a file takes no time; SSO, STS and the
-// metadata service take several round trips, of which two are saved.
+// is opened in parallel. Credentials from a file take no time; SSO, STS and the
+// metadata service take several round trips, of which this saves two.
 const warmAfter = 5 * time.Millisecond
 
-// WarmTimeout bounds the opening, and how long the connection may then wait: a
-// person may be looking for an MFA code, and servers close what stays silent.
+// WarmTimeout limits how long opening may take and how long the connection may
+// then stay unused: a person may be looking for an MFA code, and servers close
+// silent connections.
 const WarmTimeout = 10 * time.Second
 
-// Warm is a connection to the API, opened before there is something to ask.
+// Warm is a connection to the API that is opened before it is needed.
 type Warm struct {
 	addr   string // host:port
 	dialer tlsDialer
 	timer  *time.Timer // nil if there is nothing to open
 	cancel context.CancelFunc
-	ready  chan net.Conn // closed behind the connection, or without one
+	ready  chan net.Conn // receives the connection, if any, then is closed
 	begun  time.Time     // set before ready is closed
 }
 
-// warmUp begins to open a connection to the API of cfg after warmAfter. The
-// caller calls drop in the end.
+// warmUp starts opening a connection to cfg's API after warmAfter. The caller
+// must call Drop.
 func warmUp(ctx context.Context, cfg aws.Config) *Warm {
 	w := &Warm{}
 	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
@@ -55,14 +56,14 @@ func warmUp(ctx context.Context, cfg aws.Config) *Warm {
 		defer close(w.ready)
 		w.begun = time.Now()
 		conn, err := w.dialer.dial(ctx, "tcp", w.addr)
-		if err == nil { // whoever needs it tries again otherwise, and tells
+		if err == nil { // otherwise the caller that needs it tries again and reports the error
 			w.ready <- conn
 		}
 	})
 	return w
 }
 
-// use makes clients of cfg take the connection, if it has been begun by now.
+// use makes clients of cfg use the connection, if opening has begun.
 func (w *Warm) use(cfg *aws.Config) {
 	if w.timer == nil || w.timer.Stop() {
 		w.timer = nil
@@ -72,8 +73,8 @@ func (w *Warm) use(cfg *aws.Config) {
 	cfg.HTTPClient = client.WithTransportOptions(func(t *http.Transport) { t.DialTLSContext = w.dial })
 }
 
-// dial is a transport's. The first time it returns the connection that has been
-// opened or is being opened.
+// dial is a transport's dial function. The first call returns the connection
+// that has been or is being opened.
 func (w *Warm) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if addr == w.addr {
 		select {
@@ -91,7 +92,7 @@ func (w *Warm) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return w.dialer.dial(ctx, network, addr)
 }
 
-// Drop ends what nobody has taken.
+// Drop closes the connection if it was not used.
 func (w *Warm) Drop() {
 	if w.cancel != nil {
 		w.cancel()
@@ -104,7 +105,7 @@ func (w *Warm) Drop() {
 	}
 }
 
-// Endpoint returns where the SDK will find the API, or nil.
+// Endpoint returns the URL where the SDK will find the API, or nil.
 func Endpoint(ctx context.Context, cfg aws.Config) *url.URL {
 	o := ssm.NewFromConfig(cfg).Options()
 	e, err := o.EndpointResolverV2.ResolveEndpoint(ctx, ssm.EndpointParameters{
@@ -127,7 +128,7 @@ func viaProxy(t *http.Transport, u *url.URL) bool {
 	return proxy != nil || err != nil
 }
 
-// tlsDialer opens connections as a transport does itself.
+// tlsDialer opens connections the way a transport does.
 type tlsDialer struct{ t *http.Transport }
 
 func (d *tlsDialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
