@@ -1,5 +1,5 @@
-// Package plugin is AWS's session-manager-plugin: the AWS CLI starts it by that name
-// and hands it a session.
+// Package plugin implements AWS's session-manager-plugin, the program that the
+// AWS CLI starts and passes a session to.
 //
 // It may use machine, forward, shell, stdio, tunnel and the rooms that know no
 // cloud. Begin with [Run].

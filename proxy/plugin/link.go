@@ -17,10 +17,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/sshconfig"
 )
 
-// ErrPluginThere says that there is a session-manager-plugin that is not ours.
+// ErrPluginThere means that a session-manager-plugin other than ours exists.
 var ErrPluginThere = errors.New("there is a session-manager-plugin that is not ssmpipe")
 
-// pluginFile is what the AWS CLI looks for on PATH.
+// pluginFile returns the file name that the AWS CLI looks for on PATH.
 func pluginFile() string {
 	if runtime.GOOS == "windows" {
 		return "session-manager-plugin.exe"
@@ -28,10 +28,10 @@ func pluginFile() string {
 	return "session-manager-plugin"
 }
 
-// Install makes the running binary the AWS CLI's plugin, by a link in dir,
-// or, if that is "", in the directory on PATH that suits best, and tells
-// o.Notice what it did. One that is not ours is replaced only with force, and
-// ErrPluginThere otherwise.
+// Install makes the running binary the AWS CLI's plugin by a link in dir or,
+// if dir is "", in the most suitable directory on PATH. It reports what it did
+// to o.Notice. A plugin that is not ours is replaced only with force; otherwise
+// Install returns ErrPluginThere.
 func Install(o machine.Options, dir string, force bool) error {
 	o.Fill()
 	exe, err := sshconfig.Executable()
@@ -60,13 +60,15 @@ func Install(o machine.Options, dir string, force bool) error {
 	return nil
 }
 
-// unsuitable says whether err is about a directory and not about what is in it.
+// unsuitable reports whether err is about a directory and not about a file in
+// it.
 func unsuitable(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS)
 }
 
-// pluginDirs are those on PATH that are for a user's programs, the best first:
-// where it is already, the user's own, where ssmpipe is, and everybody's.
+// pluginDirs returns the directories on PATH that are meant for a user's
+// programs, best first: the one that has the plugin already, the user's own, the
+// one with ssmpipe, and the system-wide ones.
 func pluginDirs(exe string) (dirs []string) {
 	home, _ := os.UserHomeDir()
 	path := pathDirs()
@@ -92,7 +94,7 @@ func pathDirs() (dirs []string) {
 	return dirs
 }
 
-// linkPlugin makes path lead to exe.
+// linkPlugin makes path a link to exe.
 func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 	_, err := os.Lstat(path)
 	there := err == nil
@@ -106,7 +108,7 @@ func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 	case there && !ours && !force:
 		return fmt.Errorf("%s: %w; --force replaces it, another DIR that is before it on PATH leaves it", path, ErrPluginThere)
 	}
-	// Under another name at first, so that there is one at any time.
+	// Create it under another name first, so that a plugin exists at all times.
 	made := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
 	if err := makeLink(exe, made); err != nil {
 		return err
@@ -122,8 +124,8 @@ func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 	return nil
 }
 
-// tellOthers tells what keeps the AWS CLI from finding the plugin at path, and
-// what it has found until now.
+// tellOthers reports what keeps the AWS CLI from finding the plugin at path,
+// and which plugin it has found until now.
 func tellOthers(o *machine.Options, path string) {
 	before := true
 	for _, d := range pathDirs() {
@@ -147,8 +149,8 @@ func tellOthers(o *machine.Options, path string) {
 	}
 }
 
-// Uninstall takes away what InstallPlugin has made in dir, or, if that is
-// "", wherever it is on PATH. What is not ours stays.
+// Uninstall removes what Install made in dir or, if dir is "", anywhere on
+// PATH. It leaves files that are not ours.
 func Uninstall(o machine.Options, dir string) error {
 	o.Fill()
 	exe, err := sshconfig.Executable()
@@ -184,8 +186,8 @@ func Uninstall(o machine.Options, dir string) error {
 	return nil
 }
 
-// isOurPlugin says whether the file at path is this binary, or what InstallPlugin
-// has made of an ssmpipe that may be gone by now.
+// isOurPlugin reports whether the file at path is this binary, or was made by
+// Install for an ssmpipe that may no longer exist.
 func isOurPlugin(path, exe string) bool {
 	if to, err := os.Readlink(path); err == nil {
 		return isSSMPipe(to) || sameFile(path, exe)
@@ -193,7 +195,7 @@ func isOurPlugin(path, exe string) bool {
 	return sameFile(path, exe) && filepath.Clean(path) != exe || isCopy(path)
 }
 
-// isSSMPipe says whether a path is called what our binary is.
+// isSSMPipe reports whether the base name of path is that of our binary.
 func isSSMPipe(path string) bool {
 	return strings.TrimSuffix(strings.ToLower(filepath.Base(path)), ".exe") == "ssmpipe"
 }

@@ -6,9 +6,8 @@ import (
 	"os"
 )
 
-// makeLink makes path lead to exe. Symbolic links take a privilege that users
-// lack, so it is the same file under another name, or, on another volume, a
-// copy.
+// makeLink makes path a hard link to exe or, on another volume, a copy, because
+// users lack the privilege to create symbolic links.
 func makeLink(exe, path string) error {
 	if os.Link(exe, path) == nil {
 		return nil
@@ -32,11 +31,11 @@ func makeLink(exe, path string) error {
 	return err
 }
 
-// leadsTo says whether path is what makeLink makes. A copy is made anew each
-// time, since it may be of an older one.
+// leadsTo reports whether path is a hard link to exe. A copy does not count: it
+// may be of an older version, so it is made again each time.
 func leadsTo(path, exe string) bool { return sameFile(path, exe) }
 
-// isCopy says whether the file at path is a copy of ssmpipe, of whatever version.
+// isCopy reports whether the file at path is a copy of any version of ssmpipe.
 func isCopy(path string) bool {
 	info, err := buildinfo.ReadFile(path)
 	return err == nil && info.Path == "github.com/ssmpipe/ssmpipe"

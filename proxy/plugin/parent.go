@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// parentLook is how often is looked whether the process that started us is
-// there. The signal that Linux sends at a parent's death comes at the end of a
-// thread of it as well, which is none, and other systems have none.
+// parentLook is the interval between checks that the parent process still
+// exists. Linux's parent death signal is no alternative: it is also sent when
+// merely the parent's thread ends. Other systems have no such signal.
 const parentLook = 500 * time.Millisecond
 
 var errParentGone = errors.New("the program that started this one has ended")
 
-// withParent returns a context that ends with the process that has started this
-// one, too. One that is nobody's child lives for itself.
+// withParent returns a context that also ends when the parent process does. A
+// process without a parent is not affected.
 func withParent(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := func() { cancel(nil) }

@@ -4,8 +4,9 @@ package plugin
 
 import "os"
 
-// watchParent returns what says whether the parent has ended, and what to call in
-// the end; nil if there is no parent to speak of. An orphan gets another parent.
+// watchParent returns a function that reports whether the parent has ended, and
+// one to call when done; nil if there is no real parent. An orphan gets another
+// parent.
 func watchParent() (gone func() bool, done func()) {
 	parent := os.Getppid()
 	if parent <= 1 {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// watchParent returns what says whether the parent has ended, and what to call in
-// the end; nil if there is no parent any more.
+// watchParent returns a function that reports whether the parent has ended, and
+// one to call when done; nil if there is no parent any more.
 func watchParent() (gone func() bool, done func()) {
 	parent, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(os.Getppid()))
 	if err != nil {

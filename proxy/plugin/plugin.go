@@ -24,28 +24,27 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// Version is the version of AWS's session-manager-plugin that Plugin
-// stands for. The AWS CLI decides by it how it passes the session on.
+// Version is the version of AWS's session-manager-plugin that Run emulates. The
+// AWS CLI decides by the version how to pass the session on.
 const Version = ssmproto.DefaultClientVersion
 
-// ErrPlugin says that the AWS CLI, or who calls Plugin in its place, has passed
-// something else than it does.
+// ErrPlugin means that the arguments are not those that the AWS CLI passes.
 var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
 
-// Run does what AWS's session-manager-plugin does with args, those behind the
-// program's name: it goes on with a session that the AWS CLI has begun. Of o,
-// Target, Profile and Region come from args.
+// Run does what AWS's session-manager-plugin does with args, the arguments after
+// the program's name: it takes over a session that the AWS CLI has started. It
+// takes Target, Profile and Region from args, not from o.
 //
-// On stdout are the lines that scripts wait for there, word by word as the
-// original's. Of an SSH-type session there is nothing but the stream, and why
-// something did not work is told on stderr alone: until the agent has answered
-// nobody knows of which type the session is. Unlike the original's, the exit
-// status says so too.
+// Run writes the lines that scripts wait for to stdout, word for word as the
+// original does. For an SSH-type session stdout has the stream and nothing else.
+// Failures are reported on stderr only, because the type of a session is unknown
+// until the agent has answered. Unlike the original, Run also reports failures by
+// the exit status.
 func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal) error {
 	o.Fill()
 	out := stdio.NewOutput(t.Out)
 	switch {
-	case len(args) == 0: // as the AWS CLI asks whether there is a plugin
+	case len(args) == 0: // the AWS CLI checks that there is a plugin
 		fmt.Fprint(out, "\nThe Session Manager plugin was installed successfully. Use the AWS CLI to start a session.\n\n")
 		return out.Err()
 	case len(args) == 1 && args[0] == "--version":
@@ -54,7 +53,7 @@ func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal
 	case len(args) < 3:
 		name := args[0]
 		if !quote.Plain.MatchString(name) {
-			name = "" // a response with its token, perhaps
+			name = "" // it may be a response with its token
 		}
 		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", name)
 		return fmt.Errorf("%w: there are at least a response, a region and an operation", ErrPlugin)
@@ -69,7 +68,7 @@ func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal
 	o.NoFlags = true
 	if o.Alone {
 		stdio.TuneMemory()
-		// Killed, the AWS CLI leaves its plugin, the port and the session behind.
+		// If killed, the AWS CLI leaves its plugin, the port and the session behind.
 		var stop context.CancelFunc
 		ctx, stop = withParent(ctx)
 		defer stop()
@@ -87,28 +86,28 @@ func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
 	if (ctx.Err() != nil || errors.Is(err, stdio.ErrGone)) && conn.SessionType() != ssmproto.NonInteractiveSession {
-		// That is how ssh, and people, end what has no end of its own. After any
-		// other status the AWS CLI shows our whole command line.
+		// This is how ssh, and users, end a session that does not end by itself.
+		// After any other status the AWS CLI shows our whole command line.
 		return nil
 	}
 	return o.Explain(err)
 }
 
-// pluginCall is what the AWS CLI passes.
+// pluginCall holds what the AWS CLI passes to its plugin.
 type pluginCall struct {
-	session struct{ SessionID, StreamURL, TokenValue string } // ssm and ecs differ in upper and lower case
+	session struct{ SessionID, StreamURL, TokenValue string } // ssm and ecs spell these in different case
 	request pluginRequest
 
 	region, profile string
-	endpoint        string // of Systems Manager; "" is the region's
+	endpoint        string // of Systems Manager; "" means the region's default
 }
 
-// responseVariable begins the name of the variable that the AWS CLI puts the
-// service's response into, where it passes that name and not the response:
-// everybody can read the arguments of a process, and the token is in it.
+// responseVariable is the prefix of the environment variable in which the AWS
+// CLI may pass the service's response. Its name is then the argument: any user
+// can read a process's arguments, and the response contains the token.
 const responseVariable = "AWS_SSM_START_SESSION_RESPONSE"
 
-// parsePluginCall reads the arguments, of which the oldest AWS CLIs pass three.
+// parsePluginCall parses the arguments. The oldest AWS CLIs pass only three.
 func parsePluginCall(args []string) (*pluginCall, error) {
 	arg := func(i int) string {
 		if i < len(args) {
@@ -123,7 +122,7 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 	response, inVariable := arg(0), strings.HasPrefix(arg(0), responseVariable)
 	if inVariable {
 		response = os.Getenv(arg(0))
-		os.Unsetenv(arg(0)) // nothing that we start need know it
+		os.Unsetenv(arg(0)) // processes that we start do not need it
 	}
 	switch err := json.Unmarshal([]byte(response), &c.session); {
 	case inVariable && response == "":
@@ -133,27 +132,28 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 	case c.session.SessionID == "" || c.session.StreamURL == "" || c.session.TokenValue == "":
 		return nil, fmt.Errorf("%w: SessionId, StreamUrl or TokenValue is missing in the response to StartSession", ErrPlugin)
 	}
-	// What is only good to know need not be right: some callers pass "" here.
+	// These arguments are optional, so errors are ignored: some callers pass "".
 	c.request.read(arg(4))
 	if u, err := url.Parse(arg(5)); err == nil && u.Host != "" && !isECS(u.Hostname()) {
 		c.endpoint = u.String()
 	}
-	// What the environment says, it says to us as well, and there a key of its
-	// own goes before the profile's, as in the AWS CLI. One that passes the
-	// response in a variable passes only what was asked for on its command line.
+	// A profile from the environment reaches us through the environment too,
+	// where a key takes precedence over the profile, as in the AWS CLI. An AWS
+	// CLI that passes the response in a variable passes only the profile from its
+	// command line.
 	if !inVariable && c.profile == cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")) {
 		c.profile = ""
 	}
 	return c, nil
 }
 
-// isECS says whether a host is one of ECS's, whose endpoint "aws ecs
-// execute-command" passes for want of Systems Manager's.
+// isECS reports whether host is an ECS endpoint. "aws ecs execute-command"
+// passes that instead of Systems Manager's.
 func isECS(host string) bool {
 	return slices.ContainsFunc(strings.Split(host, "."), func(label string) bool { return label == "ecs" || label == "ecs-fips" })
 }
 
-// dialGiven opens the stream of a session that somebody else has started.
+// dialGiven opens the stream of a session that the caller has started.
 func dialGiven(ctx context.Context, o *machine.Options, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
 	limited, _, stop := o.ConnectLimit(ctx)
 	defer stop()
@@ -174,16 +174,17 @@ func dialGiven(ctx context.Context, o *machine.Options, call *pluginCall) (*ssmp
 		s.NoAPI = err
 	}
 	if u, err := s.DataChannelURL(call.session.StreamURL); err == nil {
-		s.URL = u // Open tells what is wrong with it, and ends the session
+		s.URL = u // Open reports what is wrong with it, and ends the session
 	}
 	conn, err := o.DialSession(limited, s)
 	return conn, s, err
 }
 
-// errNoRequest says that a session cannot be started as another one was.
+// errNoRequest means that another session cannot be started, because the
+// request for the first one is unknown.
 var errNoRequest = errors.New("the AWS CLI has not passed what was asked for")
 
-// another starts a session that is asked for as the given one was.
+// another starts a session with the same request as the given one.
 func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 	switch {
 	case p.given.NoAPI != nil:
@@ -206,7 +207,7 @@ func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 	return ssmproto.NewPort(conn, ssmproto.MuxConfig{}), nil
 }
 
-// pluginSession is a session of Plugin's.
+// pluginSession is a session served by Run.
 type pluginSession struct {
 	o     *machine.Options
 	conn  *ssmproto.Conn
@@ -251,16 +252,16 @@ func (p *pluginSession) run(ctx context.Context) error {
 	return err
 }
 
-// say writes what AWS's plugin does. Nobody need read it: scripts close the pipe
-// when they have seen what they waited for.
+// say writes a line of AWS's plugin. Write errors are ignored: scripts close the
+// pipe when they have seen the line that they waited for.
 func (p *pluginSession) say(format string, args ...any) {
 	fmt.Fprintf(p.t.Out, format, args...)
 }
 
-// command shows what a command says as AWS's plugin does: all of it on stdout,
-// and its exit status, if the agent tells it, as a text there. (The document has
-// parameters with which scripts tell the outputs apart.) The status is not ours:
-// the AWS CLI would show our whole command line after any but 0.
+// command shows a command's output as AWS's plugin does: all of it on stdout,
+// followed by the exit status as text if the agent reports it. (The document has
+// parameters by which scripts can separate the outputs.) It does not become our
+// own exit status: the AWS CLI shows our whole command line after any but 0.
 func (p *pluginSession) command(ctx context.Context) error {
 	var failed shell.StartFailure
 	err := shell.Collect(ctx, p.o, p.conn, p.t.Out, io.MultiWriter(&failed, p.t.Out))

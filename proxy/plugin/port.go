@@ -19,13 +19,13 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// forward listens as the session says, and forwards what connects, until the
+// forward listens where the session says and forwards connections until the
 // session or ctx ends.
 //
-// It has the session that it was given and no other, with one exception: where
-// the agent is silent, as it is after a reboot of its machine, new connections go
-// by another session that is asked for as the first one was. Then the end is that
-// of the last one.
+// It uses only the session that it was given, with one exception: when the agent
+// is silent, as after a reboot of its machine, new connections use another
+// session, started with the same request. forward then ends with the last
+// session.
 func (p *pluginSession) forward(ctx context.Context) error {
 	sessions, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -34,7 +34,7 @@ func (p *pluginSession) forward(ctx context.Context) error {
 	f := &pluginForward{pluginSession: p, ctx: ctx, sessions: sessions, programs: programs}
 	f.tunnel = &tunnel.Tunnel{
 		Open: f.open,
-		Held: math.MaxInt64, // a program that does not read is no reason for another session
+		Held: math.MaxInt64, // a program that does not read is no reason to start another session
 		Log:  p.o.Log.Info,
 		Changed: func(s tunnel.State, err error) {
 			if s == tunnel.Down || stream.Forbidden(err) {
@@ -48,28 +48,28 @@ func (p *pluginSession) forward(ctx context.Context) error {
 	f.tunnel.Run(sessions, 1)
 	err := f.run()
 	f.tunnel.Close()
-	defer time.AfterFunc(tunnel.LingerTime, abortPrograms).Stop() // one that does not read would be waited for
+	defer time.AfterFunc(tunnel.LingerTime, abortPrograms).Stop() // do not wait for programs that do not read
 	f.wg.Wait()
 	return err
 }
 
-// pluginForward is the ports of a session.
+// pluginForward forwards the port of a session.
 type pluginForward struct {
 	*pluginSession
 	tunnel   *tunnel.Tunnel
 	ctx      context.Context
-	sessions context.Context // ends with the last session, too
+	sessions context.Context // also ends with the last session
 	programs context.Context // their connections are aborted when it ends
 	wg       sync.WaitGroup
 	used     atomic.Bool // by a connection
 
 	mu    sync.Mutex
 	taken bool   // the session that was given
-	told  string // why another one could not be started last
+	told  string // last reported reason why another could not be started
 }
 
-// open returns the session that was given, and then such as are started in its
-// place.
+// open returns the given session on the first call, and a new session on each
+// later one.
 func (f *pluginForward) open(ctx context.Context) (stream.Port, error) {
 	f.mu.Lock()
 	first := !f.taken
@@ -115,7 +115,7 @@ func (f *pluginForward) run() error {
 	}
 	f.say("%s opened for sessionId %s.\nWaiting for connections...\n", where, f.id)
 	<-f.sessions.Done()
-	if f.ctx.Err() != nil { // as a forward is ended
+	if f.ctx.Err() != nil { // the usual way to end a forward
 		f.say("Terminate signal received, exiting.\n")
 		return nil
 	}
@@ -123,18 +123,18 @@ func (f *pluginForward) run() error {
 	refused := stream.Refused(err)
 	switch {
 	case refused && !f.conn.Multiplexed():
-		f.say(portRefused) // an old agent dials at once, and ends the session then
+		f.say(portRefused) // an old agent dials at once and, on failure, ends the session
 	case refused, err == io.EOF:
-		return nil // ended by somebody, perhaps before it was used
+		return nil // ended by someone else, perhaps before it was used
 	}
 	return err
 }
 
-// portRefused is what AWS's plugin says of a port that does not answer.
+// portRefused is the message of AWS's plugin for a port that does not answer.
 const portRefused = "\nConnection to destination port failed, check SSM Agent logs.\n"
 
-// pluginSockets opens the sockets that a session is to have here, and names
-// them. With an error there may be one all the same.
+// pluginSockets opens the local sockets of a session and returns a description
+// of them. It may return sockets along with an error.
 func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.Listener, string, error) {
 	s, err := r.local(property)
 	if err != nil {
@@ -153,7 +153,7 @@ func pluginSockets(r *pluginRequest, property func(name string) string) ([]net.L
 	return sockets, "Unix socket " + s.Listen, err
 }
 
-// handle serves one connection of a program's.
+// handle serves one connection from a program.
 func (f *pluginForward) handle(local net.Conn) {
 	far, err := f.tunnel.Dial(f.sessions)
 	if err != nil {

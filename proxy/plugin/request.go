@@ -14,26 +14,26 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// pluginRequest is what StartSession was asked for, as the AWS CLI passes it to
-// its plugin.
+// pluginRequest holds the parameters of StartSession, as the AWS CLI passes them
+// to its plugin.
 type pluginRequest struct {
 	Target, DocumentName, Reason string
 	Parameters                   map[string][]string
 
-	known bool // enough of it to ask for the same again
+	known bool // it is complete enough to repeat
 }
 
-// read takes in what is passed. It need not be right, and old AWS CLIs pass
-// nothing: some callers pass "" here.
+// read parses text. Errors are ignored: old AWS CLIs pass no request, and some
+// callers pass "".
 func (r *pluginRequest) read(text string) {
 	if json.Unmarshal([]byte(text), r) != nil {
-		r.Parameters = nil // of a wrong type, or half of them
+		r.Parameters = nil // they may be incomplete or of the wrong type
 		return
 	}
 	r.known = r.Target != "" && r.DocumentName != ""
 }
 
-// value is a parameter, or "".
+// value returns the value of a parameter, or "".
 func (r *pluginRequest) value(name string) string {
 	if values := r.Parameters[name]; len(values) == 1 {
 		return values[0]
@@ -41,11 +41,12 @@ func (r *pluginRequest) value(name string) string {
 	return ""
 }
 
-// local is where a session's connections are taken in. The request decides; what
-// the agent says, which is what its document makes of the request, must agree:
-// else a hostile machine could put itself in the place of a service here, or a
-// file where it likes. It is heard only about a port that nobody has named: with
-// a document of the account's own, or an AWS CLI that does not pass the request.
+// local returns where to listen for a session's connections. The request
+// decides, and what the agent reports, which its document derives from the
+// request, must agree. Otherwise a hostile machine could impersonate a local
+// service or create a file anywhere. The agent's port is used only if the request
+// has none: with a document of the account's own, or an AWS CLI that does not pass
+// the request.
 func (r *pluginRequest) local(property func(name string) string) (forward.Spec, error) {
 	unix := r.value("localUnixSocket")
 	switch {
@@ -66,7 +67,8 @@ func (r *pluginRequest) local(property func(name string) string) (forward.Spec, 
 	return forward.Spec{Network: "tcp", Listen: net.JoinHostPort(host, strconv.Itoa(port))}, nil
 }
 
-// localPort is the port to listen on, 0 for any, where the agent names one.
+// localPort returns the port to listen on, given the port that the agent
+// reports; 0 means any.
 func (r *pluginRequest) localPort(named string) (int, error) {
 	asked := cmp.Or(r.value("localPortNumber"), "0")
 	port, err := strconv.ParseUint(asked, 10, 16)
