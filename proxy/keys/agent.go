@@ -19,37 +19,38 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
 )
 
-// Agent is the ssh-agent that ssh asks for keys, and which has one that
-// was made for this connection. All else it leaves to the user's own agent, so
-// that with it nothing is lost: other keys, those on hardware, destination
-// constraints, ssh -A.
+// Agent is an ssh-agent for one ssh connection, with a key made for that
+// connection. It passes all other requests to the user's own agent, so the user
+// keeps all its features: other keys, hardware keys, destination constraints,
+// ssh -A.
 //
-// ssh connects to it after the key exchange, so it is there in time. It tells
-// of its key only once the machine knows it. Its methods may be called
-// concurrently.
+// ssh connects to the agent after the key exchange, so the agent is ready in
+// time. It offers its key only once the machine knows it. Its methods are safe
+// for concurrent use.
 type Agent struct {
 	socket *agentSocket
-	Public ssh.PublicKey // of the key that was made; not to be changed
-	blob   []byte        // of public
+	Public ssh.PublicKey // of the key made for this connection; must not be changed
+	blob   []byte        // Public in wire format
 	known  <-chan struct{}
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	private ed25519.PrivateKey // nil once it is of no more use
+	private ed25519.PrivateKey // nil once it is no longer needed
 	signer  ssh.Signer
 	forget  *time.Timer
 	conns   map[net.Conn]struct{} // nil once closed
 	serving sync.WaitGroup
 
-	users     string // where the user's own agent is, "" if there is none
-	id        string // among agents that lead to each other
+	users     string // path of the user's own agent; "" if there is none
+	id        string // identifies this agent among agents that lead to each other
 	accepting listen.Acceptor
 	ended     context.Context
 	end       context.CancelFunc
 }
 
-// NewAgent makes a key, and an agent at path that tells of it after known is
-// closed. Settle must have been called by then. The agent serves until Close.
+// NewAgent makes a key, and an agent listening at path that offers it after
+// known is closed. Settle must be called before known is closed. The agent
+// serves until Close.
 func NewAgent(path string, known <-chan struct{}, log *slog.Logger) (*Agent, error) {
 	a, err := newKeyAgent(known, log)
 	if err != nil {
@@ -83,8 +84,8 @@ func newKeyAgent(known <-chan struct{}, log *slog.Logger) (*Agent, error) {
 	return a, nil
 }
 
-// Settle says whether the machine knows the key. What it does not know, or not
-// any more, is not offered.
+// Settle says whether the machine knows the key. A key that the machine does
+// not know, or no longer knows, is not offered.
 func (a *Agent) Settle(known bool) {
 	if !known {
 		a.drop()
@@ -95,7 +96,7 @@ func (a *Agent) Settle(known bool) {
 	a.forget = time.AfterFunc(Time, a.drop)
 }
 
-// drop takes the key out of memory.
+// drop removes the key from memory.
 func (a *Agent) drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,16 +104,17 @@ func (a *Agent) drop() {
 	a.private, a.signer = nil, nil
 }
 
-// Restore makes the agent's path lead to a living one again, just before ssh
-// looks there.
+// Restore makes the agent's path lead to a live agent again, just before ssh
+// uses it.
 func (a *Agent) Restore() { a.socket.restore() }
 
-// agentLinger is how long connections may go on that are there at the end.
+// agentLinger is how long open connections may continue after Close.
 const agentLinger = time.Second
 
-// Close ends the agent. Another ssh to the same machine, which has found this
-// one at the path that they share, gets the time to sign with what it was told
-// of: it asks once and stays connected until it is authenticated.
+// Close ends the agent. Another ssh to the same machine may be connected to
+// this agent through the path that they share. It gets time to sign with the
+// key that it was offered: it asks once and stays connected until it is
+// authenticated.
 func (a *Agent) Close() {
 	a.socket.close()
 	a.end()
@@ -139,11 +141,11 @@ func (a *Agent) Close() {
 	a.drop()
 }
 
-// maxAgentConns is how many connections an agent has at once, those to others
-// included.
+// maxAgentConns is how many connections an agent may have at once, including
+// those to other agents.
 const maxAgentConns = 256
 
-// hold registers a connection, for close to end it, unless there are too many.
+// hold registers a connection for Close to close, unless there are too many.
 func (a *Agent) hold(conn net.Conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,8 +164,9 @@ func (a *Agent) release(conn net.Conn) {
 	delete(a.conns, conn)
 }
 
-// The messages of the agent's protocol that are not only passed on
-// (draft-ietf-sshm-ssh-agent; session-bind: OpenSSH's PROTOCOL.agent section 1).
+// The agent protocol's messages that are not just passed on
+// (draft-ietf-sshm-ssh-agent; session-bind: OpenSSH's PROTOCOL.agent section
+// 1).
 const (
 	agentFailure       = 5
 	agentSuccess       = 6
@@ -173,18 +176,18 @@ const (
 	agentSignResponse  = 14
 	agentExtension     = 27
 	agentNoExtension   = 28
-	maxAgentMessage    = 256 << 10 // as ssh has it
+	maxAgentMessage    = 256 << 10 // the same limit as in ssh
 	sessionBindRequest = "session-bind@openssh.com"
 )
 
-// agentConn is one connection of ssh's, and that to the user's own agent which
-// belongs to it: what ssh binds to a session are connections.
+// agentConn is a connection from ssh, paired with a connection to the user's
+// own agent: ssh binds connections to sessions.
 type agentConn struct {
 	*Agent
-	sought    bool     // user was looked for, which is done when it is first needed
-	user      net.Conn // nil: there is none
-	forwarded bool     // the connection is the far side's, by way of ssh -A
-	via       []string // the ids of agents that it comes by way of
+	sought    bool     // whether connecting to user was tried, which happens on first use
+	user      net.Conn // nil if there is none
+	forwarded bool     // the connection comes from the far side, by ssh -A
+	via       []string // the ids of the agents that it passed through
 }
 
 func (a *Agent) serve(conn net.Conn) {
@@ -218,7 +221,7 @@ func (c *agentConn) answer(request []byte) []byte {
 	case agentListRequest:
 		answer := c.ask(request)
 		if c.forwarded {
-			return answer // there our key opens nothing
+			return answer // our key is of no use there
 		}
 		<-c.known
 		return c.withOurs(answer)
@@ -248,8 +251,8 @@ func (c *agentConn) answer(request []byte) []byte {
 	return c.ask(request)
 }
 
-// ask puts a request to the user's own agent, however long that takes: it may
-// ask a person.
+// ask sends a request to the user's own agent and waits without a limit: the
+// agent may ask a person.
 func (c *agentConn) ask(request []byte) []byte {
 	c.seek()
 	if c.user != nil {
@@ -267,15 +270,15 @@ func (c *agentConn) ask(request []byte) []byte {
 	return []byte{agentFailure}
 }
 
-// withOurs puts our key before those in answer: ssh tries them in that order,
-// and servers count.
+// withOurs puts our key before the keys in answer: ssh tries keys in that
+// order, and servers limit the attempts.
 func (c *agentConn) withOurs(answer []byte) []byte {
 	var list struct {
 		Count uint32 `sshtype:"12"`
 		Keys  []byte `ssh:"rest"`
 	}
 	if ssh.Unmarshal(answer, &list) != nil {
-		list.Count, list.Keys = 0, nil // none, or one that is locked or broken
+		list.Count, list.Keys = 0, nil // no agent, or one that is locked or broken
 	}
 	c.mu.Lock()
 	ours := c.signer != nil
@@ -305,7 +308,7 @@ func (c *agentConn) sign(data []byte) []byte {
 	}{ssh.Marshal(signature)})
 }
 
-// bind notes what a connection is for, and tells the user's agent.
+// bind records what a connection is for, and tells the user's agent.
 func (c *agentConn) bind(request, rest []byte) []byte {
 	var r struct {
 		HostKey, Session, Signature []byte

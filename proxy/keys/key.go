@@ -16,10 +16,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// maxKeyFile is more than any key takes, in bytes.
+// maxKeyFile is larger than any key file, in bytes.
 const maxKeyFile = 64 << 10
 
-// pushable says whether a key can go that way.
+// pushable reports whether key can be pushed by way.
 func pushable(way Way, key ssh.PublicKey) bool {
 	if _, certificate := key.(*ssh.Certificate); certificate {
 		return false
@@ -27,8 +27,8 @@ func pushable(way Way, key ssh.PublicKey) bool {
 	return way == RunCommand || key.Type() == ssh.KeyAlgoED25519 || key.Type() == ssh.KeyAlgoRSA
 }
 
-// FromFile reads the public key in a file, or that of the private key in it. The
-// error is [ErrKind] if the key cannot go that way.
+// FromFile reads the public key in a file, or the public part of the private
+// key in it. The error is [ErrKind] if the key cannot be pushed by way.
 func FromFile(name string, way Way) (ssh.PublicKey, error) {
 	text, err := regular.ReadFile(name, maxKeyFile)
 	switch {
@@ -39,7 +39,7 @@ func FromFile(name string, way Way) (ssh.PublicKey, error) {
 	}
 	key := parseKey(text)
 	if key == nil {
-		// A private key that does not say its public part without a passphrase.
+		// The private key does not contain its public part in the clear.
 		if text, err = regular.ReadFile(name+".pub", maxKeyFile); err == nil {
 			key = parseKey(text)
 		}
@@ -53,7 +53,7 @@ func FromFile(name string, way Way) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// parseKey returns the public part of a key in any of its forms, or nil.
+// parseKey returns the public part of a key in any format, or nil.
 func parseKey(text []byte) ssh.PublicKey {
 	if key, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
 		return key
@@ -64,20 +64,20 @@ func parseKey(text []byte) ssh.PublicKey {
 	}
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		return locked.PublicKey // nil in the old form
+		return locked.PublicKey // nil in the old format
 	}
 	return nil
 }
 
-// ErrAgentEmpty says that the user's ssh-agent has no key for the way that was
-// chosen, or that there is no agent.
+// ErrAgentEmpty says that the user's ssh-agent has no key for the chosen way,
+// or that there is no agent.
 var ErrAgentEmpty = errors.New("the ssh-agent has no key that can be pushed")
 
-// agentTime bounds the question that is put to the user's ssh-agent.
+// agentTime limits how long to wait for the user's ssh-agent.
 const agentTime = 5 * time.Second
 
 // FromAgent returns the ssh-agent's first ed25519 key, or else its first other
-// that can be pushed. The error is [ErrAgentEmpty] if there is none.
+// key that can be pushed. The error is [ErrAgentEmpty] if there is none.
 func FromAgent(ctx context.Context, way Way) (ssh.PublicKey, error) {
 	path := os.Getenv("SSH_AUTH_SOCK")
 	if path == "" {

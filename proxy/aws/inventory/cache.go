@@ -15,14 +15,14 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// Cache keeps what was said a short while ago in files of the user's cache
-// directory, for many processes at once: a file is replaced as a whole. It
-// holds no secrets. What cannot be kept or read is not there; that is never an
+// Cache keeps recent answers in files in the user's cache directory, shared by
+// many processes: a file is always replaced as a whole. It contains no secrets.
+// An entry that cannot be written or read is treated as missing, never as an
 // error. The zero value keeps nothing.
 type Cache struct{ dir string }
 
-// UserCache is the cache of the user who runs this process, or the directory
-// that SSMPIPE_CACHE names.
+// UserCache returns the cache of the user who runs this process, or the one in
+// the directory that SSMPIPE_CACHE names.
 func UserCache() Cache {
 	if dir := os.Getenv("SSMPIPE_CACHE"); dir != "" {
 		return Cache{dir}
@@ -34,8 +34,9 @@ func UserCache() Cache {
 	return Cache{filepath.Join(dir, "ssmpipe")}
 }
 
-// Dir is the directory, made if it was not there, or "" without one, or if others
-// may write to it: what is in it decides to which machine a name leads.
+// Dir returns the cache directory, creating it if necessary. It returns "" if
+// there is none, or if others may write to it: its files decide which machine a
+// name resolves to.
 func (c Cache) Dir() string {
 	if c.dir == "" || private.Cache(c.dir) != nil {
 		return ""
@@ -43,29 +44,30 @@ func (c Cache) Dir() string {
 	return c.dir
 }
 
-// maxEntry bounds what is read, in bytes: some 20,000 instances.
+// maxEntry limits the size of an entry that is read, in bytes: some 20,000
+// instances.
 const maxEntry = 32 << 20
 
-// Get reads what was put under a key into v, and says how long ago that was.
+// Get reads the entry for key into v and returns its age.
 func (c Cache) Get(v any, key ...string) (age time.Duration, ok bool) {
 	f := c.open(key)
 	if f == nil {
 		return 0, false
 	}
 	defer f.Close()
-	// Gob is read five times as fast as JSON: 2,000 instances in 5 ms, which
-	// somebody who has pressed Tab waits for.
+	// Gob decodes five times as fast as JSON: 2,000 instances in 5 ms, while a
+	// user waits after pressing Tab.
 	in := gob.NewDecoder(bufio.NewReader(f))
 	var saved time.Time
 	if in.Decode(&saved) != nil || in.Decode(v) != nil {
 		return 0, false
 	}
 	age = time.Since(saved)
-	return age, age >= 0 // else a clock was set back: nobody knows how old it is
+	return age, age >= 0 // otherwise the clock was set back, and the age is unknown
 }
 
-// open opens a key's file, or returns nil. The file's owner is looked at, too: of
-// a directory above, others may lead to another one between two looks.
+// open opens the file for key, or returns nil. It checks the file's owner too:
+// others may replace a parent directory between two checks.
 func (c Cache) open(key []string) *os.File {
 	if c.dir == "" || private.CheckCache(c.dir) != nil {
 		return nil
@@ -81,7 +83,7 @@ func (c Cache) open(key []string) *os.File {
 	return f
 }
 
-// Put keeps v under a key.
+// Put stores v under key.
 func (c Cache) Put(v any, key ...string) {
 	if c.Dir() == "" {
 		return
@@ -91,7 +93,7 @@ func (c Cache) Put(v any, key ...string) {
 	if out.Encode(time.Now()) != nil || out.Encode(v) != nil {
 		return
 	}
-	f, err := os.CreateTemp(c.dir, "new-*") // of mode 0600
+	f, err := os.CreateTemp(c.dir, "new-*") // has mode 0600
 	if err != nil {
 		return
 	}
@@ -101,23 +103,23 @@ func (c Cache) Put(v any, key ...string) {
 	}
 }
 
-// Drop forgets what is kept under a key.
+// Drop removes the entry for key.
 func (c Cache) Drop(key ...string) {
 	if c.dir != "" {
 		os.Remove(c.file(key))
 	}
 }
 
-// file names the file of a key, whose parts may hold anything.
+// file returns the file name for key, whose parts may contain anything.
 func (c Cache) file(key []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(key, "\x00")))
 	return filepath.Join(c.dir, hex.EncodeToString(sum[:]))
 }
 
-// sweepAge is after what time a file that nobody has replaced is of no use.
+// sweepAge is the age at which a file that has not been replaced is useless.
 const sweepAge = 30 * 24 * time.Hour
 
-// Sweep removes what has been left for long.
+// Sweep removes old files.
 func (c Cache) Sweep() {
 	if c.dir == "" || private.CheckCache(c.dir) != nil {
 		return

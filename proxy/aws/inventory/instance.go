@@ -1,14 +1,14 @@
-// Package inventory knows which machines there are: what EC2 and Systems
-// Manager say of them, and what was said a short while ago.
+// Package inventory lists the machines that exist, as described by EC2 and
+// Systems Manager, and caches recent answers.
 package inventory
 
 import "time"
 
-// Instance is a machine: an EC2 instance or a managed node, or both. What is
-// not known, because there is no such thing or because nobody may ask, is the
-// zero value. All text is as the service has it, which for names and tags is
-// whatever somebody once typed: it is not fit for a terminal, a shell or a file
-// as it is.
+// Instance is a machine: an EC2 instance, a managed node, or both. A field is
+// zero if the value is unknown, because it does not exist or because we lack
+// the permission to ask. All text is unchanged from the service. Names and tags
+// can be any text that a person entered, so they must be escaped for a
+// terminal, a shell or a file.
 type Instance struct {
 	ID     string `json:"id"`
 	Region string `json:"region"`
@@ -20,18 +20,18 @@ type Instance struct {
 	PrivateIP  string            `json:"private_ip,omitempty"`
 	PrivateDNS string            `json:"private_dns,omitempty"`
 	PublicIP   string            `json:"public_ip,omitempty"`
-	Type       string            `json:"type,omitempty"` // as t3.micro
+	Type       string            `json:"type,omitempty"` // such as t3.micro
 	Zone       string            `json:"zone,omitempty"` // availability zone
 	Profile    string            `json:"instance_profile,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 
 	// What Systems Manager says.
-	Ping     string    `json:"ping,omitempty"` // Online, ConnectionLost or Inactive; "" if the agent has never called in
+	Ping     string    `json:"ping,omitempty"` // Online, ConnectionLost or Inactive; "" if the agent has never connected
 	Pinged   time.Time `json:"pinged,omitzero"`
 	Agent    string    `json:"agent_version,omitempty"`
-	Platform string    `json:"platform,omitempty"` // name and version, or EC2's word for it
+	Platform string    `json:"platform,omitempty"` // name and version, or EC2's name for it
 	Computer string    `json:"computer_name,omitempty"`
 }
 
-// Online says whether the agent is connected, by its last ping.
+// Online reports whether the agent is connected, according to its last ping.
 func (i *Instance) Online() bool { return i.Ping == "Online" }

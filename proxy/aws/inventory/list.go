@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	// ssmPage is the service's largest page, and how many ids are asked for at
-	// once.
+	// ssmPage is the service's largest page size, and how many ids to ask for
+	// at once.
 	ssmPage = 50
 
-	// ssmParallel is how many such pages are asked for at a time: a second or so
-	// for 2,000 instances, without running into the service's limits.
+	// ssmParallel is how many such pages to request at a time: about a second
+	// for 2,000 instances, within the service's limits.
 	ssmParallel = 4
 )
 
-// List hands out all instances and managed nodes, as pages come in: EC2's
-// first, managed nodes last. It is called by one goroutine at a time, and an
-// error of page's ends the list.
+// List calls page with all instances and managed nodes as pages arrive: EC2's
+// first, managed nodes last. page is called by one goroutine at a time, and
+// List stops if it returns an error.
 func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel(nil)
 
-	// Managed nodes are asked for beside the instances.
+	// Ask for managed nodes in parallel with the instances.
 	var managed []ssmtypes.InstanceInformation
 	var managedErr error
 	managedDone := make(chan struct{})
@@ -37,7 +37,7 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 		q := Query{Managed: true}
 		managedErr = s.inform(ctx, q.ssmFilters(), func(p []ssmtypes.InstanceInformation) { managed = append(managed, p...) })
 	})
-	// The next page of EC2's is on its way while this one is completed.
+	// Fetch EC2's next page while completing this one.
 	pages := make(chan []Instance)
 	var ec2Err error
 	asking.Go(func() {
@@ -96,8 +96,8 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 	return nil
 }
 
-// pings asks what the agents on some of EC2's instances do. Without an answer
-// the list goes on.
+// pings asks for the agents' state on some of EC2's instances. Without an
+// answer the list goes on.
 func (s *Service) pings(ctx context.Context, ids []string) (nodes []ssmtypes.InstanceInformation) {
 	if s.isTold(SSMAction) {
 		return nil

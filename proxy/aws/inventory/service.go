@@ -17,14 +17,15 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// The permissions that the inventory is made of. Either suffices for something.
+// The permissions for the inventory. Each of them alone is enough for part of
+// it.
 const (
 	EC2Action = "ec2:DescribeInstances"
 	SSMAction = "ssm:DescribeInstanceInformation"
 )
 
-// Service asks EC2 and Systems Manager of one region. It may be used
-// concurrently.
+// Service asks EC2 and Systems Manager in one region. It is safe for concurrent
+// use.
 type Service struct {
 	region string
 	ec2    *ec2.Client
@@ -35,8 +36,8 @@ type Service struct {
 	told map[string]bool
 }
 
-// New returns a Service of cfg's region. If one of the two cannot be asked,
-// failed is told, once for each action, and the other goes on.
+// New returns a Service for cfg's region. If one of the two services cannot be
+// asked, the other is still used, and failed is called once for each action.
 func New(cfg aws.Config, failed func(action string, err error)) *Service {
 	return &Service{
 		region: cfg.Region,
@@ -47,15 +48,15 @@ func New(cfg aws.Config, failed func(action string, err error)) *Service {
 	}
 }
 
-// Error says that neither service answered, or why the one did not that alone
-// could have.
+// Error says that neither service answered, or why the only one that could have
+// did not.
 type Error struct {
-	EC2, SSM error // nil if it was not asked
+	EC2, SSM error // nil if not asked
 }
 
 func (e *Error) Error() string { return errors.Join(e.Unwrap()...).Error() }
 
-// Unwrap returns what there is of the two.
+// Unwrap returns the errors that are not nil.
 func (e *Error) Unwrap() []error {
 	return slices.DeleteFunc([]error{e.EC2, e.SSM}, func(err error) bool { return err == nil })
 }
@@ -71,7 +72,7 @@ func (s *Service) tell(action string, err error) {
 	}
 }
 
-// Denied says whether err is a missing permission.
+// Denied reports whether err is a missing permission.
 func Denied(err error) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && slices.Contains([]string{
@@ -79,26 +80,26 @@ func Denied(err error) bool {
 	}, api.ErrorCode())
 }
 
-// Query selects instances, on the services' side. Exactly one field is set, but
-// for AnyCase.
+// Query selects instances on the services' side. Exactly one field is set, not
+// counting AnyCase.
 type Query struct {
 	IDs     []string
 	Tag     [2]string // key and value
-	AnyCase bool      // Tag's value may be one of that shape: EC2 cannot ignore case
+	AnyCase bool      // match the shape of Tag's value, because EC2 cannot ignore case
 	IP      string    // private address
 	Public  string    // public address, IPv4
 	IPv6    string
 	DNS     string // private name
-	Managed bool   // nodes that are not EC2's
+	Managed bool   // nodes that are not EC2 instances
 }
 
-// there are the states of instances that are more than a memory.
+// there filters out instances that have been, or are being, terminated.
 var there = ec2types.Filter{
 	Name:   aws.String("instance-state-name"),
 	Values: []string{"pending", "running", "stopping", "stopped"},
 }
 
-// ec2Filters are nil if EC2 has nothing to say.
+// ec2Filters returns nil if EC2 cannot answer the query.
 func (q *Query) ec2Filters() []ec2types.Filter {
 	filter := func(name string, values ...string) []ec2types.Filter {
 		for i, v := range values {
@@ -108,7 +109,8 @@ func (q *Query) ec2Filters() []ec2types.Filter {
 	}
 	switch {
 	case len(q.IDs) > 0:
-		// Not InstanceIds, which fail as a whole when one is not there.
+		// Do not use InstanceIds: the whole call fails if one of them does not
+		// exist.
 		ids := slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !strings.HasPrefix(id, "i-") })
 		if len(ids) == 0 {
 			return nil
@@ -130,10 +132,11 @@ func (q *Query) ec2Filters() []ec2types.Filter {
 	return nil
 }
 
-// literal takes the meaning from what EC2's filters treat as patterns.
+// literal escapes the characters that are special in EC2's filters.
 var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `\`, `\\`)
 
-// shape is a pattern for EC2's filters that takes any character for a letter.
+// shape returns a pattern for EC2's filters in which every letter matches any
+// character.
 func shape(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -146,8 +149,8 @@ func shape(text string) string {
 	return b.String()
 }
 
-// ssmFilters are nil if Systems Manager has nothing to say, or nothing that it
-// could be asked for.
+// ssmFilters returns nil if Systems Manager cannot answer the query, or has no
+// filter for it.
 func (q *Query) ssmFilters() []ssmtypes.InstanceInformationStringFilter {
 	filter := func(key string, values ...string) []ssmtypes.InstanceInformationStringFilter {
 		return []ssmtypes.InstanceInformationStringFilter{{Key: &key, Values: values}}
@@ -163,14 +166,14 @@ func (q *Query) ssmFilters() []ssmtypes.InstanceInformationStringFilter {
 	return nil
 }
 
-// addTime is how long Systems Manager may take to add to what EC2 has said.
+// addTime is how long Systems Manager may take to complete EC2's answer.
 const addTime = 10 * time.Second
 
 var errAddTime = fmt.Errorf("no answer within %v", addTime)
 
-// Find returns what q selects, with all that is known of it. It asks both
-// services at once. What one of them cannot be asked is left out; the error is
-// that of both.
+// Find returns the machines that q selects, with all that is known of them. It
+// asks both services at once. If only one of them fails, the result lacks what
+// that one knows; if both fail, Find returns both errors.
 func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	var (
 		asking         sync.WaitGroup
@@ -180,8 +183,8 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 		fromEC2        = q.ec2Filters()
 		fromSSM        = q.ssmFilters()
 	)
-	// Once EC2 has named machines, what Systems Manager adds is good to know, and
-	// not waited for at any price: its calls may be refused for long.
+	// Once EC2 has named machines, what Systems Manager adds is useful but not
+	// worth a long wait: its calls may be throttled for long.
 	adding, enough := context.WithCancelCause(ctx)
 	defer enough(nil)
 	if fromEC2 != nil {
@@ -202,7 +205,7 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		for _, err := range []error{ec2Err, ssmErr} {
 			if errors.Is(err, cause) {
-				return nil, err // which may say more
+				return nil, err // it may say more
 			}
 		}
 		return nil, cause
@@ -216,7 +219,7 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 		s.tell(SSMAction, ssmErr)
 	}
 	if fromSSM == nil && len(machines) > 0 {
-		// By id, then. What the agent does is good to know, and no more.
+		// Ask by id instead. The agents' state is useful, but not required.
 		ids := make([]string, 0, len(machines))
 		for _, m := range machines {
 			ids = append(ids, m.ID)
@@ -226,8 +229,8 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	return s.merge(machines, nodes), nil
 }
 
-// merge adds what Systems Manager knows to what EC2 does. A node that EC2 does
-// not list goes behind, unless it is EC2's: then it is a memory.
+// merge adds Systems Manager's data to EC2's. A node that EC2 does not list is
+// appended, unless it is an EC2 instance: then it no longer exists.
 func (s *Service) merge(machines []Instance, nodes []ssmtypes.InstanceInformation) []Instance {
 	place := make(map[string]int, len(machines))
 	for i := range machines {
@@ -257,13 +260,13 @@ func (s *Service) isTold(action string) bool {
 	return s.told[action]
 }
 
-// ec2Page is how many instances are asked for at once: enough for few calls,
-// and few enough that the first come soon.
+// ec2Page is how many instances to ask for at once: enough to need few calls,
+// few enough for the first to arrive soon.
 const ec2Page = 500
 
-// describe hands out EC2's instances, page by page. It asks for each itself: the
-// SDK's paginators hold their client by an interface, and with that the linker
-// keeps all that EC2 can do, which is 30 MB.
+// describe calls page with each page of EC2's instances. It makes the calls
+// itself, because the SDK's paginators hold their client in an interface, and
+// the linker then keeps all of EC2's methods, which take 30 MB.
 func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]Instance)) error {
 	in := ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(ec2Page)}
 	for {
@@ -286,7 +289,7 @@ func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page 
 	}
 }
 
-// inform hands out Systems Manager's nodes, page by page.
+// inform calls page with each page of Systems Manager's nodes.
 func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInformationStringFilter, page func([]ssmtypes.InstanceInformation)) error {
 	in := ssm.DescribeInstanceInformationInput{Filters: filters, MaxResults: aws.Int32(ssmPage)}
 	for {
@@ -303,7 +306,7 @@ func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInforma
 	}
 }
 
-// instance reads EC2's description.
+// instance converts EC2's description.
 func (s *Service) instance(i *ec2types.Instance) Instance {
 	m := Instance{
 		ID:         aws.ToString(i.InstanceId),
