@@ -18,18 +18,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/tunnel"
 )
 
-// Options say what to forward. Options.Host and Port mean nothing here.
+// Options say what to forward. Options.Host and Port are ignored.
 type Options struct {
 	machine.Options
 	Specs    []Spec
 	Sessions int  // for each destination, 1 to 16; 0 means 1
 	Once     bool // end when a session has ended, instead of starting another
 
-	// ExitOnFailure ends everything if one of the Specs cannot be listened on.
-	// Otherwise those that can be are.
+	// ExitOnFailure makes Run fail if it cannot listen on one of the Specs.
+	// Otherwise Run uses those on which it can.
 	ExitOnFailure bool
 
-	Ready func(Listening) // told of each Spec once it is usable; nil: nobody
+	Ready func(Listening) // called for each Spec once it is usable; may be nil
 
 	hurry hurry
 }
@@ -37,27 +37,27 @@ type Options struct {
 // Listening is a Spec that is ready.
 type Listening struct {
 	Spec Spec
-	Addr net.Addr // where it listens: the port may have been chosen
+	Addr net.Addr // the actual address, with the port that was chosen
 }
 
-// hurry is what a test has in place of constants, so that a session's life takes
-// no minutes.
+// hurry replaces constants in tests, so that a session's life does not take
+// minutes.
 type hurry struct {
 	held     time.Duration // tunnel.Tunnel.Held
 	idle     time.Duration // of sessions without a connection
 	sessions int64         // maxDemand
 }
 
-// maxDemand is how many sessions there may be at once for what SOCKS clients ask
-// for. Those that nobody uses are ended first.
+// maxDemand is the maximum number of concurrent sessions for the destinations of
+// SOCKS clients. Unused sessions are ended to make room.
 const maxDemand = 64
 
-// ErrForward is wrapped by errors about what cannot be listened on.
+// ErrForward is wrapped by errors about addresses that cannot be listened on.
 var ErrForward = errors.New("cannot listen")
 
-// Run listens as o.Specs say and forwards what connects, through sessions
-// to o.Target, until ctx ends, or, with Once, a session does. Its error is for
-// the user's eyes. It leaves nothing behind and takes less than 2 s for that.
+// Run listens on o.Specs and forwards connections through sessions to o.Target
+// until ctx ends or, with Once, a session does. Errors are written for the user.
+// Run leaves nothing behind, and takes less than 2 s to clean up.
 func Run(ctx context.Context, o Options) error {
 	o.Fill()
 	o.Use = machine.UseForward
@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 	return o.Explain(f.run())
 }
 
-// forwarder is a run of Forward.
+// forwarder is the state of one Run.
 type forwarder struct {
 	o      *Options
 	client *machine.Client
@@ -83,7 +83,7 @@ type forwarder struct {
 	accepting listen.Acceptor
 	repeats   repeats
 
-	tunnels map[machine.Destination]*tunnel.Tunnel // those that are kept up; run makes them
+	tunnels map[machine.Destination]*tunnel.Tunnel // the permanent ones; made by run
 	demand  tunnel.OnDemand[machine.Destination]
 
 	mu        sync.Mutex
@@ -105,7 +105,7 @@ func (f *forwarder) run() error {
 	}
 	f.demand.Most = cmp.Or(f.o.hurry.sessions, maxDemand)
 	f.demand.Run(f.ctx, func(d machine.Destination) *tunnel.Tunnel { return f.tunnel(d, true) })
-	// All destinations are connected to at once, and all must be there.
+	// Connect to all destinations at once. All must be reachable.
 	for _, l := range listeners {
 		d := machine.Destination{Host: l.spec.Host, Port: l.spec.Port}
 		if !l.spec.Dynamic && f.tunnels[d] == nil {
@@ -132,13 +132,13 @@ func (f *forwarder) run() error {
 	return context.Cause(f.ctx)
 }
 
-// listener is the sockets of one Spec.
+// listener holds the sockets of one Spec.
 type listener struct {
 	spec    Spec
 	sockets []net.Listener // at least one
 }
 
-// listen listens on all Specs, or on those that it can.
+// listen listens on all Specs, or on those on which it can.
 func (f *forwarder) listen() (list []listener, err error) {
 	for _, s := range f.o.Specs {
 		sockets, failed := listen.Open(s.Network, s.Listen)
@@ -158,7 +158,7 @@ func (f *forwarder) listen() (list []listener, err error) {
 	return list, err
 }
 
-// handle serves one connection of a program's.
+// handle serves one connection from a program.
 func (f *forwarder) handle(local net.Conn, s Spec) {
 	if !f.track(local) {
 		return
@@ -179,14 +179,14 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 		if err != nil {
 			reply = socksFailure
 		}
-		// That the agent could connect is not known yet: it tells only failures.
+		// Whether the agent could connect is not known yet: it reports only failures.
 		replySOCKS(local, reply)
 	}
 	switch {
 	case err == nil:
 		err = tunnel.Relay(local, far)
 	case s.Dynamic:
-		local.Close() // and not so that the reply is lost
+		local.Close() // do not abort: the reply would be lost
 	default:
 		tunnel.Abort(local)
 	}
@@ -195,8 +195,8 @@ func (f *forwarder) handle(local net.Conn, s Spec) {
 	}
 }
 
-// dial opens a connection to d. Where a session is kept up it waits for that;
-// one that is started on demand may fail.
+// dial opens a connection to d. It waits for a permanent session; starting one
+// on demand may fail.
 func (f *forwarder) dial(d machine.Destination, s Spec) (*tunnel.Conn, error) {
 	ctx, _, stop := f.o.ConnectLimit(f.ctx)
 	defer stop()
@@ -206,7 +206,7 @@ func (f *forwarder) dial(d machine.Destination, s Spec) (*tunnel.Conn, error) {
 	return f.tunnels[d].Dial(ctx)
 }
 
-// tunnel prepares one to d.
+// tunnel prepares a tunnel to d.
 func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel.Tunnel {
 	t := &tunnel.Tunnel{
 		Open: func(ctx context.Context) (stream.Port, error) {
@@ -228,7 +228,7 @@ func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel.Tunnel 
 	return t
 }
 
-// lost tells what became of a connection, but does not repeat itself.
+// lost reports why a connection was lost, without repeating itself.
 func (f *forwarder) lost(d machine.Destination, err error) {
 	f.o.Log.Info("connection ended", "to", d.String(), "err", err)
 	line := ""
@@ -245,7 +245,7 @@ func (f *forwarder) lost(d machine.Destination, err error) {
 	}
 }
 
-// track notes an open connection, or closes it if it comes too late.
+// track registers an open connection, or closes it if the forwarder has ended.
 func (f *forwarder) track(c net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -263,8 +263,8 @@ func (f *forwarder) untrack(c net.Conn) {
 	delete(f.conns, c)
 }
 
-// tellState returns what tells of a tunnel's changes: that it is down, why it
-// stays down, once for each reason, and that it is up again.
+// tellState returns a function that reports a tunnel's changes: that it is down,
+// why it stays down (once for each reason), and that it is up again.
 func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnel.State, error) {
 	next := "starting another"
 	if onDemand {
@@ -281,7 +281,7 @@ func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnel.
 			told = ""
 		case s == tunnel.Up:
 			began = true
-		case !began: // run tells
+		case !began: // run reports it
 		case stream.Forbidden(err) && len(f.tunnels) == 1 && !slices.ContainsFunc(f.o.Specs, func(s Spec) bool { return s.Dynamic }):
 			f.cancel(&machine.DestinationError{To: d, Err: err}) // nothing is left to do
 		case stream.Forbidden(err):
@@ -324,7 +324,7 @@ func (f *forwarder) close() {
 	f.mu.Unlock()
 	f.closeTunnels() // which ends the connections through them
 	f.wg.Wait()
-	f.closeTunnels() // what came in between
+	f.closeTunnels() // those opened in the meantime
 }
 
 func (f *forwarder) closeTunnels() {

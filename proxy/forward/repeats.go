@@ -6,22 +6,22 @@ import (
 )
 
 const (
-	// repeatTime is for how long a line is not told again: a program that goes on
-	// trying would fill the screen.
+	// repeatTime is how long a line is not repeated. A program that keeps
+	// retrying would otherwise fill the screen.
 	repeatTime = time.Minute
 
-	// maxLines is how many different lines there are at most in that time.
+	// maxLines is the maximum number of different lines in that time.
 	maxLines = 100
 )
 
-// repeats knows what was told lately. The zero value is ready to use, and its
-// method may be called concurrently.
+// repeats remembers recent lines. The zero value is ready to use, and its method
+// may be called concurrently.
 type repeats struct {
 	mu   sync.Mutex
 	told map[string]time.Time
 }
 
-// isNew says whether a line is to be told, and notes it.
+// isNew reports whether to print a line, and remembers it.
 func (r *repeats) isNew(line string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

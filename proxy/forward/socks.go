@@ -13,8 +13,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// SOCKS version 5 (RFC 1928), as much of it as leads to a TCP connection: no
-// authentication, for who may connect to the socket may use it, and CONNECT.
+// SOCKS version 5 (RFC 1928), limited to the CONNECT command. There is no
+// authentication: any program that can connect to the socket may use it.
 
 const socksVersion = 5
 
@@ -33,13 +33,13 @@ const (
 	socksReplyLength = 10
 )
 
-// socksTime is how long a client may take to say where it wants to go.
+// socksTime is how long a client may take to send its request.
 const socksTime = 30 * time.Second
 
 var errSOCKS = errors.New("not a SOCKS5 client")
 
-// acceptSOCKS asks a client where it wants to go. The client waits for
-// replySOCKS then; after an error it has been told.
+// acceptSOCKS reads a client's request and returns the destination. The client
+// then waits for replySOCKS; after an error it has already been answered.
 func acceptSOCKS(c net.Conn) (machine.Destination, error) {
 	c.SetDeadline(time.Now().Add(socksTime))
 	defer c.SetDeadline(time.Time{})
@@ -123,8 +123,8 @@ func readSOCKSHost(c net.Conn, kind byte, buf []byte) (string, error) {
 	return "", fmt.Errorf("%w: address type %d", errSOCKS, kind)
 }
 
-// replySOCKS answers the client. The address that it wants to know is not
-// known here, as is usual.
+// replySOCKS answers the client. The bound address in the reply is left zero, as
+// is common, because it is not known here.
 func replySOCKS(c net.Conn, code byte) error {
 	reply := [socksReplyLength]byte{socksVersion, code, 0, socksIPv4}
 	_, err := c.Write(reply[:])

@@ -9,22 +9,22 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
-// A Spec says what to listen on and where what connects there is to go, as
-// OpenSSH's -L and -D do.
+// A Spec says where to listen and where to forward connections, as OpenSSH's
+// -L and -D do.
 type Spec struct {
 	Network string // of Listen: tcp or unix
-	Listen  string // an address, with port 0 for any that is free, or a socket's path
-	Host    string // "" is the target itself; otherwise a host that it reaches
+	Listen  string // an address, with port 0 for any free port, or a socket's path
+	Host    string // a host that the target reaches; "" means the target itself
 	Port    string // on the host
-	Dynamic bool   // the client says by SOCKS where to go
+	Dynamic bool   // the client names the destination by SOCKS
 }
 
-// ErrSpec is wrapped by errors about a specification that cannot be read.
+// ErrSpec is wrapped by errors about an invalid specification.
 var ErrSpec = errors.New("bad forwarding specification")
 
-// ParseLocal reads [BIND:]PORT:HOST:HOSTPORT or SOCKET:HOST:HOSTPORT. IPv6
-// addresses are in brackets; BIND is loopback if it is missing, and all
-// addresses if it is empty or *.
+// ParseLocal parses [BIND:]PORT:HOST:HOSTPORT or SOCKET:HOST:HOSTPORT. IPv6
+// addresses are in brackets. BIND defaults to loopback; if it is empty or *, it
+// means all addresses.
 func ParseLocal(text string) (Spec, error) {
 	f, err := fields(text)
 	if err != nil {
@@ -55,7 +55,7 @@ func ParseLocal(text string) (Spec, error) {
 	return s, nil
 }
 
-// ParseDynamic reads [BIND:]PORT or SOCKET, where a SOCKS server is to be.
+// ParseDynamic parses [BIND:]PORT or SOCKET, the address of a SOCKS server.
 func ParseDynamic(text string) (s Spec, err error) {
 	f, err := fields(text)
 	if err != nil {
@@ -78,7 +78,7 @@ func ParseDynamic(text string) (s Spec, err error) {
 	return s, nil
 }
 
-// fields splits at colons outside of brackets, and takes the brackets off.
+// fields splits text at colons outside brackets, and removes the brackets.
 func fields(text string) ([]string, error) {
 	var list []string
 	for rest := text; ; {

@@ -1,5 +1,5 @@
-// Package shell is a shell on a terminal here, and a command whose output and exit
-// status come back.
+// Package shell runs a remote shell on a local terminal, or a remote command
+// whose output and exit status are returned.
 //
 // It may use machine, stdio, terminal and the rooms that know no cloud. Begin with
 // [Run] and [Exec].

@@ -7,20 +7,20 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/terminal"
 )
 
-// escapes finds, among what is typed, what is meant for us and not for the far
-// side, as ssh does: a character at the start of a line and the one behind it.
-// So a session can be left that does not answer any more. What is pasted is not
-// looked at where the terminal says that it is pasted.
+// escapes finds escape sequences in typed input, as ssh does: the escape
+// character at the start of a line and the character after it. With them the user
+// can leave a session that no longer answers. Pasted text is not searched if
+// the terminal marks it as pasted.
 type escapes struct {
-	char byte // 0: there are none
+	char byte // 0 means that there are no escapes
 
 	midLine bool
 	pending bool // char has come
 	pasting bool
-	matched int // bytes of what begins or ends a paste
+	matched int // bytes matched of a mark that begins or ends a paste
 }
 
-// escape is what is meant for us.
+// escape is the meaning of an escape sequence.
 type escape int
 
 const (
@@ -30,14 +30,14 @@ const (
 	escapeHelp
 )
 
-// How terminals mark what is pasted, if the far side has asked them to.
+// Marks that terminals put around pasted text if the far side has asked for them.
 const (
 	pasteStart = "\x1b[200~"
 	pasteEnd   = "\x1b[201~"
 )
 
-// next returns what of p is for the far side, up to an escape or p's end, the
-// escape, and what is behind it.
+// next returns the part of p to send to the far side, up to an escape or the end
+// of p; the escape, if any; and the rest of p.
 func (e *escapes) next(p []byte) (send []byte, found escape, rest []byte) {
 	if e.char == 0 {
 		return p, escapeNone, nil
@@ -71,7 +71,7 @@ func (e *escapes) next(p []byte) (send []byte, found escape, rest []byte) {
 	return send, escapeNone, nil
 }
 
-// paste looks for what begins or ends a paste.
+// paste looks for the marks that begin and end a paste.
 func (e *escapes) paste(b byte) {
 	mark := pasteStart
 	if e.pasting {
@@ -91,7 +91,7 @@ func (e *escapes) paste(b byte) {
 	}
 }
 
-// help is what is told of the escapes, on a terminal in raw mode.
+// help returns the list of escapes, for a terminal in raw mode.
 func (e *escapes) help() string {
 	c := caret(e.char)
 	text := fmt.Sprintf("%s?\r\nAt the start of a line:\r\n %s.  ends the session\r\n", c, c)
@@ -101,7 +101,7 @@ func (e *escapes) help() string {
 	return text + fmt.Sprintf(" %s?  shows this\r\n %s%s  sends %s\r\n", c, c, c, c)
 }
 
-// caret writes a control character as ^X.
+// caret returns a control character in the form ^X.
 func caret(b byte) string {
 	if b < 0x20 {
 		return "^" + string(rune(b|0x40))
@@ -109,8 +109,8 @@ func caret(b byte) string {
 	return string(rune(b))
 }
 
-// ParseEscape reads an escape character as ssh's -e does: a character, ^ and a
-// letter, or none, which is 0.
+// ParseEscape parses an escape character as ssh's -e does: a character, ^ and a
+// letter, or "none", for which it returns 0.
 func ParseEscape(text string) (byte, error) {
 	switch {
 	case text == "none":

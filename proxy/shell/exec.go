@@ -17,13 +17,13 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// AWS's session documents that run a command.
+// AWS's session documents for running a command.
 const (
 	commandDocument     = "AWS-StartNonInteractiveCommand"
 	interactiveDocument = "AWS-StartInteractiveCommand"
 )
 
-// ExecOptions say what to run, and where its streams are.
+// ExecOptions say what to run and which streams to use.
 type ExecOptions struct {
 	machine.Options
 	Parameters map[string][]string // of the document, besides the command
@@ -32,20 +32,20 @@ type ExecOptions struct {
 	Terminal
 }
 
-// signalled is the status of a command that a signal has ended, and whose own is
-// not told: as ssh has it.
+// signalled is the status of a command that was ended by a signal, if its own
+// status is not reported. ssh does the same.
 const signalled = 255
 
-// agentGivesUp is what is told of an outage while a command runs without a
-// terminal: nothing of what was sent is lost, but agents have been seen to stop
-// reading the command's output for good where they find the channel closed.
+// agentGivesUp is the notice after an outage while a command runs without a
+// terminal. No data that was sent is lost, but agents have been seen to stop
+// reading the command's output permanently when they find the channel closed.
 const agentGivesUp = ": the connection was lost for a moment; SSM agents may drop what the command prints from then on, or let it stand still, so check what it has done"
 
-// Exec runs a command on the target and returns its exit status when it has
-// ended. Without a TTY its output and its errors go apart, and In is not used.
-// That there is no status to be told is told by o.Notice, and is 1. Its error is
-// for the user's eyes. When ctx ends, Exec ends the session, and the command by
-// that, and returns ctx's cause within 2 s.
+// Exec runs a command on the target and returns its exit status. Without a TTY,
+// standard output and standard error are kept separate, and In is not used. If
+// the agent reports no status, Exec tells o.Notice and returns 1. Errors are
+// written for the user. When ctx ends, Exec ends the session, and with it the
+// command, and returns ctx's cause within 2 s.
 func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	o.Fill()
 	o.Use = machine.UseCommand
@@ -82,7 +82,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	} else {
 		err = Collect(ctx, &o.Options, conn, o.Out, io.MultiWriter(&failed, o.Err))
 	}
-	conn.Close() // what goes wrong with that, session tells
+	conn.Close() // session reports errors
 	if err != nil {
 		return 0, o.Explain(err)
 	}
@@ -93,16 +93,17 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	case told:
 		return signalled, nil
 	case o.TTY || contained:
-		return 0, nil // nobody ever tells
+		return 0, nil // the status is never reported
 	case failed.Is():
-		return 1, nil // as the agent has said
+		return 1, nil // the agent has reported it
 	}
 	o.Notice(safetext.Printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
 	return 1, nil
 }
 
-// document returns what runs command, and its parameters. One that the user has
-// named gets those of AWS's own only if it was told them.
+// document returns the document that runs command, and its parameters. A
+// document named by the user gets no parameters but the command and those that
+// the user passes.
 func (o *ExecOptions) document(command string) (name string, parameters map[string][]string) {
 	parameters = map[string][]string{"command": {command}}
 	switch {
@@ -118,9 +119,9 @@ func (o *ExecOptions) document(command string) (name string, parameters map[stri
 	return name, parameters
 }
 
-// Collect writes what the command says to out and to errs, until its end.
+// Collect copies the command's output to out and errs until the command ends.
 func Collect(ctx context.Context, o *machine.Options, conn stream.Shell, out *os.File, errs io.Writer) error {
-	if text := conn.Message(); text != "" { // stderr is the command's
+	if text := conn.Message(); text != "" { // stderr belongs to the command
 		o.Log.Info("the agent says", "text", safetext.Printable(text))
 	}
 	gone, unwatch := stdio.Watch(out)
@@ -139,12 +140,12 @@ func Collect(ctx context.Context, o *machine.Options, conn stream.Shell, out *os
 	conn.SetReadDeadline(time.Unix(1, 0))
 	select {
 	case <-ended:
-	case <-time.After(endGrace): // it is held up by who reads, and ends with the process
+	case <-time.After(endGrace): // blocked by its reader; it ends with the process
 	}
 	return err
 }
 
-// copyParts copies until the command's end.
+// copyParts copies output until the command ends.
 func copyParts(conn stream.Shell, out, errs io.Writer) error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -167,10 +168,10 @@ func copyParts(conn stream.Shell, out, errs io.Writer) error {
 	}
 }
 
-// StartFailure looks whether the agent says that it could not start the command.
+// StartFailure detects the agent's message that it could not start the command.
 type StartFailure struct{ head []byte }
 
-// startFailures are how the agent begins to say that.
+// startFailures are the beginnings of that message.
 var startFailures = []string{"Unable to start command: ", "Error occurred starting the command: "}
 
 func (f *StartFailure) Write(p []byte) (int, error) {

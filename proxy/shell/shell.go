@@ -19,30 +19,30 @@ import (
 )
 
 var (
-	// ErrLeft says that the user has left a session by its escape.
+	// ErrLeft means that the user has left a session by its escape.
 	ErrLeft = errors.New("you have left the session")
 
 	errQuit = errors.New("asked to quit")
 )
 
-// Options say which shell, and where it is shown.
+// Options say which shell to run, and on which terminal.
 type Options struct {
 	machine.Options
 	Parameters map[string][]string // of the document
 	Terminal
 }
 
-// Terminal is where a far terminal is shown: the user's, or files in its place.
+// Terminal is the local end of a remote terminal: the user's terminal, or files.
 type Terminal struct {
 	In, Out, Err *os.File
 
 	// Escape is the character that begins an escape at the start of a line, if
-	// In is a terminal; 0: there are none.
+	// In is a terminal. 0 means that there are no escapes.
 	Escape byte
 }
 
-// Run opens a shell on the target and returns when that has ended. Its error
-// is for the user's eyes. When ctx ends, Shell ends the session and returns
+// Run opens a shell on the target and returns when the shell has ended. Errors
+// are written for the user. When ctx ends, Run ends the session and returns
 // ctx's cause within 2 s.
 func Run(ctx context.Context, o Options) error {
 	o.Fill()
@@ -63,14 +63,14 @@ func Run(ctx context.Context, o Options) error {
 		stdio.ReleaseStart()
 	}
 	err = Interact(ctx, &o.Options, conn, o.Terminal)
-	conn.Close() // what goes wrong with that, session tells
+	conn.Close() // session reports errors
 	return o.Explain(err)
 }
 
-// containerShell is what runs in a container that a shell is asked for in.
+// containerShell is the shell to run in a container.
 const containerShell = "/bin/sh"
 
-// noDocument refuses what a session without a document cannot have.
+// noDocument rejects options that a session without a document cannot have.
 func noDocument(o *machine.Options, parameters map[string][]string) error {
 	if o.Document != "" || o.Reason != "" || len(parameters) > 0 {
 		return machine.ErrNoDocument
@@ -78,10 +78,10 @@ func noDocument(o *machine.Options, parameters map[string][]string) error {
 	return nil
 }
 
-// Interact joins t and a shell, or what runs in its place, on conn until that
-// ends (nil, once everything has been written), the user leaves it, or ctx ends.
-// If t.In is a terminal, it is in raw mode meanwhile. conn is the caller's to
-// close.
+// Interact connects t to a shell, or another command, on conn. It returns when
+// the command ends (nil, once all output has been written), the user leaves it,
+// or ctx ends. If t.In is a terminal, it is in raw mode meanwhile. The caller
+// closes conn.
 func Interact(ctx context.Context, o *machine.Options, conn stream.Shell, t Terminal) error {
 	if text := conn.Message(); text != "" {
 		o.Notice(safetext.Printable(text))
@@ -101,34 +101,33 @@ func Interact(ctx context.Context, o *machine.Options, conn stream.Shell, t Term
 	err := i.run(ctx)
 	i.raw.Restore()
 	if err != nil && i.raw != nil && i.midLine.Load() {
-		io.WriteString(t.Err, "\n") // what is told of it begins a line
+		io.WriteString(t.Err, "\n") // messages about the end start on a new line
 	}
 	return err
 }
 
-// copyLimit is how much is read ahead of what can be sent where In is no
-// terminal.
+// copyLimit is the read-ahead limit, in bytes, when In is not a terminal.
 const copyLimit = 4 << 10
 
-// pasteLimit is how much may be typed that cannot be sent yet. Beyond it is no
-// escape found.
+// pasteLimit is how much typed input that cannot be sent yet is buffered. No
+// escape is found beyond it.
 const pasteLimit = 64 << 20
 
-// interaction is a terminal and a far one, joined.
+// interaction connects a local terminal to a remote one.
 type interaction struct {
 	Terminal
 	conn    stream.Shell
-	raw     *terminal.Raw // nil: In is no terminal
+	raw     *terminal.Raw // nil if In is not a terminal
 	escapes escapes
 	typed   *typed
-	midLine atomic.Bool        // what is shown last ends no line
-	ends    chan error         // why it ends: one each from who reads and who shows
-	suspend chan chan struct{} // asks run to stop the process; closed when it goes on
-	done    chan struct{}      // closed when it has ended
+	midLine atomic.Bool        // the output shown last does not end in a newline
+	ends    chan error         // the reasons to end, one each from read and show
+	suspend chan chan struct{} // asks run to stop the process; the value sent is closed when it continues
+	done    chan struct{}      // closed when the interaction has ended
 }
 
-// endGrace is how long what shows the far side's output may take to end. On a
-// terminal that is held up it ends with the process.
+// endGrace is how long writing the far side's last output may take. On a blocked
+// terminal the writer ends only with the process.
 const endGrace = 200 * time.Millisecond
 
 func (i *interaction) run(ctx context.Context) error {
@@ -192,14 +191,14 @@ func (i *interaction) run(ctx context.Context) error {
 	}
 }
 
-// resize tells the far side how large the terminal is.
+// resize tells the far side the size of the terminal.
 func (i *interaction) resize() {
 	if cols, rows, ok := terminal.Size(i.Out, i.In); ok {
 		i.conn.Resize(cols, rows)
 	}
 }
 
-// pause stops this process, and goes on where it was.
+// pause stops this process, and resumes the interaction when it continues.
 func (i *interaction) pause(watch *terminal.Watch) {
 	i.raw.Restore()
 	watch.Suspend()
@@ -207,8 +206,8 @@ func (i *interaction) pause(watch *terminal.Watch) {
 	i.resize()
 }
 
-// read takes what is typed, and does what of it is meant for us. It never waits
-// for the far side, which may be what the user wants to leave.
+// read reads typed input and acts on escapes. It never waits for the far side,
+// which may be what the user wants to leave.
 func (i *interaction) read(keys *terminal.Reader) {
 	buf := make([]byte, 32<<10)
 	last := byte('\n')
@@ -241,8 +240,8 @@ func (i *interaction) read(keys *terminal.Reader) {
 		switch {
 		case err == nil:
 		case err == io.EOF && i.raw == nil:
-			// The far terminal's end of file is a character, and ends a line
-			// that has been begun first.
+			// The far terminal's end of file is a character. In the middle of a
+			// line, the first one only ends the line.
 			if last != '\n' && last != '\r' {
 				i.typed.put([]byte{eot})
 			}
@@ -263,7 +262,7 @@ func (i *interaction) read(keys *terminal.Reader) {
 // eot is Ctrl-D.
 const eot = 4
 
-// send sends what has been typed.
+// send sends typed input to the far side.
 func (i *interaction) send() {
 	for {
 		p, ok := i.typed.take()
@@ -271,12 +270,12 @@ func (i *interaction) send() {
 			return
 		}
 		if _, err := i.conn.Write(p); err != nil {
-			return // whatever ended it, the output tells
+			return // show reports the cause
 		}
 	}
 }
 
-// show writes what the far side says, until its end.
+// show writes the far side's output until its end.
 func (i *interaction) show() {
 	_, err := io.Copy(stdio.NewOutput(i), struct{ io.Reader }{i.conn})
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -284,7 +283,7 @@ func (i *interaction) show() {
 	}
 }
 
-// Write implements io.Writer, for what is shown.
+// Write implements io.Writer for the output shown on the terminal.
 func (i *interaction) Write(p []byte) (int, error) {
 	n, err := i.Out.Write(p)
 	if n > 0 {
@@ -293,12 +292,12 @@ func (i *interaction) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// typed is what has been typed and not sent yet.
+// typed buffers typed input that has not been sent yet.
 type typed struct {
 	limit int
 
 	mu    sync.Mutex
-	news  sync.Cond // of any change
+	news  sync.Cond // signals any change
 	buf   []byte
 	ended bool
 }
@@ -309,7 +308,7 @@ func newTyped(limit int) *typed {
 	return t
 }
 
-// put adds p. It waits while there is too much.
+// put adds p. It blocks while the buffer is full.
 func (t *typed) put(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -320,7 +319,7 @@ func (t *typed) put(p []byte) {
 	t.news.Broadcast()
 }
 
-// take returns all that there is, or false at the end.
+// take returns all buffered input, or false at the end.
 func (t *typed) take() ([]byte, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -333,7 +332,7 @@ func (t *typed) take() ([]byte, bool) {
 	return p, !t.ended
 }
 
-// end makes put and take return, now and for good.
+// end makes put and take return, now and from then on.
 func (t *typed) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
