@@ -21,33 +21,34 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// madeFor is for how long a made key is used.
+// madeFor is how long a made key is used.
 const madeFor = 24 * time.Hour
 
-// madeComment is in the keys that are ours, and what we do not overwrite has
-// another one.
+// madeComment marks the keys that ssmpipe made. Files without it are never
+// overwritten.
 const madeComment = "made by ssmpipe, which replaces it daily"
 
-// madeLockTime is how long another process is waited for that writes the key.
+// madeLockTime is how long to wait for another process that is writing the key.
 const madeLockTime = 2 * time.Second
 
-// Made is the key in ~/.ssh/ssmpipe that ssmpipe has made, for an ssh that
-// cannot have it from an agent of ours.
+// Made is the key that ssmpipe keeps in ~/.ssh/ssmpipe, for an ssh that cannot
+// use our agent.
 //
-// ssh reads the public key when it starts and the private one when it
-// authenticates; they must be of one pair. So who uses the key holds the lock,
-// shared, until ssh is through with it, and it is replaced at a process's end
-// with the lock held exclusively, or else at the next one's. (What is left is
-// an ssh that has started in this very moment and whose ssmpipe has not yet
-// come to take the lock: it fails, once a day at most, and the next does not.)
+// ssh reads the public key when it starts and the private key when it
+// authenticates; both must belong to the same pair. So a process that uses the
+// key holds a shared lock until ssh has finished with it. An old key is
+// replaced when a process ends, under an exclusive lock, or else when the next
+// one ends. (One race remains: an ssh that has just started, and whose ssmpipe
+// does not hold the lock yet. It fails, at most once a day, and the next
+// attempt succeeds.)
 type Made struct {
-	name   string // of the private key's file
+	name   string // name of the private key's file
 	Public ssh.PublicKey
 	lock   *flock.Flock
-	done   func() // with the use of the key; may be called again
+	done   func() // ends the use of the key; may be called more than once
 }
 
-// OpenMade returns the key, which it makes if there is none. Close must be called.
+// OpenMade returns the key, making it if there is none. Close must be called.
 func OpenMade(ctx context.Context) (*Made, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -83,7 +84,7 @@ func (m *Made) open(ctx context.Context) error {
 		if _, err := m.lock.TryLockContext(ctx, time.Millisecond); err != nil {
 			return fmt.Errorf("%s.lock: %w", m.name, err)
 		}
-		if _, err := m.read(); errors.Is(err, fs.ErrNotExist) { // still
+		if _, err := m.read(); errors.Is(err, fs.ErrNotExist) { // may have been made meanwhile
 			if err := m.write(); err != nil {
 				return err
 			}
@@ -92,14 +93,14 @@ func (m *Made) open(ctx context.Context) error {
 	}
 }
 
-// read returns the public part of the key in the file, if it is one of ours,
-// and puts beside it what ssh reads it from.
+// read returns the public part of the key in the file, if ssmpipe made it, and
+// writes the public key file that ssh reads.
 func (m *Made) read() (ssh.PublicKey, error) {
 	text, err := regular.ReadFile(m.name, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	// Unencrypted, the comment is in the clear.
+	// The key is not encrypted, so the comment is in the clear.
 	block, _ := pem.Decode(text)
 	if block == nil || !bytes.Contains(block.Bytes, []byte(madeComment)) {
 		return nil, fmt.Errorf("%s is not a key that ssmpipe has made: move it to another place", m.name)
@@ -125,7 +126,7 @@ func publicFile(key ssh.PublicKey) []byte {
 	return append(bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)), " "+madeComment+"\n"...)
 }
 
-// write makes a new pair.
+// write makes a new key pair.
 func (m *Made) write() error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -145,7 +146,7 @@ func (m *Made) write() error {
 	return m.replace(m.name+".pub", publicFile(key))
 }
 
-// replace writes a file of mode 0600, all of it or nothing.
+// replace atomically writes a file with mode 0600.
 func (m *Made) replace(name string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".key")
 	if err != nil {
@@ -159,8 +160,8 @@ func (m *Made) replace(name string, text []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// Close ends the use of the key, and replaces it if it is old and nobody else
-// uses it now.
+// Close ends the use of the key, and replaces the key if it is old and no other
+// process uses it.
 func (m *Made) Close() error {
 	m.done()
 	defer m.lock.Close()
@@ -185,5 +186,5 @@ func (m *Made) old() bool {
 		return false
 	}
 	age := time.Since(info.ModTime())
-	return age > madeFor || age < -madeFor // a clock that was wrong
+	return age > madeFor || age < -madeFor // the clock was wrong
 }

@@ -11,31 +11,33 @@ import (
 	"strings"
 )
 
-// Several ssh, to one machine or many, may have the same IdentityAgent, and its
-// path leads to one socket at a time. Each ssh is to find its own ssmpipe, since
-// only that has the key which was pushed for it. So a socket's name says which
-// ssh it is for, and a connection from another ssh is passed on to that one's.
+// Several ssh processes, to one machine or many, may share an IdentityAgent,
+// and its path leads to one socket at a time. Each ssh must reach its own
+// ssmpipe, since only that one has the key that was pushed for it. So a
+// socket's name says which ssh it is for, and a connection from another ssh is
+// forwarded to that ssh's socket.
 
-// socketName is what the name of a socket says.
+// socketName is a parsed socket name.
 type socketName struct {
-	ssh   int    // the process that has started ours
-	pid   int    // ours
-	agent string // which agent the user has; see usersAgent
+	ssh   int    // pid of the process that started the ssmpipe
+	pid   int    // pid of the ssmpipe
+	agent string // the user's agent; see usersAgent
 }
 
 func (n socketName) String() string {
 	return strconv.FormatInt(int64(n.ssh), 36) + "." + strconv.FormatInt(int64(n.pid), 36) + "." + n.agent
 }
 
-// agentDigits is how long a usersAgent is.
+// agentDigits is the length of a usersAgent.
 const agentDigits = 3
 
-// usersAgent is a short mark of the ssh-agent that the user has here.
+// usersAgent returns a short identifier of the user's ssh-agent in this
+// process.
 func usersAgent() string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(os.Getenv("SSH_AUTH_SOCK"))))[:agentDigits]
 }
 
-// parseSocketName reads a socket's name behind its prefix.
+// parseSocketName parses a socket's name after its prefix.
 func parseSocketName(text string) (n socketName, ok bool) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 || len(parts[2]) < agentDigits {
@@ -46,15 +48,16 @@ func parseSocketName(text string) (n socketName, ok bool) {
 	return socketName{int(ssh), int(pid), parts[2][:agentDigits]}, err1 == nil && err2 == nil
 }
 
-// caller is whose a connection to the agent is.
+// caller says which agent a connection is for.
 type caller struct {
-	other   string // the socket that it is meant for; "": ours
-	unclear bool   // of several users' agents nobody can say which is meant
+	other   string // the socket that the connection is for; "" means ours
+	unclear bool   // it is not clear which of several agents the connection is for
 }
 
-// whose says whom a connection is meant for: the ssmpipe that its ssh has
-// started. One that goes on in the background (ssh -f) has another process by
-// then: it is served by any, if they all have the same agent behind them.
+// whose returns which agent a connection is for: that of the ssmpipe that its
+// ssh started. An ssh that continues in the background (ssh -f) has a different
+// process by then. Any ssmpipe serves it, if all of them have the same user's
+// agent.
 func (s *agentSocket) whose(conn net.Conn) (c caller) {
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -74,7 +77,7 @@ func (s *agentSocket) whose(conn net.Conn) (c caller) {
 		switch {
 		case !ok || !ok2:
 		case n.pid == peer:
-			return caller{} // it has passed this on to us
+			return caller{} // it has forwarded this connection to us
 		case n.ssh == peer:
 			c.other = filepath.Join(filepath.Dir(s.path), e.Name())
 		case n.agent != usersAgent():
@@ -84,12 +87,12 @@ func (s *agentSocket) whose(conn net.Conn) (c caller) {
 	return c
 }
 
-// passOn hands a connection on to another ssmpipe's socket, until either side
-// ends. It says whether there was one.
+// passOn forwards a connection to another ssmpipe's socket until either side
+// ends. It reports whether that socket could be reached.
 func (a *Agent) passOn(conn net.Conn, socket string) bool {
 	other, err := net.Dial("unix", socket)
 	if err != nil {
-		return false // it has just ended
+		return false // the other ssmpipe has just ended
 	}
 	if !a.hold(other) {
 		return true

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processOf returns what the kernel tells of a process of this user's.
+// processOf returns what the kernel knows of a process of this user.
 func processOf(pid int) (*process, error) {
 	text, err := unix.SysctlRaw("kern.procargs2", pid)
 	if err != nil {
 		return nil, err
 	}
-	// The number of arguments, the file, zeros, and the arguments; see ps(1)'s
-	// source.
+	// The buffer holds the number of arguments, the file name, zeros, and the
+	// arguments; see ps(1)'s source.
 	if len(text) < 4 {
 		return nil, errors.New("no arguments")
 	}
@@ -35,7 +35,8 @@ func processOf(pid int) (*process, error) {
 	return p, nil
 }
 
-// peerPID returns which process is at the other end of a Unix socket, or 0.
+// peerPID returns the pid of the process at the other end of a Unix socket, or
+// 0.
 func peerPID(conn *net.UnixConn) (pid int) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxArguments bounds what is read of a process's arguments, in bytes. Linux
-// takes 2 MiB, unless told otherwise.
+// maxArguments limits how much to read of a process's arguments, in bytes.
+// Linux allows 2 MiB by default.
 const maxArguments = 4 << 20
 
-// processOf returns what /proc tells of a process.
+// processOf returns what /proc says about a process.
 func processOf(pid int) (*process, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	f, err := os.Open(dir + "cmdline")
@@ -29,7 +29,8 @@ func processOf(pid int) (*process, error) {
 	}
 	p := &process{args: strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")}
 	p.exe, _ = os.Readlink(dir + "exe")
-	// The name, in brackets, may hold anything; the state and the parent follow.
+	// The name, in parentheses, may contain anything; the state and the parent
+	// follow it.
 	stat, err := os.ReadFile(dir + "stat")
 	if err == nil {
 		if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 1 {
@@ -39,7 +40,8 @@ func processOf(pid int) (*process, error) {
 	return p, nil
 }
 
-// peerPID returns which process is at the other end of a Unix socket, or 0.
+// peerPID returns the pid of the process at the other end of a Unix socket, or
+// 0.
 func peerPID(conn *net.UnixConn) (pid int) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// processOf returns what the kernel tells of a process of this user's, but for
-// its parent: ssh starts a ProxyCommand itself here.
+// processOf returns what the kernel knows of a process of this user, except its
+// parent: on Windows ssh starts a ProxyCommand directly.
 func processOf(pid int) (*process, error) {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
 	if err != nil {
 		return nil, err
 	}
 	defer windows.CloseHandle(h)
-	buf := make([]uint64, 9<<10) // a command line is at most 64 KiB; aligned for what is in front of it
+	buf := make([]uint64, 9<<10) // a command line is at most 64 KiB; aligned for the header before it
 	var size uint32
 	err = windows.NtQueryInformationProcess(h, windows.ProcessCommandLineInformation, unsafe.Pointer(&buf[0]), uint32(len(buf)*8), &size)
 	if err != nil {
@@ -34,5 +34,5 @@ func processOf(pid int) (*process, error) {
 	return p, nil
 }
 
-// peerPID is not known here, where ssh takes no Unix socket for an agent.
+// peerPID returns 0: on Windows ssh cannot use a Unix socket for an agent.
 func peerPID(*net.UnixConn) int { return 0 }

@@ -24,24 +24,24 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 )
 
-// agentSocket is a Unix socket that ssh finds by a path which other ssmpipes
-// use as well: several ssh to one machine at once have the same IdentityAgent.
-// Each has a socket of its own in that directory, and path is a symbolic link
-// to the last one's. When that ends, path goes back to one that is left, whose
-// ssh may forward the agent for hours to come.
+// agentSocket is a Unix socket that ssh finds by a path shared with other
+// ssmpipes: several ssh processes to one machine have the same IdentityAgent.
+// Each ssmpipe has its own socket in that directory, and path is a symbolic
+// link to the newest. When that ssmpipe ends, path is set to a remaining
+// socket, whose ssh may go on forwarding the agent for hours.
 type agentSocket struct {
 	net.Listener
 	path   string
-	own    string // where the socket is
+	own    string // path of our socket
 	closed sync.Once
-	forget func() // takes back that it is to be closed if the process is ended
+	forget func() // cancels closing it when the process is terminated
 }
 
-// socketLockTime is how long others are waited for that set the link. They take
-// microseconds, unless they are stopped in it.
+// socketLockTime is how long to wait for other processes that set the link.
+// They need microseconds, unless they are stopped in the middle.
 const socketLockTime = time.Second
 
-// maxSocketPath returns how long a socket's path may be, in bytes.
+// maxSocketPath returns the maximum length of a socket's path, in bytes.
 func maxSocketPath() int {
 	if runtime.GOOS == "linux" {
 		return 107
@@ -49,9 +49,9 @@ func maxSocketPath() int {
 	return 103 // macOS and the BSDs
 }
 
-// CheckSocket returns an error if path cannot be what --identity-agent names. Its
-// last element may hold ssh's tokens, of which a user chooses the values: none leads
-// to another directory.
+// CheckSocket returns an error if path cannot be a value of --identity-agent.
+// Its last element may contain ssh's tokens, whose values a user can choose:
+// they must not lead to another directory.
 func CheckSocket(path string) error {
 	switch {
 	case runtime.GOOS == "windows":
@@ -66,24 +66,24 @@ func CheckSocket(path string) error {
 	return nil
 }
 
-// ownPrefix is how the names of the sockets begin that path may lead to. It is
-// short because there is little room.
+// ownPrefix returns the prefix of the names of the sockets that path may lead
+// to. It is short because socket paths are limited.
 func ownPrefix(path string) string {
 	return fmt.Sprintf(".%.3x.", sha256.Sum256([]byte(filepath.Base(path))))
 }
 
-// ownSocket returns a new name of a socket of this process; see socketName.
+// ownSocket returns a new name for a socket of this process; see socketName.
 func ownSocket(path string) string {
 	n := socketName{ssh: os.Getppid(), pid: os.Getpid(), agent: usersAgent()}
 	return filepath.Join(filepath.Dir(path), ownPrefix(path)+n.String()+strings.ToLower(rand.Text()[:2]))
 }
 
-// nameTries is how many names are tried at the most. Two letters are all that
-// chance has room for, so one may well be taken.
+// nameTries is the maximum number of names to try. There is room for only two
+// random letters, so a name may well be taken.
 const nameTries = 32
 
-// takeName calls try with new names of sockets until one is not taken, and returns
-// that.
+// takeName calls try with new socket names until one is free, and returns that
+// name.
 func takeName(path string, try func(name string) error) (name string, err error) {
 	for range nameTries {
 		name = ownSocket(path)
@@ -94,13 +94,13 @@ func takeName(path string, try func(name string) error) (name string, err error)
 	return name, err
 }
 
-// openAgentSocket listens where path leads to from now on.
+// openAgentSocket listens on a new socket and makes path lead to it.
 func openAgentSocket(path string) (*agentSocket, error) {
 	if err := private.Dir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	s := &agentSocket{path: path}
-	unlock := s.lock() // also from one that is there, but does not listen yet
+	unlock := s.lock() // also protects a socket that exists but does not listen yet
 	defer unlock()
 	var err error
 	s.own, err = takeName(path, func(name string) (err error) {
@@ -111,7 +111,7 @@ func openAgentSocket(path string) (*agentSocket, error) {
 		return nil, fmt.Errorf("%s: %w", s.own, listen.ShortOpError(err))
 	}
 	s.Listener.(*net.UnixListener).SetUnlinkOnClose(false)
-	s.living() // clears away what killed processes have left
+	s.living() // removes what killed processes left behind
 	if err := s.lead(s.own); err != nil {
 		s.Listener.Close()
 		os.Remove(s.own)
@@ -121,9 +121,9 @@ func openAgentSocket(path string) (*agentSocket, error) {
 	return s, nil
 }
 
-// restore makes path lead to a living socket again, this one, if another process
-// took longer than socketLockTime and has removed it. It is called just before
-// ssh looks there.
+// restore makes path lead to a live socket again, this one, if another process
+// took longer than socketLockTime and removed the link. It is called just
+// before ssh uses the path.
 func (s *agentSocket) restore() {
 	if _, err := os.Stat(s.path); err == nil {
 		return
@@ -131,12 +131,12 @@ func (s *agentSocket) restore() {
 	unlock := s.lock()
 	defer unlock()
 	if _, err := os.Stat(s.path); err != nil {
-		s.lead(s.own) // without it ssh has the keys in the user's files
+		s.lead(s.own) // without the link ssh still has the keys in the user's files
 	}
 }
 
-// close leaves path to another if there is one, and then stops listening: there
-// is no moment at which path leads to nobody.
+// close first points path at another socket if there is one, and then stops
+// listening, so path never leads to a dead socket.
 func (s *agentSocket) close() {
 	s.closed.Do(func() {
 		s.leave()
@@ -150,7 +150,7 @@ func (s *agentSocket) leave() {
 	defer unlock()
 	defer os.Remove(s.own)
 	if to, err := os.Readlink(s.path); err != nil || to != filepath.Base(s.own) {
-		return // not ours any more
+		return // no longer ours
 	}
 	if others := s.living(); len(others) > 0 {
 		s.lead(others[0])
@@ -159,7 +159,8 @@ func (s *agentSocket) leave() {
 	}
 }
 
-// is says whether path leads here: an agent that asked itself would never end.
+// is reports whether path leads to this socket: an agent that asked itself
+// would never return.
 func (s *agentSocket) is(path string) bool {
 	if filepath.Clean(path) == s.path {
 		return true
@@ -172,7 +173,7 @@ func (s *agentSocket) is(path string) bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// lead makes path lead to a socket, at once for whoever looks.
+// lead atomically points path at a socket.
 func (s *agentSocket) lead(socket string) error {
 	to, err := os.Readlink(s.path)
 	if !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(to, ownPrefix(s.path)) {
@@ -189,7 +190,7 @@ func (s *agentSocket) lead(socket string) error {
 	return nil
 }
 
-// living returns the sockets for path at which a process listens, the newest
+// living returns the sockets for path that have a listening process, newest
 // first, and removes the others.
 func (s *agentSocket) living() []string {
 	dir := filepath.Dir(s.path)
@@ -207,7 +208,7 @@ func (s *agentSocket) living() []string {
 		if name == s.own {
 			continue
 		}
-		if e.Type() == fs.ModeSymlink { // on its way to become path
+		if e.Type() == fs.ModeSymlink { // about to be renamed to path
 			os.Remove(name)
 			continue
 		}
@@ -228,9 +229,10 @@ func (s *agentSocket) living() []string {
 	return list
 }
 
-// lock keeps other processes from the links, if none is stopped in the middle.
+// lock keeps other processes from changing the links, unless one is stopped
+// while it holds the lock.
 func (s *agentSocket) lock() (unlock func()) {
-	l := flock.New(filepath.Dir(s.path), flock.SetFlag(os.O_RDONLY)) // the directory itself: nothing to leave behind
+	l := flock.New(filepath.Dir(s.path), flock.SetFlag(os.O_RDONLY)) // lock the directory itself, which leaves no file behind
 	ctx, cancel := context.WithTimeout(context.Background(), socketLockTime)
 	defer cancel()
 	l.TryLockContext(ctx, time.Millisecond)

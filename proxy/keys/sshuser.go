@@ -13,29 +13,29 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/openssh"
 )
 
-// A ProxyCommand could say the user by %r, but other programs that read ssh's
-// configuration, such as Ruby's net-ssh, end when they meet it. So the ssh that
-// has started us is asked: "ssh -G" with its own arguments says what it makes
-// of them and of its configuration.
+// A ProxyCommand could get the user with %r, but other programs that read ssh's
+// configuration, such as Ruby's net-ssh, fail on that token. So we ask the ssh
+// that started us: "ssh -G" with the same arguments prints how ssh interprets
+// them and its configuration.
 
-// ErrNoSSH says that whoever has started this process is no OpenSSH.
+// ErrNoSSH says that this process was not started by OpenSSH.
 var ErrNoSSH = errors.New("ssmpipe was not started by OpenSSH, and does not know the user")
 
-// process is what is known of one that runs.
+// process describes a running process.
 type process struct {
-	exe    string   // its file; "" if that is not known
-	args   []string // with its name
-	parent int      // 0 if that is not known
+	exe    string   // its executable; "" if not known
+	args   []string // including its name
+	parent int      // 0 if not known
 }
 
-// maxShells is how many processes may stand between ssh and us: a shell, a
-// wrapper of the user's.
+// maxShells is how many processes may be between ssh and us: a shell, a user's
+// wrapper.
 const maxShells = 3
 
 var openSSHName = regexp.MustCompile(`^(hpn)?ssh([-._]?[0-9][-._0-9a-z]*)?(\.real)?(\.exe)?$`)
 
-// SSHUser returns the name that the ssh whose ProxyCommand this process is logs
-// in with. The error is [ErrNoSSH] if no ssh has started it.
+// SSHUser returns the user that ssh logs in as, for the ssh whose ProxyCommand
+// is this process. The error is [ErrNoSSH] if no ssh started it.
 func SSHUser(ctx context.Context) (string, error) {
 	pid := os.Getppid()
 	for range maxShells {
@@ -59,7 +59,7 @@ func isSSH(path string) bool {
 
 func (p *process) user(ctx context.Context) (string, error) {
 	exe := p.exe
-	if _, err := os.Stat(exe); exe == "" || err != nil { // replaced while it runs
+	if _, err := os.Stat(exe); exe == "" || err != nil { // replaced while running
 		var err error
 		if exe, err = exec.LookPath(p.args[0]); err != nil {
 			return "", fmt.Errorf("%w (%w)", ErrNoSSH, err)

@@ -9,19 +9,19 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The user's own agent may be that of another ssmpipe, whose own one in turn may
-// be this one: SSH_AUTH_SOCK is whatever a shell was started with. So agents of
-// ours tell each other by way of whom a question comes, and one to whom it comes
-// for the second time does not answer.
+// The user's own agent may be another ssmpipe's, whose user's agent in turn may
+// be this one: SSH_AUTH_SOCK is whatever the shell was started with. So our
+// agents tell each other which agents a request has passed through, and an
+// agent that sees a request a second time does not answer.
 
-// viaRequest is an extension of the agent's protocol, of ours alone: the ids of
-// the agents that a connection comes by way of.
+// viaRequest is our own extension of the agent protocol: the ids of the agents
+// that a connection has passed through.
 const viaRequest = "via@ssmpipe"
 
-// maxVia is how many agents there may be, one behind the other.
+// maxVia is the maximum number of agents in a chain.
 const maxVia = 8
 
-// seek connects to the user's own agent, if that was not tried before.
+// seek connects to the user's own agent, unless that was tried before.
 func (c *agentConn) seek() {
 	path := c.users
 	if c.sought || path == "" || c.socket.is(path) {
@@ -41,8 +41,8 @@ func (c *agentConn) seek() {
 	}
 }
 
-// introduced tells an agent of ours whom it is asked by; it says whether that
-// will answer. All others need not know.
+// introduced tells one of our agents which agents the connection has passed
+// through, and reports whether it will answer. Other agents need not know.
 func (c *agentConn) introduced(user net.Conn, path string) bool {
 	if !isOwnSocket(path) {
 		return true
@@ -55,14 +55,14 @@ func (c *agentConn) introduced(user net.Conn, path string) bool {
 		return false
 	}
 	answer, err := readAgentMessage(user)
-	// One of an older version passes the question on, or fails.
+	// An agent of an older version passes the request on, or fails.
 	return err == nil && answer[0] != agentNoExtension
 }
 
 var ownPrefixes = regexp.MustCompile(`^\.[0-9a-f]{6}\.`)
 
-// isOwnSocket says whether an agent of ours, perhaps another process's, is at
-// path.
+// isOwnSocket reports whether one of our agents, perhaps in another process, is
+// at path.
 func isOwnSocket(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -74,11 +74,11 @@ func isOwnSocket(path string) bool {
 	return prefix != "" && ok
 }
 
-// comesVia takes in by way of whom the connection comes.
+// comesVia records the agents that the connection has passed through.
 func (c *agentConn) comesVia(rest []byte) []byte {
 	var r struct{ IDs []string }
 	if ssh.Unmarshal(rest, &r) != nil || len(r.IDs) > maxVia || slices.Contains(r.IDs, c.id) {
-		c.sought = true // whoever asks all the same gets our key alone
+		c.sought = true // if the caller asks nevertheless, it gets only our key
 		return []byte{agentNoExtension}
 	}
 	c.via = r.IDs

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// Way is how the machine comes to know the key.
+// Way is how a key is pushed to the machine.
 type Way string
 
 const (
-	// InstanceConnect is EC2 Instance Connect: EC2 instances only, on which its
-	// package is installed.
+	// InstanceConnect is EC2 Instance Connect. It works only for EC2 instances
+	// that have its package installed.
 	InstanceConnect Way = "instance-connect"
-	// RunCommand runs a shell script on the machine as root, which takes far
+	// RunCommand runs a shell script on the machine as root, which needs far
 	// wider permissions.
 	RunCommand Way = "run-command"
 )
 
-// Time is for how long the machine knows the key. Instance Connect's own.
+// Time is how long the machine accepts the key. It is Instance Connect's own
+// limit.
 const Time = time.Minute
 
-// ErrKind says that a key is of a kind that cannot go the way that was chosen.
+// ErrKind says that a key's type cannot be pushed in the chosen way.
 var ErrKind = errors.New("not a kind of key that can be pushed")
