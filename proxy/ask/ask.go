@@ -8,32 +8,33 @@ import (
 	"time"
 )
 
-// Time is how long a person has to answer: to find a telephone, to log in
-// with a browser.
+// Time is how long a person has to answer: to find a phone, or to log in with a
+// browser.
 const Time = 10 * time.Minute
 
-// Person is who sits at the terminal. A process has one, so there is one of it:
-// whoever asks has the terminal alone, and meanwhile no limit of time runs.
+// Person is the person at the terminal. A process has one terminal, so there is
+// one Person. One question at a time has the terminal, and all time limits are
+// paused meanwhile.
 var Person = NewAsking()
 
-// NewAsking returns an Asking of its own, for a test.
+// NewAsking returns a separate Asking, for tests.
 func NewAsking() *Asking {
 	return &Asking{turn: make(chan struct{}, 1), limits: make(map[*Limit]func())}
 }
 
-// Asking gives whoever asks the terminal, one after the other. Its methods may be
-// called concurrently.
+// Asking gives the terminal to one question at a time. Its methods are safe for
+// concurrent use.
 type Asking struct {
-	turn chan struct{} // holds one while a person is asked
+	turn chan struct{} // holds one value while a person is asked
 
 	mu     sync.Mutex
 	now    bool
-	limits map[*Limit]func() // with what releases their holds
+	limits map[*Limit]func() // each with the function that releases its hold
 }
 
-// Ask waits for the terminal to be free and returns a context for the question.
-// It ends with life, or when a person has had the time for an answer. The
-// caller calls done in the end.
+// Ask waits until the terminal is free and returns a context for the question.
+// The context ends with life, or after the time that a person has for an
+// answer. The caller must call done.
 func (a *Asking) Ask(life context.Context) (ctx context.Context, done func()) {
 	select {
 	case a.turn <- struct{}{}:
@@ -49,8 +50,9 @@ func (a *Asking) Ask(life context.Context) (ctx context.Context, done func()) {
 	}
 }
 
-// Wait returns once nobody is asked any more, so that the terminal is as it was
-// before. It does not wait for long: the question may be another's.
+// Wait returns once no question is pending, so that the terminal is in its
+// original state. It does not wait for long: the question may belong to another
+// caller.
 func (a *Asking) Wait() {
 	select {
 	case a.turn <- struct{}{}:
@@ -80,7 +82,7 @@ func (a *Asking) release() {
 	}
 }
 
-// add makes l stand while a person is asked.
+// add pauses l while a person is asked.
 func (a *Asking) add(l *Limit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -96,10 +98,11 @@ func (a *Asking) remove(l *Limit) {
 	delete(a.limits, l)
 }
 
-// ChildInput is what a program that we start gets as its stdin, since ours is
-// the stream or belongs to whoever started us: the terminal, or nothing where
-// there is none. It is the null device too where we run in the background: a
-// read from the terminal would stop us, and the ssh that we serve.
+// ChildInput returns the stdin for a program that we start. Our own stdin is
+// the stream, or belongs to the program that started us. So ChildInput returns
+// the terminal, or the null device if there is no terminal. It also returns the
+// null device if we run in the background: a read from the terminal would stop
+// us, and the ssh that we serve.
 func ChildInput() (*os.File, error) {
 	in, out, err := OpenTerminal()
 	if err != nil {

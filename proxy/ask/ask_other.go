@@ -7,9 +7,9 @@ import (
 	"os/exec"
 )
 
-// inForeground says whether we may read from the terminal: there is no
-// background here.
+// inForeground reports whether we may read from the terminal. These systems
+// have no background process groups.
 func inForeground(*os.File) bool { return true }
 
-// EndGently leaves cmd to be killed: there is no gentler way here.
+// EndGently does nothing: these systems have no gentler way than to kill cmd.
 func EndGently(*exec.Cmd, bool) {}

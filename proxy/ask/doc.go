@@ -1,5 +1,6 @@
-// Package ask has a person asked, on the terminal device because stdin and stdout
-// are the stream, and limits of time that stand still meanwhile.
+// Package ask asks a person on the terminal device, because stdin and stdout
+// are the stream, and provides time limits that are paused meanwhile.
 //
-// It may use proxy/lastly and proxy/safetext. Begin with [Person] and [WithLimit].
+// It may import proxy/lastly and proxy/safetext. Start with [Person] and
+// [WithLimit].
 package ask

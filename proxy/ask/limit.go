@@ -6,19 +6,20 @@ import (
 	"time"
 )
 
-// Limit ends a context after some time, of which what people take to
-// answer is not counted.
+// Limit ends a context after some time, not counting the time that people take
+// to answer.
 type Limit struct {
 	mu    sync.Mutex
-	timer *time.Timer // nil: there is no limit
+	timer *time.Timer // nil if there is no limit
 	until time.Time
-	left  time.Duration // while the clock stands
-	holds int           // that keep it from running
+	left  time.Duration // time left while paused
+	holds int           // number of holds that pause it
 	over  bool
 }
 
-// WithLimit returns a context that ends with cause after d, or never if d
-// is 0. The clock stands while a person is asked. stop frees it.
+// WithLimit returns a context that ends with cause after d, or never if d is 0.
+// The clock is paused while a person is asked. The caller must call stop to
+// release resources.
 func WithLimit(ctx context.Context, d time.Duration, cause error) (limited context.Context, limit *Limit, stop func()) {
 	limited, cancel := context.WithCancelCause(ctx)
 	limit = &Limit{}
@@ -34,10 +35,10 @@ func WithLimit(ctx context.Context, d time.Duration, cause error) (limited conte
 	}
 }
 
-// limitKey is that of the Limit that a context is under.
+// limitKey is the context key of a Limit.
 type limitKey struct{}
 
-// Hold stops the clock of the limit that ctx is under, if there is one.
+// Hold pauses the limit that ctx is under, if any.
 func Hold(ctx context.Context) (release func()) {
 	if l, ok := ctx.Value(limitKey{}).(*Limit); ok {
 		return l.Hold()
@@ -45,8 +46,8 @@ func Hold(ctx context.Context) (release func()) {
 	return func() {}
 }
 
-// Hold stops the clock until release is called. There may be several holds at a
-// time.
+// Hold pauses the clock until release is called. There may be several holds at
+// a time.
 func (l *Limit) Hold() (release func()) {
 	if l.timer == nil {
 		return func() {}

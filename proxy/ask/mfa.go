@@ -14,12 +14,12 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// ErrNoTerminal says that a person would have to be asked, and there is none.
+// ErrNoTerminal says that a person must be asked, but there is no terminal.
 var ErrNoTerminal = errors.New("a code is needed, but there is no terminal to ask on")
 
-// Code asks for an MFA code on the terminal device: stdin and stdout are
-// the stream. What is typed is not shown. When life ends, the terminal is as it
-// was before Code returns.
+// Code asks for an MFA code on the terminal device, because stdin and stdout
+// are the stream. The input is not echoed. If life ends, Code restores the
+// terminal before it returns.
 func Code(life context.Context, device string) (string, error) {
 	ctx, done := Person.Ask(life)
 	defer done()
@@ -43,7 +43,7 @@ func Code(life context.Context, device string) (string, error) {
 		err  error
 	}
 	answers := make(chan answer, 1)
-	go func() { // ends with the process at the latest: a terminal's read cannot be called off
+	go func() { // ends with the process at the latest: a read from a terminal cannot be canceled
 		code, err := term.ReadPassword(int(in.Fd()))
 		answers <- answer{code, err}
 	}()

@@ -1,7 +1,7 @@
-// Package lastly puts right what a process would leave behind that is ended in
-// the middle of things: a terminal in raw mode, a session, a socket. Whoever has
-// such a thing puts it right itself when all goes well. Here it says how others
-// can do that, should it not get there.
+// Package lastly cleans up when a process is terminated early: it restores a
+// terminal from raw mode, ends a session, removes a socket. Normally the owner
+// of such a resource cleans up by itself. Here it registers how to clean up in
+// case it does not get to that.
 package lastly
 
 import (
@@ -14,9 +14,10 @@ var (
 	todo = make(map[*func(context.Context)]struct{})
 )
 
-// Add has f called by Run, unless it is forgotten before. Run calls f from a
-// goroutine of its own, while the rest of the process goes on; f should end with
-// its context. forget may be called more than once, and from f.
+// Add registers f to be called by Run, unless forget is called first. Run calls
+// f in its own goroutine while the rest of the process continues; f should
+// return when its context ends. forget may be called more than once, and from
+// f.
 func Add(f func(context.Context)) (forget func()) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -28,8 +29,9 @@ func Add(f func(context.Context)) (forget func()) {
 	}
 }
 
-// Run calls, at the same time, all that has been added, and returns when that has
-// been done or ctx has ended, whatever comes first. The process is to end then.
+// Run calls all registered functions concurrently, and returns when they have
+// returned or ctx has ended, whichever comes first. The process should then
+// exit.
 func Run(ctx context.Context) {
 	var all sync.WaitGroup
 	mu.Lock()

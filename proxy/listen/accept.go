@@ -10,28 +10,31 @@ import (
 )
 
 const (
-	// Waits after connections could not be taken in, as when descriptors are
-	// used up: those that are open go on, and give some back when they end.
+	// Waits after accepting a connection failed, for example because the
+	// process ran out of descriptors. Open connections continue, and free
+	// descriptors when they end.
 	firstAcceptWait = 20 * time.Millisecond
 	lastAcceptWait  = time.Second
 
-	// acceptCalm is how long nothing may fail before it is over. It is longer
-	// than all waits: a connection that could not be taken in is still there.
+	// acceptCalm is how long accepting must work before the problem counts as
+	// over. It is longer than all waits, because a connection that could not be
+	// accepted is still pending.
 	acceptCalm = 5 * time.Second
 )
 
-// Acceptor takes in connections. That it cannot is told once, whatever number of
-// sockets and attempts have to do with it, and so is that it can again.
+// Acceptor accepts connections. It reports once that it cannot, no matter how
+// many sockets and attempts fail, and once that it can again.
 type Acceptor struct {
 	Tell func(string)
 
 	mu      sync.Mutex
 	failing bool
-	calm    *time.Timer // rings when it is over
+	calm    *time.Timer // fires when the problem is over
 	stopped bool
 }
 
-// Loop hands on what connects to a socket, until that is closed or ctx ends.
+// Loop calls handle for each connection to a socket, until the socket is closed
+// or ctx ends.
 func (a *Acceptor) Loop(ctx context.Context, socket net.Listener, handle func(net.Conn)) {
 	for wait := firstAcceptWait; ; {
 		c, err := socket.Accept()
@@ -67,7 +70,7 @@ func (a *Acceptor) fail(err error) {
 	}
 }
 
-// over takes in that nothing has failed for a while.
+// over is called when nothing has failed for a while.
 func (a *Acceptor) over() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -77,7 +80,7 @@ func (a *Acceptor) over() {
 	}
 }
 
-// Stop ends the telling.
+// Stop stops the reports.
 func (a *Acceptor) Stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

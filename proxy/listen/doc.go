@@ -1,5 +1,5 @@
-// Package listen opens what others connect to here, ports and Unix sockets, and
-// takes connections in for as long as that can be done.
+// Package listen opens local ports and Unix sockets, and keeps accepting
+// connections as long as possible.
 //
-// It may use proxy/safetext only. Begin with [Open] and [Acceptor].
+// It may import only proxy/safetext. Start with [Open] and [Acceptor].
 package listen

@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// Open opens the sockets of an address, or of a path if network is unix: for
-// localhost those of both families, if there are both. With an error there may
-// be a socket all the same: the other one, which somebody else has.
+// Open listens on an address, or on a path if network is unix. For localhost it
+// listens on both address families, where available. If it returns an error it
+// may still return a socket: the one for the other family may be in use by
+// another process.
 func Open(network, address string) ([]net.Listener, error) {
 	if network == "unix" {
 		l, err := Unix(address)
@@ -45,15 +46,15 @@ func Open(network, address string) ([]net.Listener, error) {
 		case isNoFamily(err):
 			return list, nil
 		case port == "0" && errors.Is(err, errAddressInUse) && tries < 20:
-			l.Close() // another port may be free for both
+			l.Close() // another port may be free in both families
 		default:
 			return list, fmt.Errorf("%s: %w", &other, ShortOpError(err))
 		}
 	}
 }
 
-// Unix listens on a socket that only this user may connect to. One that
-// is left over from a process that is no more is replaced.
+// Unix listens on a socket that only this user may connect to. It replaces a
+// socket left over from a process that no longer exists.
 func Unix(path string) (net.Listener, error) {
 	old := syscallUmask(0o177)
 	l, err := net.Listen("unix", path)
@@ -78,7 +79,8 @@ func Unix(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// ShortOpError leaves out of a net.OpError what its caller says anyway.
+// ShortOpError removes from a net.OpError the parts that its caller reports
+// anyway.
 func ShortOpError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -9,7 +9,7 @@ import (
 
 const errAddressInUse = syscall.EADDRINUSE
 
-// isNoFamily says whether one could not listen because this machine has no
+// isNoFamily reports whether listening failed because this machine has no
 // addresses of that family.
 func isNoFamily(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)

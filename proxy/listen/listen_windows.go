@@ -8,7 +8,7 @@ import (
 
 const errAddressInUse = windows.WSAEADDRINUSE
 
-// isNoFamily says whether one could not listen because this machine has no
+// isNoFamily reports whether listening failed because this machine has no
 // addresses of that family.
 func isNoFamily(err error) bool {
 	return errors.Is(err, windows.WSAEAFNOSUPPORT) || errors.Is(err, windows.WSAEADDRNOTAVAIL)

@@ -2,5 +2,5 @@
 
 package listen
 
-// syscallUmask does nothing where files have no modes.
+// syscallUmask does nothing on systems whose files have no modes.
 func syscallUmask(int) (old int) { return 0 }

@@ -4,5 +4,5 @@ package listen
 
 import "golang.org/x/sys/unix"
 
-// syscallUmask sets the mask of modes of new files. It is the whole process's.
+// syscallUmask sets the file mode creation mask of the whole process.
 func syscallUmask(mask int) (old int) { return unix.Umask(mask) }

@@ -1,5 +1,5 @@
-// Package private looks after directories and files of this user's that nobody
-// else may change, or even use.
+// Package private manages this user's directories and files that no other user
+// may change, or even use.
 package private
 
 import (
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Dir makes a directory that only this user may use, or checks that it is one.
-// See MakeDir for what is not made.
+// Dir creates a directory that only this user may use, or checks that an
+// existing one is. See MakeDir for the directories that it does not create.
 func Dir(path string) error {
 	if err := MakeDir(path); err != nil {
 		return err
@@ -20,7 +20,7 @@ func Dir(path string) error {
 	return check(path, 0o077, "with mode 0700")
 }
 
-// Cache is Dir for a directory that others may look into, but not write to.
+// Cache is Dir for a directory that others may read, but not write to.
 func Cache(path string) error {
 	if err := MakeDir(path); err != nil {
 		return err
@@ -28,7 +28,7 @@ func Cache(path string) error {
 	return CheckCache(path)
 }
 
-// CheckCache is Cache for a directory that is not made.
+// CheckCache is Cache without creating the directory.
 func CheckCache(path string) error { return check(path, 0o022, "and nobody else's to write to") }
 
 func check(path string, others fs.FileMode, want string) error {
@@ -50,12 +50,12 @@ func check(path string, others fs.FileMode, want string) error {
 	return &fs.PathError{Op: "use", Path: path, Err: fmt.Errorf("the directory is %s: it must be this user's, %s", why, want)}
 }
 
-// errNoHome says that the user's home directory is not there.
+// errNoHome says that the user's home directory does not exist.
 var errNoHome = errors.New("the home directory does not exist")
 
-// MakeDir is os.MkdirAll for directories of mode 0700. A home directory is not
-// made: that of a user who should have none would be there for good, or be found
-// by whoever mounts the right one later.
+// MakeDir is os.MkdirAll for directories of mode 0700. It does not create a
+// home directory: it would stay for good for a user who should have none, or be
+// in the way when the right one is mounted later.
 func MakeDir(path string) error {
 	if home, err := os.UserHomeDir(); err == nil && within(path, home) {
 		if _, err := os.Stat(home); err != nil {
@@ -65,7 +65,7 @@ func MakeDir(path string) error {
 	return os.MkdirAll(path, 0o700)
 }
 
-// within says whether path is dir, or below it.
+// within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))

@@ -2,5 +2,5 @@
 
 package regular
 
-// nonBlock is nothing where pipes have no names among those of files.
+// nonBlock is 0 on systems where pipes are not in the file system.
 const nonBlock = 0

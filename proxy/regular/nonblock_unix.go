@@ -4,5 +4,5 @@ package regular
 
 import "golang.org/x/sys/unix"
 
-// nonBlock keeps an open from waiting. Regular files do not know it.
+// nonBlock keeps open from blocking. It has no effect on regular files.
 const nonBlock = unix.O_NONBLOCK | unix.O_NOCTTY

@@ -1,7 +1,7 @@
-// Package regular opens files by names that lead to what they lead to, and takes
-// only regular files. To open a named pipe is to wait for somebody at its other
-// end, a device may have no end, and both can be where a file should be: by
-// mistake, or because somebody else may write to the directory.
+// Package regular opens only regular files. It follows symbolic links. Opening
+// a named pipe blocks until its other end is opened, and a device may have no
+// end. Both can be where a file should be: by mistake, or because another user
+// may write to the directory.
 package regular
 
 import (
@@ -11,18 +11,18 @@ import (
 	"os"
 )
 
-// ErrNotRegular says that there is something else than a regular file.
+// ErrNotRegular says that the name is not that of a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrTooLarge says that a file is larger than anything that it should be.
+// ErrTooLarge says that a file is larger than it should ever be.
 var ErrTooLarge = errors.New("too large")
 
-// Open is os.Open for regular files. It does not wait.
+// Open is os.Open for regular files. It does not block.
 func Open(name string) (*os.File, error) { return OpenFile(name, os.O_RDONLY, 0) }
 
-// OpenFile is os.OpenFile for regular files. It does not wait.
+// OpenFile is os.OpenFile for regular files. It does not block.
 func OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	// What is none already is not even opened: a tape would be wound back.
+	// Do not even open other files: opening a tape would rewind it.
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, notRegular(name)
 	}
@@ -42,7 +42,7 @@ func OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
 }
 
 // ReadFile is os.ReadFile for regular files of up to limit bytes, and for the
-// null device, by which people say that there is nothing. It does not wait.
+// null device, which stands for an empty file. It does not block.
 func ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := Open(name)
 	if errors.Is(err, ErrNotRegular) && isNull(name) {
@@ -62,7 +62,8 @@ func ReadFile(name string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// Check says whether somebody else may read a file as ReadFile would.
+// Check returns an error if ReadFile would refuse the file. It is for files
+// that other code reads.
 func Check(name string, limit int64) error {
 	info, err := os.Stat(name)
 	switch {
