@@ -1,6 +1,6 @@
-// Package safetext makes text fit for people and logs: one line, of a length that
-// can be read, without what would command a terminal, and without secrets.
+// Package safetext makes text safe for people and logs: one line of readable
+// length, without terminal control sequences and without secrets.
 //
-// All that ssmpipe prints goes through it. It may use nothing else of this
-// module. Begin with [Printable].
+// All output of ssmpipe goes through it. It imports no other package of this
+// module. Start with [Printable].
 package safetext

@@ -10,31 +10,31 @@ import (
 	"sync"
 )
 
-// Secrets are kept from people and logs in two steps. Where one enters, nothing
-// that may hold it is put into an error: a credential_process's output and
-// command line (helper.go), a URL that cannot be read (endpoint.go). And all
-// text for a person or a log goes through [Printable], which hides the secrets
-// that are known and what stands at a secret's place in a URL, because the
-// SDK, net/http and the services quote what they were given.
+// Secrets are kept out of messages and logs in two steps. Where a secret enters
+// the program, nothing that may contain it is put into an error: a
+// credential_process's output and command line (helper.go), a URL that cannot
+// be parsed (endpoint.go). In addition, all text for people or logs goes
+// through [Printable], because the SDK, net/http and the services quote their
+// input. It hides known secrets, and the parts of a URL that may be secret.
 
-// secrets are those of this process that are known, whoever has brought them.
+// secrets are this process's known secrets, from any source.
 var secrets hidden
 
 type hidden struct {
 	mu   sync.Mutex
-	list []string // the newest last
+	list []string // newest last
 }
 
 const (
-	minSecret  = 8   // what is shorter is in other words, too
-	maxSecrets = 256 // are remembered
+	minSecret  = 8   // anything shorter occurs in other words, too
+	maxSecrets = 256 // maximum number of remembered secrets
 )
 
-// inPlace is what is shown where a secret was.
+// inPlace replaces a hidden secret.
 const inPlace = "***"
 
-// AddSecrets has values hidden from now on, except those that are too short to
-// be told from other text. It may be called concurrently.
+// AddSecrets hides values from now on, except those too short to be
+// distinguished from other text. It is safe for concurrent use.
 func AddSecrets(values ...string) { secrets.add(values...) }
 
 func (h *hidden) add(values ...string) {
@@ -51,21 +51,22 @@ func (h *hidden) add(values ...string) {
 	}
 }
 
-// secretVariables hold a secret each.
+// secretVariables are the environment variables that contain a secret.
 var secretVariables = []string{"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"}
 
-// UserInfoForm is how we tell people where a name and a password go.
+// UserInfoForm is how messages show where a name and a password go.
 const UserInfoForm = "NAME:PASSWORD"
 
 var (
-	// userInfo is a URL's, with what stands before it. A password may hold an @.
+	// userInfo matches a URL's user information and the :// before it. A
+	// password may contain an @.
 	userInfo = regexp.MustCompile(`://[^\s/?#"'<>]*@`)
 
-	// query is a URL's: a signature and a token may be in it.
+	// query matches a URL's query, which may contain a signature and a token.
 	query = regexp.MustCompile(`(://[^\s?#"'<>]*\?)[^\s"'<>]+`)
 )
 
-// hide returns text without secrets.
+// hide returns text with secrets replaced.
 func hide(text string) string {
 	for _, name := range secretVariables {
 		if v := os.Getenv(name); len(v) >= minSecret {
@@ -89,8 +90,8 @@ func hide(text string) string {
 	return text
 }
 
-// SafeLog returns log without secrets: a program that uses this package has a
-// log of its own.
+// SafeLog returns log with secrets hidden. It is for a program that uses this
+// package and has its own log.
 func SafeLog(log *slog.Logger) *slog.Logger {
 	switch log.Handler().(type) {
 	case *timeline, safeHandler:
@@ -122,7 +123,8 @@ func (h safeHandler) WithGroup(name string) slog.Handler {
 	return safeHandler{h.Handler.WithGroup(name)}
 }
 
-// safeAttr makes text of errors and the like, which may hold secrets.
+// safeAttr converts errors and similar values, which may contain secrets, to
+// text.
 func safeAttr(a slog.Attr) slog.Attr {
 	switch v := a.Value.Resolve(); v.Kind() {
 	case slog.KindString, slog.KindAny:

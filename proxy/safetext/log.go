@@ -11,8 +11,8 @@ import (
 )
 
 // NewLogger returns a logger that writes lines for people, each with the time
-// since now: "ssmpipe: +12 ms StartSession sent target=i-0abc". Lines end with
-// end, as a terminal in raw mode needs it.
+// since now: "ssmpipe: +12 ms StartSession sent target=i-0abc". Each line ends
+// with end, because a terminal in raw mode needs a different line ending.
 func NewLogger(w io.Writer, end string, level slog.Level) *slog.Logger {
 	return slog.New(&timeline{out: &syncWriter{w: w}, end: end, level: level, start: time.Now()})
 }
@@ -53,5 +53,5 @@ func (t *timeline) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup does nothing: names here are short enough without groups.
+// WithGroup does nothing: names are short enough here without groups.
 func (t *timeline) WithGroup(string) slog.Handler { return t }

@@ -6,17 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSaid is how many characters of a text from outside are shown. The longest
-// that AWS says and people need, a missing permission, has some 350.
+// MaxSaid is how many characters of outside text are shown. The longest useful
+// message from AWS, about a missing permission, has about 350.
 const MaxSaid = 400
 
-// Said is a text from outside as it can stand in a line of ours.
+// Said makes outside text fit for use within a line of our own.
 func Said(text string) string {
 	return strings.TrimRight(Cut(text, MaxSaid), ". \n")
 }
 
-// Cut hides secrets in a text and shortens it to n characters, in this order: a
-// part of a secret would not be known for one.
+// Cut hides secrets in a text and then shortens it to n characters. The order
+// matters: a truncated secret would not be recognized.
 func Cut(text string, n int) string {
 	text = hide(text)
 	if len(text) <= n {
@@ -28,13 +28,13 @@ func Cut(text string, n int) string {
 	return text
 }
 
-// MaxLine is how many characters a line has at most: several texts from outside
-// may be in it, and lists of ours.
+// MaxLine is the maximum number of characters in a line, which may contain
+// several outside texts and our own lists.
 const MaxLine = 4000
 
-// Printable makes text fit for people and logs: what a service or an agent says
-// does not break out of its line or command the terminal, the line has an end,
-// and secrets are hidden.
+// Printable makes text safe for people and logs: text from a service or an
+// agent cannot break out of its line or control the terminal, the line's length
+// is limited, and secrets are hidden.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

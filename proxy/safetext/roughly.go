@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Roughly writes a time as people say it.
+// Roughly formats a duration the way people say it.
 func Roughly(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:

@@ -9,9 +9,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// Connect connects to the target's port and pipes stdin and stdout over it until
-// the far side ends. Its error is for the user's eyes. When ctx ends, Stdio
-// ends the session and returns ctx's cause within 2 s.
+// Connect connects to the target's port and pipes stdin and stdout over it
+// until the far side ends. Its error is written for the user. When ctx ends,
+// Connect ends the session and returns ctx's cause within 2 s.
 func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) error {
 	o.Fill()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -36,7 +36,7 @@ func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) err
 		ends.Tune()
 	}
 	err = Copy(ctx, conn, ends.In, key.Hold(ends.Out), o.Log)
-	conn.Close() // what goes wrong with that, session tells
+	conn.Close() // session reports errors of closing
 	return o.Explain(err)
 }
 
@@ -63,7 +63,7 @@ func dial(ctx context.Context, o *machine.Options, key *machine.Pushing) (net.Co
 	return only(limited, port)
 }
 
-// only makes port's one connection.
+// only opens the single connection of port.
 func only(ctx context.Context, port stream.Port) (net.Conn, error) {
 	if !port.Multiplexed() {
 		return port, nil
@@ -76,7 +76,7 @@ func only(ctx context.Context, port stream.Port) (net.Conn, error) {
 	return &onlyConn{c, port}, nil
 }
 
-// onlyConn takes its session with it.
+// onlyConn closes its session when it is closed.
 type onlyConn struct {
 	net.Conn
 	port stream.Port

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isGone says whether a write failed because nobody reads any more.
+// isGone reports whether a write failed because the reader has gone.
 func isGone(err error) bool { return errors.Is(err, unix.EPIPE) }
 
-// Watch returns a channel that is closed when nobody reads f any more, and
-// a function that ends the watch. Without it a killed ssh would be noticed only
-// when the far side has something to say.
+// Watch returns a channel that is closed when f no longer has a reader, and a
+// function that stops watching. Without Watch, a killed ssh would be noticed
+// only when the far side sends something.
 func Watch(f *os.File) (gone <-chan struct{}, stop func()) {
 	ch := make(chan struct{})
 	var wake [2]int
@@ -28,7 +28,7 @@ func Watch(f *os.File) (gone <-chan struct{}, stop func()) {
 	go func() {
 		defer close(ended)
 		for {
-			// No events are asked for: errors and hang-ups come unasked.
+			// No events are requested: errors and hang-ups are always reported.
 			fds := []unix.PollFd{{Fd: fd}, {Fd: int32(wake[0]), Events: unix.POLLIN}}
 			if _, err := unix.Poll(fds, -1); err == unix.EINTR {
 				continue

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// Output is where a command prints. It keeps the first error, which not all that
-// print look at: what has not been printed is no success. It may be used
-// concurrently.
+// Output is a command's output. It keeps the first error, because not all
+// callers check errors, and a command whose output was not written has not
+// succeeded. It is safe for concurrent use.
 type Output struct {
 	mu  sync.Mutex
 	out checkedWriter
@@ -27,7 +27,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return n, o.out.err
 }
 
-// Err returns the first error, which is [ErrGone] if nobody reads any more.
+// Err returns the first error. It is [ErrGone] if the reader has gone.
 func (o *Output) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,20 +12,21 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/rawio"
 )
 
-// How much ssh may have written before we read it, in bytes. A pipe holds 64 KiB
-// if nobody says otherwise, and bulk fills it: on a slow path a keystroke waits
-// long behind that, in a queue that we cannot see. On a fast one a short pipe
+// How far ssh may write ahead of us, in bytes. A pipe holds 64 KiB by default,
+// and a bulk transfer fills it. On a slow path a keystroke then waits long
+// behind that data, in a queue that we cannot see. On a fast path a short pipe
 // makes ssh and us wait for each other.
 const (
 	slowPipe = 16 << 10
-	fastPipe = 64 << 10 // 3 ms at the rate from which on a path is fast
+	fastPipe = 64 << 10 // 3 ms at fastRate, the rate from which a path counts as fast
 
-	fastRate  = 20e6      // bytes a second
-	rateBytes = 256 << 10 // over which the rate is measured
+	fastRate  = 20e6      // bytes per second
+	rateBytes = 256 << 10 // amount of data over which the rate is measured
 )
 
-// pipe is a pipe of ours, opened once more in non-blocking mode: a mode of the
-// one that we were given would be everybody's who has it.
+// pipe is our own descriptor of a pipe, reopened in non-blocking mode: changing
+// the mode of the descriptor that we were given would affect every process that
+// shares it.
 type pipe struct {
 	file *os.File
 	raw  *rawio.File
@@ -35,8 +36,8 @@ type pipe struct {
 	since time.Time
 }
 
-// reopen returns f for reading or writing, with O_RDONLY or O_WRONLY as flag,
-// or nil if f is no pipe or cannot be opened again.
+// reopen opens f again for reading or writing, with O_RDONLY or O_WRONLY as
+// flag. It returns nil if f is not a pipe or cannot be reopened.
 func reopen(f *os.File, flag int) *pipe {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
@@ -61,9 +62,10 @@ func reopen(f *os.File, flag int) *pipe {
 	return &pipe{file: file, raw: raw, since: time.Now()}
 }
 
-// setSize sets how much the pipe holds. As long as it holds more it stays as it
-// is, so a path that becomes slow during a transfer keeps its long pipe until
-// there is a pause; one that is slow from the beginning never gets it.
+// setSize sets the capacity of the pipe. The capacity cannot shrink while the
+// pipe holds more data, so a path that becomes slow during a transfer keeps its
+// long pipe until there is a pause. A path that is slow from the beginning
+// never gets a long pipe.
 func (p *pipe) setSize(n int) {
 	conn, err := p.file.SyscallConn()
 	if err != nil || n == p.size {
@@ -76,7 +78,7 @@ func (p *pipe) setSize(n int) {
 	})
 }
 
-// read reads, and sets the pipe's size by the rate at which it is emptied.
+// read reads, and sets the pipe's size by the rate at which it is read.
 func (p *pipe) read(b []byte) (int, error) {
 	n, err := p.raw.Read(b)
 	if p.n += n; p.n >= rateBytes {
@@ -90,8 +92,8 @@ func (p *pipe) read(b []byte) (int, error) {
 	return n, err
 }
 
-// openStdio opens stdin and stdout for a stream, or returns nil if they are not
-// two pipes, as ssh makes them.
+// openStdio reopens stdin and stdout for a stream, or returns nil if they are
+// not two pipes, as ssh creates them.
 func openStdio(stdin, stdout *os.File) io.ReadWriteCloser {
 	in := reopen(stdin, os.O_RDONLY)
 	if in == nil {
@@ -106,7 +108,7 @@ func openStdio(stdin, stdout *os.File) io.ReadWriteCloser {
 	return &pipes{in, out}
 }
 
-// pipes is stdin and stdout.
+// pipes is a reopened stdin and stdout.
 type pipes struct{ in, out *pipe }
 
 func (p *pipes) Read(b []byte) (int, error)  { return p.in.read(b) }

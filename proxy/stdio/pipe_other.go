@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// openStdio returns nil: a pipe cannot be opened once more here.
+// openStdio returns nil: these systems cannot reopen a pipe.
 func openStdio(stdin, stdout *os.File) io.ReadWriteCloser { return nil }

@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-// ErrGone says that whoever read our output has gone.
+// ErrGone says that the reader of our output has gone.
 var ErrGone = errors.New("the reader of stdout has gone")
 
 var errStdout = errors.New("writing to stdout")
 
-// Failed says whether err is that our output cannot be written: [ErrGone], or
-// another error of [Copy] or [Output].
+// Failed reports whether err means that our output cannot be written:
+// [ErrGone], or another such error of [Copy] or [Output].
 func Failed(err error) bool {
 	return errors.Is(err, ErrGone) || errors.Is(err, errStdout)
 }
 
-// Ends are stdin and stdout as they are best read and written for a stream.
+// Ends are stdin and stdout, prepared for a stream.
 type Ends struct {
 	In  io.Reader
 	Out io.Writer
 
-	pipes io.Closer // of our own for both; nil: they are what they are
+	pipes io.Closer // our own descriptors for both; nil if the originals are used
 	stop  func()
 }
 
-// Take returns the ends of a process, and calls gone with [ErrGone] when nobody
-// reads stdout any more. Close must be called.
+// Take returns a process's Ends, and calls gone with [ErrGone] when stdout no
+// longer has a reader. Close must be called.
 func Take(stdin, stdout *os.File, gone func(error)) *Ends {
 	s := &Ends{In: stdin, Out: stdout}
 	if pipes := openStdio(stdin, stdout); pipes != nil {
@@ -51,7 +51,7 @@ func Take(stdin, stdout *os.File, gone func(error)) *Ends {
 	return s
 }
 
-// Close ends the watch. stdin and stdout themselves stay open.
+// Close stops watching stdout. It does not close stdin and stdout themselves.
 func (s *Ends) Close() {
 	s.stop()
 	if s.pipes != nil {
@@ -59,17 +59,16 @@ func (s *Ends) Close() {
 	}
 }
 
-// Tune sets the Go runtime for a process that does nothing but pipe s, if it can
-// be.
+// Tune tunes the Go runtime for a process that only pipes s, where possible.
 func (s *Ends) Tune() {
 	if s.pipes != nil {
 		tuneScheduler()
 	}
 }
 
-// Pipe pipes stdin and stdout over conn as [Copy] does, and ends when nobody reads
-// stdout any more. alone says that the process does nothing else. conn is the
-// caller's to close.
+// Pipe pipes stdin and stdout over conn as [Copy] does, and ends when stdout no
+// longer has a reader. alone says that the process does nothing else. The
+// caller must close conn.
 func Pipe(ctx context.Context, conn net.Conn, stdin, stdout *os.File, alone bool, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -81,15 +80,17 @@ func Pipe(ctx context.Context, conn net.Conn, stdin, stdout *os.File, alone bool
 	return Copy(ctx, conn, ends.In, ends.Out, log)
 }
 
-// Copy pipes stdin into conn and conn into stdout until the far side ends
-// (nil, once everything has been written), stdout cannot be written to, or ctx
-// ends, with its cause. If that is [ErrGone], and stdin has ended as well, it is
-// no error: that is how a user leaves.
+// Copy copies stdin to conn and conn to stdout until the far side ends (it
+// returns nil once everything has been written), stdout cannot be written, or
+// ctx ends (it returns ctx's cause). If the cause is [ErrGone] and stdin has
+// ended as well, Copy returns nil: that is how a user leaves.
 //
-// stdin's end alone ends nothing: the far side may still have much to say.
+// The end of stdin alone ends nothing: the far side may still have much to
+// send.
 //
-// The goroutine that reads stdin ends with stdin, which for a process is its
-// own end: a read from a pipe cannot be called off everywhere.
+// The goroutine that reads stdin lives until stdin ends, which for a process's
+// own stdin is when the process exits: not every system can cancel a read from
+// a pipe.
 func Copy(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer, log *slog.Logger) error {
 	stdinDone := make(chan struct{})
 	go func() {
@@ -114,7 +115,7 @@ func Copy(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer,
 	}
 	if errors.Is(err, ErrGone) {
 		select {
-		case <-stdinDone: // both ends are gone: that is how a user leaves
+		case <-stdinDone: // both ends are gone: the user has left
 			err = nil
 		case <-time.After(leaveTime):
 		}
@@ -122,12 +123,12 @@ func Copy(ctx context.Context, conn net.Conn, stdin io.Reader, stdout io.Writer,
 	return err
 }
 
-// leaveTime is how long stdin's end may come after that of stdout's reader, which
-// is seen without reading.
+// leaveTime is how long after the reader of stdout has gone the end of stdin
+// may come. Only the former is noticed without reading.
 const leaveTime = 100 * time.Millisecond
 
-// smallCopy is how much is read at once for a connection that cannot say how
-// much it would take now: what is typed next waits behind it.
+// smallCopy is how much to read at once for a connection that cannot say how
+// much it can accept now: the next keystroke waits behind it.
 const smallCopy = 4 << 10
 
 // copyIn copies stdin to conn.
@@ -138,8 +139,8 @@ func copyIn(conn net.Conn, stdin io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stdin}, make([]byte, smallCopy))
 }
 
-// checkedWriter tells errors of writing from errors of reading, and a reader
-// that has gone from a disk that is full.
+// checkedWriter distinguishes write errors from read errors, and a reader that
+// has gone from a full disk.
 type checkedWriter struct {
 	w   io.Writer
 	err error

@@ -7,24 +7,25 @@ import (
 	"time"
 )
 
-// TuneMemory sets the garbage collector for a process that is one stream: what
-// is alive is small and what is thrown away is little, so that room for garbage
-// would be most of the memory.
+// TuneMemory tunes the garbage collector for a process that only pipes one
+// stream. It has little live data and produces little garbage, so with the
+// default settings most of its memory would be room for garbage.
 func TuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30)
 	}
 }
 
-// ReleaseStart gives back, a little later, what starting has taken: most of what
-// the SDK needed is garbage then.
+// ReleaseStart returns memory to the system shortly after the start: most of
+// what the SDK allocated is garbage by then.
 func ReleaseStart() { time.AfterFunc(time.Second, debug.FreeOSMemory) }
 
-// tuneScheduler gives a process that is one stream one processor. A message
-// goes through three goroutines, each of which works for some microseconds: to
-// wake up another thread for it costs more than the work. One processor carries
-// several times what the service does. It must be one that no system call
-// blocks, so this is not for a stdin that does.
+// tuneScheduler limits a process that only pipes one stream to one processor. A
+// message passes through three goroutines, each of which works for a few
+// microseconds. Waking another thread for that costs more than the work. One
+// processor can carry several times the service's rate. No system call may
+// block that processor, so tuneScheduler must not be used with a stdin that
+// blocks.
 func tuneScheduler() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
