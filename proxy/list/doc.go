@@ -1,5 +1,4 @@
-// Package list prints what there is: machines, containers, and sessions, which it
-// also ends.
+// Package list lists machines, containers and sessions, and can end sessions.
 //
 // It may use machine, table and the rooms that know no cloud. Begin with
 // [Machines] and [Sessions].

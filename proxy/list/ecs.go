@@ -19,8 +19,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
-// container is a container of an ECS task, as the programs see it that read
-// JSON.
+// container is a container of an ECS task, in the form of the JSON output.
 type container struct {
 	Target  string    `json:"target"` // ecs:CLUSTER/TASK/CONTAINER
 	Region  string    `json:"region"`
@@ -59,8 +58,8 @@ func (c *container) row() table.Row {
 	}}
 }
 
-// exec says whether a session can be had: ECS puts an agent into the container,
-// if that is enabled for the task.
+// exec reports whether a session is possible: ECS puts an agent into the
+// container if that is enabled for the task.
 func (c *container) exec() table.Cell {
 	switch {
 	case !c.Exec:
@@ -71,11 +70,12 @@ func (c *container) exec() table.Cell {
 	return table.Cell{Text: "agent " + strings.ToLower(cmp.Or(c.Agent, "missing")), Colour: table.Yellow}
 }
 
-// clustersAtOnce is how many clusters are asked for their tasks at a time.
+// clustersAtOnce is the number of clusters to query concurrently.
 const clustersAtOnce = 4
 
-// containers lists those of a region, cluster by cluster. (The SDK's paginators
-// would hold the client by an interface, and the linker all that it can do.)
+// containers lists the containers of a region, cluster by cluster. It does not
+// use the SDK's paginators: they hold the client in an interface, which makes the
+// linker keep all of the client's methods.
 func (l *lister) containers(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
 	client := ecs.NewFromConfig(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -113,7 +113,7 @@ func (l *lister) containers(ctx context.Context, o *machine.Options, cfg aws.Con
 	return context.Cause(ctx)
 }
 
-// tasks hands out a cluster's tasks page by page.
+// tasks calls page for each page of a cluster's tasks.
 func tasks(ctx context.Context, client *ecs.Client, cluster string, page func([]ecstypes.Task) error) error {
 	for request := (&ecs.ListTasksInput{Cluster: &cluster}); ; {
 		out, err := client.ListTasks(ctx, request)
@@ -121,7 +121,7 @@ func tasks(ctx context.Context, client *ecs.Client, cluster string, page func([]
 			return err
 		}
 		if len(out.TaskArns) > 0 {
-			// Both have pages of 100 at most.
+			// Both calls have pages of at most 100.
 			described, err := client.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: out.TaskArns})
 			if err != nil {
 				return err

@@ -22,24 +22,24 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
-// MachinesOptions say what to list.
+// MachinesOptions say which machines to list, and how.
 type MachinesOptions struct {
-	machine.Options          // of which Target is not used
-	Patterns        []string // of names and ids; none: all
-	Regions         []string // none: the configuration's; "all": those that the account may use
-	ECS             bool     // containers in place of machines
+	machine.Options          // Target is not used
+	Patterns        []string // of names and ids; none means all
+	Regions         []string // none means the configuration's; "all" means all that the account may use
+	ECS             bool     // list containers instead of machines
 	Screen          table.Screen
 }
 
-// ErrPattern says that a pattern is not written as one.
+// ErrPattern means that a pattern is malformed.
 var ErrPattern = errors.New("not a pattern")
 
-// AllRegions in place of a region's name is all that the account may use.
+// AllRegions, in place of a region's name, means all regions that the account may
+// use.
 const AllRegions = "all"
 
-// Machines shows machines, or containers, page by page as they come. What cannot be
-// asked is told by o.Notice, and the rest is shown; the error is then
-// [machine.ErrTold].
+// Machines shows machines or containers, page by page as they arrive. If some
+// calls fail, it tells o.Notice, shows the rest and returns [machine.ErrTold].
 func Machines(ctx context.Context, o MachinesOptions) error {
 	o.Fill()
 	l := lister{o: &o, table: table.Table{Screen: &o.Screen}}
@@ -59,7 +59,7 @@ func Machines(ctx context.Context, o MachinesOptions) error {
 		l.patterns = append(l.patterns, p)
 	}
 	if o.Region == "" && len(o.Regions) > 0 && o.Regions[0] != AllRegions {
-		o.Region = o.Regions[0] // for lack of another, to begin with
+		o.Region = o.Regions[0] // initially, if there is no other
 	}
 	cfg, stop, err := load(ctx, &o.Options)
 	defer stop()
@@ -76,8 +76,8 @@ func Machines(ctx context.Context, o MachinesOptions) error {
 	return l.run(ctx, cfg, regions)
 }
 
-// load reads the configuration for what has no target. The caller calls stop in
-// the end.
+// load reads the configuration of a command without a target. The caller must
+// call stop when done.
 func load(ctx context.Context, o *machine.Options) (cfg aws.Config, stop func(), err error) {
 	o.Target = ""
 	limited, _, stopLimit := o.ConnectLimit(ctx)
@@ -86,7 +86,7 @@ func load(ctx context.Context, o *machine.Options) (cfg aws.Config, stop func(),
 	return cfg, warm.Drop, o.Explain(err)
 }
 
-// regions returns those to list, each once.
+// regions returns the regions to list, without duplicates.
 func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []string, err error) {
 	for _, name := range o.Regions {
 		if name != AllRegions {
@@ -94,7 +94,7 @@ func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []
 			continue
 		}
 		limited, _, stop := o.ConnectLimit(ctx)
-		// Those that the account has not opted in to are not among them.
+		// The result omits regions that the account has not opted in to.
 		out, err := ec2.NewFromConfig(cfg).DescribeRegions(limited, &ec2.DescribeRegionsInput{})
 		if err != nil {
 			err = cmp.Or(context.Cause(limited), err)
@@ -111,21 +111,21 @@ func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []
 	return slices.Compact(names), nil
 }
 
-// lister shows what comes from one region or several.
+// lister shows the results of one or more regions.
 type lister struct {
 	o        *MachinesOptions
 	patterns []pattern
 
-	mu      sync.Mutex // of what follows
+	mu      sync.Mutex // guards table, matched and rows
 	table   table.Table
 	matched []bool // by pattern
 	rows    int
 
-	telling sync.Mutex // is not held up with the table
+	telling sync.Mutex // guards failed; separate because writing the table may block
 	failed  bool
 }
 
-// run lists the regions, all at once.
+// run lists all regions concurrently.
 func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) error {
 	l.matched = make([]bool, len(l.patterns))
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -163,7 +163,7 @@ func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) erro
 	return l.end(regions)
 }
 
-// end tells what was not there.
+// end reports what was not found.
 func (l *lister) end(regions []string) error {
 	place := strings.Join(regions, ", ")
 	if len(regions) > 3 {
@@ -187,7 +187,7 @@ func (l *lister) end(regions []string) error {
 	return nil
 }
 
-// tell tells of what makes the list incomplete.
+// tell reports a reason why the list is incomplete.
 func (l *lister) tell(text string) {
 	l.telling.Lock()
 	defer l.telling.Unlock()
@@ -195,7 +195,7 @@ func (l *lister) tell(text string) {
 	l.o.Notice(text)
 }
 
-// machines lists those of a region.
+// machines lists the machines of a region.
 func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
 	return o.List(ctx, o.Inventory(cfg), func(page []inventory.Instance) error {
 		return news(func() error {
@@ -216,7 +216,7 @@ func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Confi
 	})
 }
 
-// byName compares names whatever their case is; what has none is last.
+// byName compares names, ignoring case. Empty names sort last.
 func byName(a, b string) int {
 	if a == "" || b == "" {
 		return cmp.Compare(len(b), len(a))
@@ -229,7 +229,7 @@ func (l *lister) print(rows []table.Row) error {
 	return l.table.Print(rows)
 }
 
-// matches says whether any pattern does, and keeps which.
+// matches reports whether any pattern matches, and records which ones do.
 func (l *lister) matches(texts ...string) bool {
 	some := len(l.patterns) == 0
 	for i, p := range l.patterns {
@@ -277,7 +277,7 @@ var stateColours = map[string]table.Colour{
 	"terminated":    table.Dim,
 }
 
-// pingCell says Systems Manager's words in shorter ones.
+// pingCell abbreviates Systems Manager's ping status.
 func pingCell(ping string) table.Cell {
 	switch ping {
 	case "Online":
@@ -290,7 +290,7 @@ func pingCell(ping string) table.Cell {
 	return table.Cell{Text: ping}
 }
 
-// passed is how long ago a time was, if it is known.
+// passed returns how long ago t was, if t is known.
 func passed(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -298,11 +298,11 @@ func passed(t time.Time) string {
 	return machine.Ago(t) + " ago"
 }
 
-// pattern is a glob if it has the signs of one, and else a part of a name.
-// Upper and lower case are one.
+// pattern is a glob if it contains glob characters, and otherwise a substring of
+// a name. Case is ignored.
 type pattern struct {
 	text string
-	glob string // "" if it is a part
+	glob string // "" if it is a substring
 }
 
 func parsePattern(text string) (pattern, error) {
@@ -317,7 +317,7 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
-// globText has no slash, which for path.Match would divide it.
+// globText replaces slashes, which path.Match treats as separators.
 func globText(text string) string { return strings.ReplaceAll(strings.ToLower(text), "/", "\x00") }
 
 func (p pattern) matches(texts ...string) bool {
@@ -330,9 +330,9 @@ func (p pattern) matches(texts ...string) bool {
 	})
 }
 
-// whileHeard returns a context that ends when there has been no news for d (0:
-// never), not counting the time that news takes to be dealt with: a pager may
-// hold it up.
+// whileHeard returns a context that ends when there has been no news for d (0
+// means never). Time spent handling news does not count, since a pager may block
+// it.
 func whileHeard(ctx context.Context, d time.Duration) (heard context.Context, news func(func() error) error, stop func()) {
 	heard, cancel := context.WithCancelCause(ctx)
 	if d == 0 {

@@ -21,20 +21,20 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
-// SessionsOptions say which sessions.
+// SessionsOptions say which sessions to list or end.
 type SessionsOptions struct {
-	machine.Options          // of which Target is not used
-	Which           []string // targets and ids of sessions; none: all
-	All             bool     // everybody's
-	Terminate       bool     // end them
+	machine.Options          // Target is not used
+	Which           []string // targets and session ids; none means all
+	All             bool     // of all users, not only one's own
+	Terminate       bool     // end the sessions
 	Screen          table.Screen
 }
 
-// activeSession is one, as the programs see it that read JSON.
+// activeSession is an active session, in the form of the JSON output.
 type activeSession struct {
 	ID       string    `json:"id"`
 	Target   string    `json:"target"`
-	Name     string    `json:"name,omitempty"` // of the target, if it is known
+	Name     string    `json:"name,omitempty"` // of the target, if known
 	Region   string    `json:"region"`
 	Owner    string    `json:"owner,omitempty"`
 	Document string    `json:"document,omitempty"`
@@ -57,10 +57,10 @@ var sessionColumns = []table.Column{
 
 const ownerTitle = "OWNER"
 
-// Sessions shows the active sessions, newest first, or ends them and shows
-// which. One's own are those that the service keeps under the ARN that STS
-// gives for the credentials. What cannot be ended is told by o.Notice, and the
-// rest is; the error is then [machine.ErrTold].
+// Sessions shows the active sessions, newest first, or ends them and shows those
+// that it ended. The user's own sessions are those whose owner is the ARN that STS
+// returns for the credentials. If some sessions cannot be ended, Sessions tells
+// o.Notice, ends the rest and returns [machine.ErrTold].
 func Sessions(ctx context.Context, o SessionsOptions) error {
 	o.Fill()
 	var which []machine.Target
@@ -102,11 +102,11 @@ func Sessions(ctx context.Context, o SessionsOptions) error {
 type sessionLister struct {
 	o      *SessionsOptions
 	cfg    aws.Config
-	names  map[string]string // by target, as far as they are known
-	owner  string            // "" is everybody
+	names  map[string]string // by target, where known
+	owner  string            // "" means all users
 	table  table.Table
 	shown  int
-	failed bool // of which the user has been told, or will be by end
+	failed bool // the user has been told, or end will do so
 	told   bool
 }
 
@@ -125,7 +125,7 @@ func (l *sessionLister) list(ctx context.Context, which []machine.Target) error 
 			return news(func() error { return l.show(ctx, page) })
 		})
 	}
-	// All of them first: one that is ended may move the pages to come.
+	// Read all pages first: ending a session may shift the later pages.
 	only := ""
 	if len(which) == 1 {
 		only = which[0].ID
@@ -157,9 +157,9 @@ func (l *sessionLister) list(ctx context.Context, which []machine.Target) error 
 
 var errNoSession = errors.New("there is no active session to it")
 
-// choose adds the sessions that t means: that of this id, or all to a machine.
-// Names are asked for, not taken from what was known: a session may be ended by
-// this.
+// choose adds the sessions that t selects: the one with that id, or all to a
+// machine. It resolves names afresh, not from the cache, because the sessions may
+// be about to be ended.
 func (l *sessionLister) choose(ctx context.Context, t *machine.Target, all []activeSession, chosen map[string]bool) error {
 	add := func(is func(s *activeSession) bool) error {
 		err := errNoSession
@@ -204,8 +204,8 @@ func (l *sessionLister) choose(ctx context.Context, t *machine.Target, all []act
 	})
 }
 
-// active hands out the active sessions page by page: those to one target if
-// one is given.
+// active calls page for each page of active sessions, only those to the target
+// if one is given.
 func (l *sessionLister) active(ctx context.Context, to string, page func([]activeSession) error) error {
 	filter := func(key ssmtypes.SessionFilterKey, value string) (f []ssmtypes.SessionFilter) {
 		if value != "" {
@@ -246,7 +246,7 @@ func (l *sessionLister) active(ctx context.Context, to string, page func([]activ
 	}
 }
 
-// show shows sessions, or ends them and shows each that has ended.
+// show shows sessions, or ends them and shows those that have ended.
 func (l *sessionLister) show(ctx context.Context, list []activeSession) error {
 	var rows []table.Row
 	for i := range list {
@@ -274,7 +274,7 @@ func (l *sessionLister) show(ctx context.Context, list []activeSession) error {
 	return l.table.Print(rows)
 }
 
-// terminate ends a session. That it has ended meanwhile is as well.
+// terminate ends a session. It is no error if the session has already ended.
 func (l *sessionLister) terminate(ctx context.Context, s *activeSession) error {
 	if l.owner != "" && !sameOwner(s.Owner, l.owner) {
 		return fmt.Errorf("it is %s's; --all ends what is not one's own", s.Owner)
@@ -288,8 +288,8 @@ func (l *sessionLister) terminate(ctx context.Context, s *activeSession) error {
 	return err
 }
 
-// sameOwner compares ARNs, which the service has been seen to write without
-// their first word.
+// sameOwner compares ARNs, which the service has been seen to write without the
+// prefix "arn:".
 func sameOwner(a, b string) bool {
 	return strings.TrimPrefix(a, "arn:") == strings.TrimPrefix(b, "arn:")
 }

@@ -1,5 +1,5 @@
-// Package table shows lists: as tables that fit the terminal, whatever is in
-// them, or as lines of JSON.
+// Package table shows lists as tables that fit the terminal, whatever their
+// contents, or as lines of JSON.
 //
 // It may use proxy/safetext and proxy/stdio. Begin with [Table] and [ScreenOf].
 package table

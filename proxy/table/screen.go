@@ -7,16 +7,16 @@ import (
 	"golang.org/x/term"
 )
 
-// Screen is where a list is shown, and what can be shown there.
+// Screen is the destination of a list, with its capabilities.
 type Screen struct {
 	Out    io.Writer
-	Width  int  // in columns of a terminal; 0: it is none, and nothing is shortened
-	Colour bool // by ECMA-48's sequences
-	JSON   bool // a line of JSON for each row, in place of a table
+	Width  int  // in terminal columns; 0 if it is not a terminal, and nothing is shortened
+	Colour bool // by ECMA-48 sequences
+	JSON   bool // a line of JSON for each row instead of a table
 }
 
-// ScreenOf returns what f can show. Colour is for terminals, and for people who
-// have not asked for none (no-color.org).
+// ScreenOf returns the Screen for f. It has colour if f is a terminal and the
+// user has not disabled colour (no-color.org).
 func ScreenOf(f *os.File, asJSON bool) Screen {
 	s := Screen{Out: f, JSON: asJSON}
 	fd := int(f.Fd())

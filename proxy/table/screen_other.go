@@ -4,5 +4,5 @@ package table
 
 import "os"
 
-// takesColour says whether the terminal understands sequences.
+// takesColour reports whether the terminal understands escape sequences.
 func takesColour(*os.File) bool { return true }

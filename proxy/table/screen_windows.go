@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// takesColour says whether the console understands sequences, which it does when
-// it is told to.
+// takesColour makes the console interpret escape sequences, and reports whether
+// it does.
 func takesColour(f *os.File) bool {
 	console := windows.Handle(f.Fd())
 	var mode uint32

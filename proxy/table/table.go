@@ -14,24 +14,24 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 )
 
-// Table shows rows as they come. What the columns are is decided by the first
-// rows: in a terminal that is too narrow for all, those that matter least are
-// left out. Columns grow with what comes later, as far as there is room; the
-// flexible ones give way.
+// Table shows rows as they arrive. The first rows decide the columns: if the
+// terminal is too narrow for all, the least important ones are left out. Columns
+// grow with later rows as far as there is room, at the expense of the flexible
+// ones.
 type Table struct {
 	Screen  *Screen
 	Columns []Column
-	Hidden  string // title of a column that is not wanted; "": none
+	Hidden  string // title of a column to omit; "" means none
 
-	shown  []int // those of Columns that are; nil before the first rows
-	wanted []int // each column's width if there were room for all
+	shown  []int // the Columns that are shown; nil before the first rows
+	wanted []int // each column's width if there were room
 }
 
 // Column is a column of a table.
 type Column struct {
 	Title    string
-	Flexible bool // shortened where there is no room
-	Leave    int  // left out before those of greater numbers; 0: never
+	Flexible bool // shortened if there is no room
+	Leave    int  // columns with lower numbers are left out first; 0 means never
 }
 
 // Row is a row of a table, or a line of JSON.
@@ -40,9 +40,9 @@ type Row struct {
 	JSON  any
 }
 
-// Cell is what a row has in a column.
+// Cell is the content of a row in one column.
 type Cell struct {
-	Text   string // anything
+	Text   string // need not be safe for a terminal
 	Colour Colour
 }
 
@@ -61,12 +61,13 @@ const (
 
 const (
 	between    = 2  // spaces from column to column
-	leastShown = 12 // what flexible columns are given before others are left out
-	leastWidth = 2  // what is left of them at the worst: a letter and the mark, or a wide mark
+	leastShown = 12 // minimum of flexible columns before others are left out
+	leastWidth = 2  // their absolute minimum: a letter and the mark, or a wide mark
 	absent     = "-"
 )
 
-// Print shows some more rows, by one write. Its errors are those of [stdio.Output].
+// Print shows more rows in a single write. Its errors are those of
+// [stdio.Output].
 func (t *Table) Print(rows []Row) error {
 	var b bytes.Buffer
 	switch {
@@ -121,7 +122,7 @@ func (t *Table) layOut(b *bytes.Buffer, rows []Row) {
 	}
 }
 
-// choose leaves out what there is no room for.
+// choose selects the columns for which there is room.
 func (t *Table) choose() {
 	if t.Screen.Width == 0 {
 		return
@@ -145,8 +146,8 @@ func (t *Table) choose() {
 	}
 }
 
-// fit returns the widths that there is room for: the widest of the flexible
-// columns gives first.
+// fit returns column widths that fit the screen. The widest flexible column
+// shrinks first.
 func (t *Table) fit() []int {
 	widths := append([]int(nil), t.wanted...)
 	if t.Screen.Width == 0 {
@@ -193,8 +194,8 @@ func (t *Table) line(b *bytes.Buffer, cells []Cell, widths []int) {
 	b.WriteByte('\n')
 }
 
-// appendJSON adds v as a line. All that is not fit for a terminal is escaped,
-// which JSON leaves to the writer (RFC 8259, section 7).
+// appendJSON appends v as a line. It escapes everything that is not safe for a
+// terminal, which JSON leaves to the writer (RFC 8259, section 7).
 func appendJSON(b *bytes.Buffer, v any) error {
 	var line bytes.Buffer
 	enc := json.NewEncoder(&line)

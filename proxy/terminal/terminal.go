@@ -1,5 +1,5 @@
-// Package terminal has the user's terminal in raw mode for as long as a far one
-// is shown on it, and gives it back as it was on every way out.
+// Package terminal puts the user's terminal into raw mode while a remote terminal
+// is shown on it, and restores it however the program ends.
 package terminal
 
 import (
@@ -12,10 +12,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
-// Is says whether f is a terminal.
+// Is reports whether f is a terminal.
 func Is(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// Size returns how large the first of files is that is a terminal and says so.
+// Size returns the size of the first of files that is a terminal with a known
+// size.
 func Size(files ...*os.File) (cols, rows int, ok bool) {
 	for _, f := range files {
 		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 && rows > 0 {
@@ -25,26 +26,26 @@ func Size(files ...*os.File) (cols, rows int, ok bool) {
 	return 0, 0, false
 }
 
-// Raw is a terminal that hands over each key as it is typed, and shows what it
-// gets as it is. A nil Raw is no terminal: nothing is done to it. All methods
-// may be called concurrently.
+// Raw is a terminal in raw mode: it delivers each key as it is typed, and shows
+// output unchanged. A nil Raw represents no terminal: its methods change nothing.
+// All methods may be called concurrently.
 type Raw struct {
 	in, out *os.File
 
 	mu     sync.Mutex
-	undo   func() // nil while the terminal is as it was
-	forget func() // takes back that it is to be restored if the process is ended
+	undo   func() // nil while the terminal has its original modes
+	forget func() // cancels the restoration at the end of the process
 }
 
-// MakeRaw puts a terminal into raw mode: in is where keys come from, out is where
-// they are shown, if that is a terminal too. Restore must be called.
+// MakeRaw puts a terminal into raw mode. Keys are read from in, and output is
+// written to out if that is a terminal too. Restore must be called.
 func MakeRaw(in, out *os.File) (*Raw, error) {
 	r := &Raw{in: in, out: out}
 	return r, r.Again()
 }
 
-// Again is for a terminal that somebody else has had meanwhile, or that has been
-// restored.
+// Again puts the terminal into raw mode again, after another program has used it
+// or after Restore.
 func (r *Raw) Again() error {
 	if r == nil {
 		return nil
@@ -59,7 +60,7 @@ func (r *Raw) Again() error {
 	return err
 }
 
-// Restore makes the terminal what it was before, unless it is that already.
+// Restore restores the terminal's original modes, unless it has done so already.
 func (r *Raw) Restore() {
 	if r == nil {
 		return
@@ -73,8 +74,8 @@ func (r *Raw) Restore() {
 	}
 }
 
-// Protect runs f, which a goroutine of its own does, and restores the terminal
-// if f panics: no other goroutine could do that then.
+// Protect runs f and restores the terminal if f panics. It is for goroutines of
+// their own, since no other goroutine could restore the terminal then.
 func (r *Raw) Protect(f func()) {
 	panics := true
 	defer func() {
@@ -86,13 +87,13 @@ func (r *Raw) Protect(f func()) {
 	panics = false
 }
 
-// Event is what happens to a terminal, or to the program on it.
+// Event is a change of the terminal, or of the program that runs on it.
 type Event int
 
 // The events.
 const (
 	Resized   Event = iota
 	Suspended       // the program was asked to stop
-	Continued       // it goes on after a stop
-	Quit            // it was asked to end, and could not be told by SIGTERM
+	Continued       // it continues after a stop
+	Quit            // it was asked to end by other means than SIGTERM
 )

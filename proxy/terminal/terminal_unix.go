@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// CanSuspend says whether programs can be stopped here, and go on later.
+// CanSuspend says whether this system can stop and continue programs.
 const CanSuspend = true
 
 func makeRaw(in, _ *os.File) (undo func(), err error) {
@@ -21,8 +21,8 @@ func makeRaw(in, _ *os.File) (undo func(), err error) {
 		return nil, err
 	}
 	return func() {
-		// In the background the terminal is somebody else's, and who sets its
-		// modes nevertheless is stopped.
+		// A background process does not own the terminal, and is stopped if it
+		// sets the terminal's modes.
 		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group != unix.Getpgrp() {
 			return
 		}
@@ -30,7 +30,7 @@ func makeRaw(in, _ *os.File) (undo func(), err error) {
 	}, nil
 }
 
-// Watch tells of events until Stop is called.
+// Watch reports events until Stop is called.
 type Watch struct {
 	Events <-chan Event
 
@@ -80,10 +80,10 @@ func (w *Watch) Stop() {
 	<-w.ended
 }
 
-// Suspend stops this process, as a shell's Ctrl-Z does, and returns when it goes
-// on. It is SIGSTOP that does that: the Go runtime does not give SIGTSTP back. One
-// that no shell has started in a group of its own is not stopped, since nobody
-// would let it go on.
+// Suspend stops this process, as Ctrl-Z does in a shell, and returns when it
+// continues. It uses SIGSTOP, because the Go runtime does not restore the default
+// action of SIGTSTP. It does nothing if no shell has started the process in a
+// group of its own, since nothing would continue it.
 func (w *Watch) Suspend() {
 	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
 		return
@@ -92,11 +92,11 @@ func (w *Watch) Suspend() {
 	signal.Notify(goesOn, unix.SIGCONT)
 	defer signal.Stop(goesOn)
 	unix.Kill(unix.Getpid(), unix.SIGSTOP)
-	<-goesOn // nothing else ends a stop, which may come a little after the call
+	<-goesOn // wait for this, since the stop may come a little after the call
 }
 
-// Reader reads a file until it is told to stop, even in the middle of a read
-// for which nothing comes. Its Close must be called.
+// Reader reads a file until it is told to stop, which also interrupts a blocked
+// read. Close must be called.
 type Reader struct {
 	f    *os.File
 	wake [2]int // a pipe; -1 if there is none
@@ -127,8 +127,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 		case fds[1].Revents != 0:
 			return 0, os.ErrClosed
 		}
-		// What cannot be polled (macOS has devices like that) says so, and is
-		// read all the same.
+		// Files that cannot be polled, such as some devices on macOS, report
+		// that and are read nevertheless.
 		switch n, err := unix.Read(fd, p); {
 		case err == unix.EINTR, err == unix.EAGAIN:
 		case err == unix.EIO: // the terminal has hung up
@@ -143,8 +143,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 }
 
-// Stop makes Read return, now and for good. It is called once.
+// Stop makes Read return, now and from then on. It must be called only once.
 func (r *Reader) Stop() { unix.Close(r.wake[1]) }
 
-// Close frees the Reader, which nobody reads any more.
+// Close releases the Reader's resources. Read must not be called any more.
 func (r *Reader) Close() { unix.Close(r.wake[0]) }

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/term"
 )
 
-// CanSuspend says whether programs can be stopped here, and go on later.
+// CanSuspend says whether this system can stop and continue programs.
 const CanSuspend = false
 
-// makeRaw has the console send keys as sequences, too, and understand those of
-// the far side.
+// makeRaw also makes the console send keys as escape sequences and interpret
+// those of the far side.
 func makeRaw(in, out *os.File) (undo func(), err error) {
 	before, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
@@ -33,7 +33,7 @@ func makeRaw(in, out *os.File) (undo func(), err error) {
 	}, nil
 }
 
-// Watch tells of events until Stop is called.
+// Watch reports events until Stop is called.
 type Watch struct {
 	Events <-chan Event
 
@@ -41,8 +41,8 @@ type Watch struct {
 	ended chan struct{}
 }
 
-// sizePoll is how often the size is looked at: a console tells of it only among
-// the keys, where what reads them as a file does not see it.
+// sizePoll is the interval between checks of the size. A console reports size
+// changes only among key events, which are not visible when it is read as a file.
 const sizePoll = 250 * time.Millisecond
 
 // NewWatch watches the size of the first of files that is a console.
@@ -94,8 +94,8 @@ type Reader struct {
 // NewReader returns a Reader of f.
 func NewReader(f *os.File) *Reader { return &Reader{f, Is(f), make(chan struct{})} }
 
-// Read implements io.Reader. After Stop it returns os.ErrClosed, once something
-// has come.
+// Read implements io.Reader. After Stop it returns os.ErrClosed, but only once
+// there is input.
 func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.f.Read(p)
 	select {
@@ -104,15 +104,16 @@ func (r *Reader) Read(p []byte) (int, error) {
 	default:
 	}
 	if r.console && n == 0 && err == io.EOF && len(p) > 0 {
-		p[0] = 0x1a // Ctrl-Z, which package os takes for the end
+		p[0] = 0x1a // Ctrl-Z, which package os treats as the end of input
 		return 1, nil
 	}
 	return n, err
 }
 
-// Stop makes the next Read return for good. It is called once. One that waits
-// for a key goes on doing that: a console's read cannot be called off.
+// Stop makes Read return os.ErrClosed from then on. It must be called only once.
+// A Read that is waiting for a key goes on waiting, because a console's read cannot
+// be interrupted.
 func (r *Reader) Stop() { close(r.stopped) }
 
-// Close frees the Reader.
+// Close does nothing here.
 func (r *Reader) Close() {}
