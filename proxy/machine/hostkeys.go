@@ -24,7 +24,7 @@ import (
 
 // LinkHostKeys links the host name to the known_hosts file of machine id.
 func (o *Options) LinkHostKeys(id string) {
-	name := strings.ToLower(o.Target) // as ssh writes it in
+	name := strings.ToLower(o.Target) // as ssh writes it in %h
 	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !ServiceID.MatchString(id) || strings.Contains(id, "/") {
 		return
 	}
@@ -59,7 +59,7 @@ func replaceLink(link, to string) error {
 		}
 	}
 	part := filepath.Join(filepath.Dir(link), fmt.Sprintf(".%d.link", os.Getpid()))
-	os.Remove(part) // left by a process that was
+	os.Remove(part) // left by a process that was killed
 	if err := os.Symlink(to, part); err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// PushKey says which key to push to the machine, which then accepts it for a
-// minute, while the session is opened.
+// PushKey says which key to push to the machine while the session is opened.
+// The machine accepts the key for a minute.
 type PushKey struct {
 	Way  keys.Way
 	User string // the user that ssh logs in as; "" asks the ssh that started this process
@@ -167,11 +167,11 @@ func (p *Pushing) Ready(id string) {
 
 // Hold returns the writer to use for stdout. Without our agent, ssh
 // authenticates whenever it is ready, so it must not get that far before the
-// machine knows the key. The first output that can be held back is sshd's
-// banner. It takes longer than the single call that pushes the key, because
-// opening the session took as many round trips before it. So normally the key
-// is known by then and nothing waits. Otherwise Hold delays the banner for as
-// long as the push may take, while ssh's own output is already on its way.
+// machine knows the key. The first thing that ssh waits for is sshd's banner.
+// It takes longer than the single call that pushes the key, because opening the
+// session took as many round trips before it. So normally the key is known by
+// then and nothing waits. Otherwise Hold delays the banner for as long as the
+// push may take, while ssh's own output is already on its way.
 func (p *Pushing) Hold(w io.Writer) io.Writer {
 	if p == nil || p.agent != nil {
 		return w

@@ -78,7 +78,7 @@ func (answerGuard) HandleDeserialize(ctx context.Context, in smithymw.Deserializ
 	body := &limitedBody{ReadCloser: res.Body, left: maxAnswer}
 	body.start, _ = ctx.Value(answerKey{}).(*answerStart)
 	res.Body = body
-	// The metadata services are on the machine, and their answers have any
+	// The metadata services are on the machine, and their answers may have any
 	// form.
 	if service := awsmw.GetServiceID(ctx); service == "" || service == "ec2imds" {
 		return out, md, nil
