@@ -10,23 +10,23 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
-// host is a machine with what it is called in the configuration. Nothing of
-// what somebody may have typed into a tag is in it but letters, digits and ._-.
+// host is a machine with its names in the configuration. Of the text of tags,
+// which may be anything, it contains only letters, digits and ._-.
 type host struct {
 	aliases  []string // the first is the one to sort by
 	id       string
 	region   string // "" if it is not known
-	platform string // as the service has it: not to be written
+	platform string // as the service reports it; must not be written
 	note     string // why it is not called by its name alone; may be empty
 }
 
-// managed says that it is a node outside EC2.
+// managed reports whether the machine is a node outside EC2.
 func (h *host) managed() bool { return strings.HasPrefix(h.id, "mi-") }
 
 var validID = regexp.MustCompile(`^m?i-[0-9A-Za-z]+$`)
 
-// nameHosts gives the machines of list their names: each name belongs to one
-// machine or to none, and none takes a name that means something else.
+// nameHosts assigns names to the machines of list. A name belongs to at most one
+// machine, and names that mean something else are not used.
 func nameHosts(list []inventory.Instance, suffix string, taken *Names) []host {
 	names := make(map[string]int) // how many have it, whatever its case
 	var hosts []host
@@ -71,8 +71,8 @@ func nameHosts(list []inventory.Instance, suffix string, taken *Names) []host {
 	return hosts
 }
 
-// hostName makes of a name one that a host can have, by leaving out what it
-// cannot; "" if nothing is left.
+// hostName turns a name into a valid host name by dropping invalid characters. It
+// returns "" if nothing is left.
 func hostName(name string) string {
 	var b strings.Builder
 	gap := false
@@ -93,19 +93,19 @@ func hostName(name string) string {
 
 var (
 	looksLikeID = regexp.MustCompile(`^m?i-|\.m?i-[0-9a-z]+$`)
-	looksLikeIP = regexp.MustCompile(`^(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*$`) // as inet_aton(3) takes them: 10.1, 0xa000001
+	looksLikeIP = regexp.MustCompile(`^(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*$`) // as accepted by inet_aton(3): 10.1, 0xa000001
 )
 
-// otherMeaning says why the machine id may not be called name, although no
-// other machine is: whoever may set tags could else take over any host that its
-// users reach by that name today, or another machine.
+// otherMeaning returns why the machine id may not be called name, even though no
+// other machine is. Otherwise anyone who may set tags could take over a host, or
+// another machine, that users reach by that name today.
 func otherMeaning(id, name, suffix string, taken *Names, private *privateNames) string {
 	lower := strings.ToLower(name)
 	if looksLikeID.MatchString(lower) {
 		return "Its name looks like an id."
 	}
 	if suffix != "" {
-		// All names with the suffix are ssmpipe's, but for those of a Host line.
+		// All names with the suffix are ssmpipe's, except those in a Host line.
 		if taken.named(lower + strings.ToLower(suffix)) {
 			return noteNamed
 		}
@@ -123,8 +123,8 @@ func otherMeaning(id, name, suffix string, taken *Names, private *privateNames) 
 	return ""
 }
 
-// OtherHost says whether a name, as it is, could be that of a host which is no
-// machine here.
+// OtherHost reports whether name, taken literally, could be the name of a host
+// that is not one of the machines.
 func OtherHost(name string) bool { return otherHost(strings.ToLower(name)) != "" }
 
 func otherHost(lower string) string {
@@ -140,10 +140,10 @@ func otherHost(lower string) string {
 	return ""
 }
 
-// privateName are the names in EC2's private DNS, with its domain and without.
+// privateName matches names in EC2's private DNS, with and without the domain.
 var privateName = regexp.MustCompile(`^(ip(-[0-9]+){4}|[0-9a-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal)$`)
 
-// privateNames are the machines' names in EC2's private DNS.
+// privateNames holds the machines' names in EC2's private DNS.
 type privateNames struct {
 	owner map[string]string // the machine, by its name there, whole and first label
 	named map[string]bool   // machines that are known to have one
@@ -160,8 +160,8 @@ func newPrivateNames(list []inventory.Instance) *privateNames {
 	return p
 }
 
-// may says whether the machine id may be called by such a name: by its own, or
-// if it is not known to have one, by one that no other has.
+// may reports whether the machine id may have such a name: its own or, if it is
+// not known to have one, a name that no other machine has.
 func (p *privateNames) may(id, name string) bool {
 	owner, known := p.owner[name]
 	if known || p.named[id] {

@@ -16,21 +16,20 @@ import (
 // FileName is the name of the configuration in ~/.ssh.
 const FileName = "ssmpipe.config"
 
-// maxConfig is more than any file that is written to here is long, in bytes.
+// maxConfig is the maximum size of a file to change, in bytes.
 const maxConfig = 16 << 20
 
 const (
 	includeLine = "Include " + FileName // from ~/.ssh
 
-	// madePrefix begins the line of the file that says what Uninstall is to
-	// remove, because it was not there before.
+	// madePrefix begins the line that says what Uninstall is to remove because
+	// Install created it.
 	madePrefix = "# ssmpipe ssh-config has also made: "
 )
 
 // Install writes text, which Write made, to .ssh/ssmpipe.config in home, and
-// includes that at the top of .ssh/config. Each file is replaced as a whole or
-// not at all, and what is there already stays as it is. It returns what it did,
-// a line each.
+// includes it at the top of .ssh/config. It replaces files atomically and keeps
+// existing configuration unchanged. It returns what it did, one line per action.
 func Install(home string, text []byte) (did []string, err error) {
 	p := places(home)
 	made, err := p.check()
@@ -69,7 +68,7 @@ func Install(home string, text []byte) (did []string, err error) {
 		return did, nil
 	}
 	if _, err := replace(p.config, included); err != nil {
-		if first { // nothing would lead there
+		if first { // no configuration includes it
 			os.Remove(p.file)
 		}
 		return nil, fmt.Errorf("%w; add the line %q at its top yourself", err, includeLine)
@@ -77,8 +76,8 @@ func Install(home string, text []byte) (did []string, err error) {
 	return append(did, fmt.Sprintf("added %q to %s", includeLine, p.config)), nil
 }
 
-// Uninstall takes back what Install did, and returns what it did, a line each.
-// A configuration that was installed is byte by byte as it was before.
+// Uninstall undoes what Install did, and returns what it did, one line per action.
+// It restores the user's configuration byte for byte.
 func Uninstall(home string) (did []string, err error) {
 	p := places(home)
 	made, err := p.check()
@@ -106,7 +105,7 @@ func Uninstall(home string) (did []string, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return did, err
 	}
-	os.Remove(SocketDir(home)) // if nothing is in it
+	os.Remove(SocketDir(home)) // if it is empty
 	keys, err := removeKey(filepath.Join(p.dir, "ssmpipe"))
 	did = append(did, keys...)
 	if err != nil {
@@ -135,8 +134,8 @@ func Uninstall(home string) (did []string, err error) {
 	return did, nil
 }
 
-// removeHostKeys removes what ssmpipe has made in dir: links, and the machines'
-// files that they lead to.
+// removeHostKeys removes what ssmpipe has created in dir: links, and the files
+// of machines to which they point.
 func removeHostKeys(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -147,7 +146,7 @@ func removeHostKeys(dir string) {
 	os.Remove(dir)
 }
 
-// removeKey removes the key that ssmpipe has made in dir, if it has.
+// removeKey removes the key that ssmpipe may have created in dir.
 func removeKey(dir string) (did []string, err error) {
 	key := filepath.Join(dir, "key")
 	public, err := regular.ReadFile(key+".pub", maxConfig)
@@ -162,7 +161,7 @@ func removeKey(dir string) (did []string, err error) {
 	return []string{"removed " + key}, nil
 }
 
-// paths are what Install writes to.
+// paths are the directory and files that Install writes to.
 type paths struct{ dir, config, file string }
 
 func places(home string) paths {
@@ -170,8 +169,8 @@ func places(home string) paths {
 	return paths{dir, filepath.Join(dir, "config"), filepath.Join(dir, FileName)}
 }
 
-// check refuses what cannot be worked on, and returns what an earlier Install
-// has made.
+// check returns an error if the files cannot be changed. Otherwise it returns what
+// an earlier Install has created.
 func (p *paths) check() (made []string, err error) {
 	if i, err := os.Stat(p.dir); err == nil && !i.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", p.dir)
@@ -215,8 +214,8 @@ func (p *paths) check() (made []string, err error) {
 
 const byteOrderMark = "\xef\xbb\xbf" // some editors on Windows write one
 
-// include puts the line that includes the file before all others, with the end
-// that they have, unless it is there.
+// include inserts the line that includes the file before all others, with the
+// same line ending, unless it is there already.
 func include(config []byte) (with []byte, changed bool) {
 	if isIncluded(config) {
 		return config, false
@@ -232,8 +231,8 @@ func include(config []byte) (with []byte, changed bool) {
 	return append([]byte(mark+includeLine+end), config...), true
 }
 
-// isIncluded says whether config includes the file for all hosts, somewhere
-// that its user may have moved the line to.
+// isIncluded reports whether config includes the file for all hosts. The user may
+// have moved the line.
 func isIncluded(config []byte) bool {
 	for line := range strings.Lines(strings.TrimPrefix(string(config), byteOrderMark)) {
 		switch keyword, rest := splitLine(line); keyword {
@@ -248,7 +247,7 @@ func isIncluded(config []byte) bool {
 	return false
 }
 
-// exclude takes the line that include added out again.
+// exclude removes the line that include added.
 func exclude(config []byte) (without []byte, changed bool) {
 	text, marked := strings.CutPrefix(string(config), byteOrderMark)
 	var b strings.Builder
@@ -265,7 +264,7 @@ func exclude(config []byte) (without []byte, changed bool) {
 	return []byte(b.String()), changed
 }
 
-// splitLine returns the keyword of a line, in lower case, and what follows.
+// splitLine returns the keyword of a line, in lower case, and the rest.
 func splitLine(line string) (keyword, rest string) {
 	line = strings.TrimSpace(line)
 	i := strings.IndexAny(line, " \t=\"")

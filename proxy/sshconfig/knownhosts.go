@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// knownHosts are the hosts of files in the format of known_hosts; see sshd(8).
+// knownHosts holds the hosts of files in the format of known_hosts; see sshd(8).
 type knownHosts struct {
 	names    map[string]bool
 	patterns []string
 	hashed   []hashedHost
-	ports    []string // other than otherPorts at which hosts may be
+	ports    []string // ports to try in addition to otherPorts
 }
 
 // hashedHost is |1|SALT|HASH: the HMAC-SHA1 of a name, with the salt as key.
@@ -27,7 +27,7 @@ func parseHashed(text string) (h hashedHost, ok bool) {
 	return hashedHost{s, sum}, err1 == nil && err2 == nil && len(sum) == sha1.Size
 }
 
-// is says whether it is the hash of one of these.
+// is reports whether h is the hash of one of forms.
 func (h *hashedHost) is(forms ...[]byte) bool {
 	mac := hmac.New(sha1.New, h.salt)
 	sum := make([]byte, 0, sha1.Size)
@@ -41,7 +41,7 @@ func (h *hashedHost) is(forms ...[]byte) bool {
 	return false
 }
 
-// add takes the lines of a file.
+// add adds the hosts of a file.
 func (k *knownHosts) add(text []byte) {
 	if k.names == nil {
 		k.names = make(map[string]bool)
@@ -73,7 +73,7 @@ func (k *knownHosts) add(text []byte) {
 	}
 }
 
-// cutPort takes [HOST]:PORT apart.
+// cutPort splits [HOST]:PORT.
 func cutPort(word string) (host, port string) {
 	if rest, ok := strings.CutPrefix(word, "["); ok {
 		host, port, _ = strings.Cut(rest, "]")
@@ -82,21 +82,21 @@ func cutPort(word string) (host, port string) {
 	return word, ""
 }
 
-// maxPorts bounds for how many ports each hash is tried.
+// maxPorts is the maximum number of ports to try for each hash.
 const maxPorts = 32
 
-// port notes a port at which hosts may be.
+// port adds a port to try.
 func (k *knownHosts) port(port string) {
 	if len(k.ports) < maxPorts && port != "" && port != "22" && !slices.Contains(otherPorts, port) && !slices.Contains(k.ports, port) {
 		k.ports = append(k.ports, port)
 	}
 }
 
-// otherPorts are those at which people have sshd listen beside 22. A hash does
-// not tell its port.
+// otherPorts are common ports of sshd other than 22. They must be tried, since a
+// hash does not reveal its port.
 var otherPorts = []string{"2222", "22222", "2022", "443", "29418", "7999"}
 
-// has says whether a host of that name, in lower case, is among them.
+// has reports whether k has a host of that name, which is in lower case.
 func (k *knownHosts) has(name string) bool {
 	if k.names[name] {
 		return true

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// keepOwner gives f the owner and group of the file that it replaces. ssh takes
-// no configuration of somebody else's.
+// keepOwner gives f the owner and group of the file that it replaces. ssh rejects
+// a configuration that belongs to another user.
 func keepOwner(f *os.File, old fs.FileInfo) error {
 	i, err := f.Stat()
 	if err != nil {

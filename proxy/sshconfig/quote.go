@@ -7,8 +7,9 @@ import (
 	"unicode"
 )
 
-// path is a path as ssh and shells on all systems take it: OpenSSH for Windows
-// knows slashes as well, and in its configuration a backslash may be an escape.
+// path returns a path in a form that ssh and shells on all systems accept.
+// OpenSSH for Windows accepts slashes too, while a backslash in its configuration
+// may be an escape.
 func (o *Options) path(p string) string {
 	if o.Windows {
 		return strings.ReplaceAll(p, `\`, "/")
@@ -16,13 +17,13 @@ func (o *Options) path(p string) string {
 	return filepath.ToSlash(p)
 }
 
-// Whatever is quoted below must read the same to all versions of ssh. Those
-// before 8.7 know no escapes in their own quotes; later ones also look at the
-// quotes in a ProxyCommand, and want them in pairs. %% is a % to all of them.
+// All versions of ssh must read the quoted text below alike. Those before 8.7
+// have no escapes inside quotes; later ones also parse the quotes in a
+// ProxyCommand and require them in pairs. All of them read %% as %.
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
 
-// value is s as an argument of a keyword that knows %-tokens.
+// value quotes s as an argument of a keyword that accepts %-tokens.
 func (o *Options) value(s string) (string, error) {
 	if strings.ContainsFunc(s, unicode.IsControl) || strings.ContainsAny(s, `"\`) || strings.Contains(s, "${") {
 		return "", ErrOption // "${" always begins a variable's name
@@ -34,9 +35,9 @@ func (o *Options) value(s string) (string, error) {
 	return quoted, nil
 }
 
-// word is s as a word of a ProxyCommand. On Unix the user's shell reads it. On
-// Windows nobody does but the program that is started: the line goes to
-// CreateProcess as it is if it begins with a double quote.
+// word quotes s as a word of a ProxyCommand. On Unix the user's shell parses it.
+// On Windows only the program that is started does: a line that begins with a
+// double quote is passed to CreateProcess unchanged.
 func (o *Options) word(s string) (string, error) {
 	if strings.ContainsFunc(s, unicode.IsControl) || o.Windows && strings.ContainsAny(s, `"\`) {
 		return "", ErrOption
@@ -48,7 +49,7 @@ func (o *Options) word(s string) (string, error) {
 	if plain.MatchString(s) {
 		return quoted, nil
 	}
-	// Double quotes, since ssh counts a single one after a backslash as escaped
-	// and the shell does not.
+	// Use double quotes, since ssh treats a single quote after a backslash as
+	// escaped and the shell does not.
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(quoted) + `"`, nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// What is read of ssh's files at most. A configuration that includes itself,
-// once or a thousand times, is read once.
+// Limits on reading ssh's files. A configuration that includes itself is read
+// only once.
 const (
 	maxDepth    = 16       // of Include; ssh's own limit
 	maxFiles    = 1000     // in all
@@ -19,7 +19,7 @@ const (
 	maxRead     = 16 << 20 // bytes in all
 )
 
-// reader reads ssh's files, each once.
+// reader reads ssh's files, each only once.
 type reader struct {
 	home     string
 	seen     map[string]bool
@@ -33,7 +33,7 @@ func newReader(home string) *reader {
 	return &reader{home: home, seen: make(map[string]bool), left: maxRead}
 }
 
-// once says whether a file is to be read: the first time it is asked for.
+// once reports whether this is the first call for a file.
 func (r *reader) once(name string) bool {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
 		name = real
@@ -43,8 +43,8 @@ func (r *reader) once(name string) bool {
 	return first
 }
 
-// read returns what is in a file, or nothing the second time. Only regular
-// files are read: a pipe would be waited for.
+// read returns the contents of a file, or nothing the second time. It reads
+// regular files only, since a pipe could block.
 func (r *reader) read(name string) []byte {
 	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() || !r.once(name) {
 		return nil
@@ -65,8 +65,8 @@ func (r *reader) read(name string) []byte {
 	return text
 }
 
-// config calls line for each line of a configuration and of those that it
-// includes, with the keyword in lower case. Relative names are in dir.
+// config calls line for each line of a configuration and of the files that it
+// includes, with the keyword in lower case. Relative names are relative to dir.
 func (r *reader) config(name, dir string, line func(keyword string, words []string)) {
 	r.include(name, dir, 0, line)
 }
@@ -103,7 +103,7 @@ func (r *reader) include(name, dir string, depth int, line func(string, []string
 	}
 }
 
-// paths returns the files that words with ssh's tokens may name.
+// paths returns the files that words, which may contain ssh's tokens, can name.
 func (r *reader) paths(words []string) (files []string) {
 	for _, word := range words {
 		if r.includes++; r.includes > maxIncludes {
@@ -118,8 +118,8 @@ func (r *reader) paths(words []string) (files []string) {
 
 var token = regexp.MustCompile(`%.|\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
-// path puts in what tokens and variables stand for. What depends on the host
-// may be anything.
+// path expands tokens and variables. Tokens that depend on the host match
+// anything.
 func (r *reader) path(word string) string {
 	if after, ok := strings.CutPrefix(word, "~/"); ok {
 		word = filepath.Join(r.home, after)

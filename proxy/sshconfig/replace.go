@@ -10,10 +10,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
 
-// replace makes text the content of a file, at once: whoever reads it, or finds
-// it after a crash, sees the old one or the new one. A link stays a link, and
-// mode and owner stay what they are; a new file is its user's alone. A file
-// that has that content already is left alone.
+// replace atomically sets the contents of a file to text: a concurrent reader, or
+// one after a crash, sees the old or the new contents. It keeps links, mode and
+// owner. Only the user can access a new file. replace does nothing if the file has
+// these contents already.
 func replace(name string, text []byte) (changed bool, err error) {
 	mode := fs.FileMode(0o600)
 	old, err := os.Stat(name)
@@ -29,7 +29,7 @@ func replace(name string, text []byte) (changed bool, err error) {
 		if now, err := regular.ReadFile(name, maxConfig); err == nil && bytes.Equal(now, text) {
 			return false, nil
 		}
-		// A rename would not ask whether its user has made it read-only.
+		// A rename would succeed even if the user has made the file read-only.
 		f, err := regular.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
 			return false, err
@@ -68,7 +68,7 @@ func replace(name string, text []byte) (changed bool, err error) {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return false, err
 	}
-	if d, err := os.Open(dir); err == nil { // so that the new name is on the disk as well
+	if d, err := os.Open(dir); err == nil { // so that the new name is on disk as well
 		d.Sync()
 		d.Close()
 	}

@@ -16,20 +16,19 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// RunOptions say what ssh is to know.
+// RunOptions say what to write into ssh's configuration.
 type RunOptions struct {
-	machine.Options           // of which Target is not used
-	Hosts           bool      // name the machines that there are
-	Suffix          string    // of host names that are looked up without it
-	User            string    // to log in as; "" goes by the platform
-	PushKey         bool      // bring a key
+	machine.Options           // Target is not used
+	Hosts           bool      // list the existing machines
+	Suffix          string    // of host names; stripped before the lookup
+	User            string    // to log in as; "" means the platform's default
+	PushKey         bool      // push a key
 	Install         bool      // write ssh's files, not Out
 	Out             io.Writer // for the configuration
 }
 
-// Run writes a configuration for ssh, or installs it and tells o.Notice
-// what that has changed. Options that ssh could not read back are
-// [ErrOption].
+// Run writes a configuration for ssh, or installs it and reports the changes to
+// o.Notice. It returns [ErrOption] for options that ssh could not read back.
 func Run(ctx context.Context, o RunOptions) error {
 	o.Fill()
 	home, err := Home(o.Install)
@@ -39,7 +38,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	exe, err := Executable()
 	switch {
 	case errors.Is(err, ErrGoRun) && !o.Install:
-		o.Notice(err.Error()) // to be read it will do
+		o.Notice(err.Error()) // good enough to print
 	case err != nil:
 		return err
 	}
@@ -91,7 +90,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	return tellDone(&o.Options, did, err)
 }
 
-// Remove takes back what SSHConfig has installed.
+// Remove removes what Run has installed.
 func Remove(o machine.Options) error {
 	o.Fill()
 	home, err := Home(true)
@@ -105,7 +104,7 @@ func Remove(o machine.Options) error {
 	return tellDone(&o, did, err)
 }
 
-// tellDone tells what was done, also when it was not all.
+// tellDone reports what was done, even if an error stopped it halfway.
 func tellDone(o *machine.Options, did []string, err error) error {
 	for _, line := range did {
 		o.Notice(line)

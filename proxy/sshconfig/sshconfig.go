@@ -1,5 +1,5 @@
-// Package sshconfig writes what ssh needs to know of ssmpipe: a configuration
-// with the machines in it, and the line of ~/.ssh/config that includes it.
+// Package sshconfig writes ssh's configuration for ssmpipe: a file that lists the
+// machines, and the line of ~/.ssh/config that includes it.
 package sshconfig
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 )
 
-// Options say what the configuration is to hold.
+// Options say what to write into the configuration.
 type Options struct {
 	Executable string // ssmpipe's absolute path
 	Home       string // the absolute path of the home in which ssh looks for .ssh
@@ -28,24 +28,24 @@ type Options struct {
 	Start   bool   // ssmpipe starts a machine that is stopped
 	Pick    string // one of several machines with a name; "" means none
 
-	// Hosts are the machines to name, if ByName is set. They get their own
-	// region, and HostsProfile, which is the one that they were found with.
+	// Hosts are the machines to name, if ByName is set. Each gets its own region
+	// and HostsProfile, the profile with which they were found.
 	ByName       bool
 	Hosts        []inventory.Instance
 	HostsProfile string
 
-	// Taken are the host names that mean something else already; nil: none.
+	// Taken are the host names that already mean something else; nil means none.
 	Taken *Names
 
-	// NoSockets says that SocketDir cannot be made.
+	// NoSockets means that SocketDir cannot be created.
 	NoSockets bool
 
 	// Keys are the user's own key files that ssh tries by default. They are
-	// named where ssmpipe's is, since ssh then forgets about its defaults.
+	// listed along with ssmpipe's key, since ssh otherwise ignores its defaults.
 	Keys []string
 }
 
-// ErrOption says that an option cannot be written into an ssh configuration.
+// ErrOption means that an option cannot be written into an ssh configuration.
 var ErrOption = errors.New("cannot be written into an ssh configuration")
 
 var (
@@ -57,12 +57,13 @@ var (
 // marker begins the first line of every file that Write made.
 const marker = "# Made by ssmpipe"
 
-// maxSocket is the longest path of a Unix socket that every system takes: 104
-// bytes with their end on macOS, 108 on Linux.
+// maxSocket is the maximum length of a Unix socket's path that all systems
+// accept. With the terminating zero, the limit is 104 bytes on macOS, 108 on
+// Linux.
 const maxSocket = 103
 
-// Write writes the configuration for o. It refuses what ssh could not read
-// back, with an error that wraps ErrOption.
+// Write writes the configuration for o. If ssh could not read an option back,
+// Write returns an error that wraps ErrOption.
 func Write(out io.Writer, o Options) error {
 	c, err := newConfig(o)
 	if err != nil {
@@ -72,14 +73,14 @@ func Write(out io.Writer, o Options) error {
 	if o.ByName {
 		c.byName()
 	}
-	c.bySuffix() // before i-*, for ids have it too
+	c.bySuffix() // before i-*, since ids may have the suffix too
 	c.byID()
 	c.settings()
 	_, err = io.WriteString(out, c.String())
 	return err
 }
 
-// config is a configuration that is being written.
+// config is a configuration being written.
 type config struct {
 	Options
 	strings.Builder
@@ -88,7 +89,7 @@ type config struct {
 	control bool     // ssh shares connections
 	named   []string // aliases that have a Host, of EC2 instances
 	nodes   []string // the same, of nodes outside EC2
-	silent  bool     // without comments, which are there already
+	silent  bool     // omit comments, which have been written already
 }
 
 func newConfig(o Options) (*config, error) {
@@ -122,35 +123,36 @@ func newConfig(o Options) (*config, error) {
 	return c, nil
 }
 
-// socketDir is where the sockets of ssmpipe and ssh are. It is not in ~/.ssh,
-// which is often mounted read-only in containers. ssh ends if it cannot make its
-// own there, so ssmpipe makes the directory first.
+// socketDir is the directory for the sockets of ssmpipe and ssh. It is not in
+// ~/.ssh, which is often mounted read-only in containers. ssh exits if it cannot
+// create its socket, so ssmpipe creates the directory first.
 const socketDir = "~/.cache/ssmpipe"
 
-// hostKeyDir is where ssh keeps the keys of hosts that are looked up, each
-// machine's in a file of its own.
+// hostKeyDir is the directory in which ssh keeps the host keys of machines, with
+// a file for each machine.
 const hostKeyDir = "~/.ssh/ssmpipe/hosts"
 
-// SocketDir is where the sockets are in a home.
+// SocketDir returns the directory for sockets in a home directory.
 func SocketDir(home string) string { return filepath.Join(home, ".cache", "ssmpipe") }
 
 const (
-	// agentName is as long as the names of agents' own sockets.
+	// agentName has the length of the names of ssmpipe's agent sockets.
 	agentName = ".012345.abcdef.abcdef.01234"
 
-	// controlName is as long as what ssh makes of %C while it makes the socket.
+	// controlName has the length of the name that ssh uses for %C while it
+	// creates the socket.
 	controlName = "0123456789012345678901234567890123456789.0123456789abcdef"
 )
 
-// fits says whether a socket in dir can have a name.
+// fits reports whether the path of a socket called name in dir is short enough.
 func fits(dir, name string) bool { return len(dir)+1+len(name) <= maxSocket }
 
-// command is a ProxyCommand. It has no other tokens than %h and %p: programs
-// other than ssh read it, and some end when they meet one that they do not know.
+// command returns a ProxyCommand. It uses only the tokens %h and %p: other
+// programs than ssh read it, and some exit when they find an unknown token.
 func (c *config) command(pushKey bool, profile, region string, more ...string) string {
 	words := []string{c.exe, "proxy"}
 	if c.control {
-		words = append(words, "--control-dir="+socketDir) // ssmpipe puts the home in, not the shell
+		words = append(words, "--control-dir="+socketDir) // expanded by ssmpipe, not by the shell
 	}
 	if pushKey {
 		words = append(words, "--push-key")
@@ -173,11 +175,11 @@ func (c *config) command(pushKey bool, profile, region string, more ...string) s
 	return strings.Join(append(append(words, more...), "%h", "%p"), " ")
 }
 
-// maxHostLine is how long a Host line gets. Old versions of ssh take no line of
-// a kilobyte.
+// maxHostLine is the maximum length of a Host line. Old versions of ssh reject
+// lines of a kilobyte.
 const maxHostLine = 900
 
-// hostLines are Host lines for all machines of names, and for patterns.
+// hostLines returns Host lines for all names and patterns.
 func hostLines(names, patterns []string) (lines []string) {
 	line := "Host"
 	for _, name := range append(slices.Clip(names), patterns...) {

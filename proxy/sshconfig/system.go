@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// What the configuration needs to know of this machine.
+// Facts about this machine for the configuration.
 
-// Home returns the home directory in which ssh looks for .ssh, which on Unix
-// is not what HOME says but what the user database does. To write there it
-// wants both to be the same: whoever sets HOME means another place.
+// Home returns the home directory in which ssh looks for .ssh. On Unix it is the
+// one in the user database, not HOME. If write is set, both must be the same: a
+// user who sets HOME means another place.
 func Home(write bool) (string, error) {
 	home, err := os.UserHomeDir()
 	if runtime.GOOS == "windows" {
@@ -32,8 +32,7 @@ func Home(write bool) (string, error) {
 	return u.HomeDir, nil
 }
 
-// InHome puts the home directory in for a ~/ at the beginning of a path, as ssh
-// does.
+// InHome replaces a leading ~/ of a path with the home directory, as ssh does.
 func InHome(path string) string {
 	after, ok := strings.CutPrefix(path, "~/")
 	if !ok {
@@ -46,15 +45,15 @@ func InHome(path string) string {
 	return filepath.Join(home, after)
 }
 
-// ErrGoRun says that the running binary will be gone when ssh looks for it.
+// ErrGoRun means that the running binary will be gone when ssh looks for it.
 var ErrGoRun = errors.New(`"go run" removes ssmpipe when it ends: install it with "go install" first`)
 
 var goRun = regexp.MustCompile(`[/\\]go-build[0-9]+[/\\]b[0-9]+[/\\]exe[/\\][^/\\]+$`)
 
 // Executable returns the absolute path of the running binary, since programs
-// that a desktop starts have another PATH. Where PATH leads to the same binary,
-// it is the path found there: a package manager keeps that when it updates what
-// it leads to. With ErrGoRun the path is valid for a while.
+// started by a desktop have another PATH. If PATH leads to the same binary, it
+// returns the path found there: a package manager keeps that path when it updates
+// the binary. With ErrGoRun the path is valid for a while.
 func Executable() (string, error) {
 	exe, err := os.Executable()
 	if err != nil {

@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-// Names are the host names that mean something on this machine already: what
-// the user's and the system's configuration of ssh is about, the hosts whose
-// keys are known, and those of the hosts file. Their case does not count. A nil
-// *Names has none.
+// Names are the host names that already mean something on this machine: those in
+// the user's and the system's ssh configuration, hosts with known keys, and the
+// names in the hosts file. Case is ignored. A nil *Names is empty.
 type Names struct {
 	hosts    map[string]bool // of Host lines, without patterns
 	others   map[string]bool // that a configuration leads to or through
@@ -21,15 +20,16 @@ type Names struct {
 	cut      bool
 }
 
-// Cut says whether there was more to read than is ever read.
+// Cut reports whether reading stopped at a limit.
 func (n *Names) Cut() bool { return n.cut }
 
 const noteNamed = "Its name is a host in your own configuration."
 
-// named says whether a Host line has the name, in lower case, as it is.
+// named reports whether a Host line contains name, which is in lower case,
+// literally.
 func (n *Names) named(name string) bool { return n != nil && n.hosts[name] }
 
-// meaning says what a name, in lower case, means already, or returns "".
+// meaning returns what a name, in lower case, already means, or "".
 func (n *Names) meaning(name string) string {
 	switch {
 	case n == nil:
@@ -49,8 +49,8 @@ func (n *Names) meaning(name string) string {
 	return ""
 }
 
-// ReadNames reads them for the user with that home. What cannot be read has
-// none.
+// ReadNames reads the names for the user with that home directory. It skips files
+// that cannot be read.
 func ReadNames(home string) *Names {
 	system, hosts := "/etc/ssh", "/etc/hosts"
 	if runtime.GOOS == "windows" {
@@ -71,7 +71,7 @@ func readNames(home, system, hosts string) *Names {
 	n := &Names{hosts: make(map[string]bool), others: make(map[string]bool), local: make(map[string]bool)}
 	r := newReader(home)
 	user := filepath.Join(home, ".ssh")
-	r.once(filepath.Join(user, FileName)) // it is made anew
+	r.once(filepath.Join(user, FileName)) // it will be rewritten
 	known := []string{
 		filepath.Join(user, "known_hosts"), filepath.Join(user, "known_hosts2"),
 		filepath.Join(system, "ssh_known_hosts"), filepath.Join(system, "ssh_known_hosts2"),
@@ -98,7 +98,7 @@ func readNames(home, system, hosts string) *Names {
 	return n
 }
 
-// add takes a line of a configuration. It returns the files with hosts' keys
+// add processes a line of a configuration. It returns the files with host keys
 // that the line names.
 func (n *Names) add(keyword string, words []string) (files []string) {
 	switch keyword {
@@ -117,7 +117,7 @@ func (n *Names) add(keyword string, words []string) (files []string) {
 			}
 		}
 	case "hostname", "hostkeyalias", "proxyjump", "proxycommand":
-		// A jump host that is somebody else's machine would see it all.
+		// If a jump host's name led to another machine, that would see all traffic.
 		for _, word := range words {
 			for hop := range strings.SplitSeq(word, ",") {
 				n.other(hop)
@@ -133,8 +133,8 @@ func (n *Names) add(keyword string, words []string) (files []string) {
 	return nil
 }
 
-// pattern takes a word of a Host or Match line. Those that are about all hosts
-// say nothing about one; what a line excludes is a host that its writer knows.
+// pattern processes a word of a Host or Match line. It ignores words that match
+// all hosts. A word that excludes a host counts, since its author knows the host.
 func (n *Names) pattern(word string, names map[string]bool) {
 	word = strings.ToLower(strings.TrimPrefix(word, "!"))
 	switch {
@@ -145,7 +145,7 @@ func (n *Names) pattern(word string, names map[string]bool) {
 	}
 }
 
-// other takes what may be [ssh://][USER@]HOST[:PORT].
+// other adds the host of a word that may be [ssh://][USER@]HOST[:PORT].
 func (n *Names) other(word string) {
 	word = strings.TrimPrefix(strings.ToLower(word), "ssh://")
 	word = word[strings.LastIndexByte(word, '@')+1:]
@@ -160,8 +160,8 @@ func hasLetter(word string) bool {
 	return strings.ContainsFunc(word, func(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r > 0x7f })
 }
 
-// matchPattern says whether a name matches a pattern of * and ?, in time that
-// is at most the product of their lengths.
+// matchPattern reports whether a name matches a pattern of * and ?, in time
+// proportional to at most the product of their lengths.
 func matchPattern(pattern, name string) bool {
 	p, i := 0, 0
 	star, from := -1, 0 // where to go on if it fails

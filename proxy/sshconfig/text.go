@@ -6,23 +6,24 @@ import (
 	"strings"
 )
 
-// The configuration's text, from top to bottom. ssh takes the first value that
-// it finds for a keyword, so what is special comes first.
+// The configuration's text, from top to bottom. ssh uses the first value that it
+// finds for a keyword, so special cases come first.
 
-// comment writes lines of comments; tabs before them are the source's.
+// comment writes lines of comments, without the tabs that indent them in the
+// source.
 func (c *config) comment(indent, text string) {
 	for line := range strings.Lines(strings.Trim(text, "\n\t")) {
 		fmt.Fprintln(c, strings.TrimRight(indent+"# "+strings.Trim(line, "\t\n"), " "))
 	}
 }
 
-// block begins a section with a line before it.
+// block writes the line that begins a section.
 func (c *config) block(line string) { fmt.Fprintf(c, "%s\n", line) }
 
 // set writes one keyword of a section.
 func (c *config) set(keyword, value string) { fmt.Fprintf(c, "    %s %s\n", keyword, value) }
 
-// why writes a comment on the keyword that follows.
+// why writes a comment about the keyword that follows.
 func (c *config) why(text string) {
 	if !c.silent {
 		c.comment("    ", text)
@@ -38,8 +39,8 @@ func (c *config) head() {
 		line "`+includeLine+`".`)
 }
 
-// again is the command that makes the file anew. A profile that would need
-// quotes is left to the reader.
+// again returns the command that rewrites the file. It omits a profile that would
+// need quotes.
 func (c *config) again() string {
 	words := []string{"ssmpipe ssh-config --install"}
 	add := func(set bool, flag, value string) {
@@ -91,7 +92,7 @@ func (c *config) byName() {
 		c.set("HostName", h.id)
 		c.set("HostKeyAlias", h.id)
 		if c.Suffix != "" && !c.Windows {
-			c.set("UserKnownHostsFile", "~/.ssh/known_hosts") // else the suffix would set another
+			c.set("UserKnownHostsFile", "~/.ssh/known_hosts") // otherwise the suffix would set another
 		}
 		if user := c.userOf(h); user != "" {
 			c.set("User", user)
@@ -102,7 +103,7 @@ func (c *config) byName() {
 		}
 		c.set("ProxyCommand", c.command(c.PushKey && !h.managed(), profile, h.region))
 		if h.managed() {
-			if c.agent && c.Suffix != "" { // else the suffix would set ours, which is not there
+			if c.agent && c.Suffix != "" { // otherwise the suffix would set ours, which does not exist
 				c.set("IdentityAgent", "SSH_AUTH_SOCK")
 			}
 			c.nodes = append(c.nodes, h.aliases...)
@@ -157,8 +158,8 @@ func (c *config) byID() {
 	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region))
 }
 
-// settings are those that machines share. They are in lists of hosts, for
-// programs that do not know Match.
+// settings writes the settings that machines share. They are in Host sections, for
+// programs that do not support Match.
 func (c *config) settings() {
 	patterns := []string{"i-*"}
 	if c.Suffix != "" {
@@ -174,8 +175,8 @@ func (c *config) settings() {
 	c.lists(append(slices.Clip(c.named), c.nodes...), append(patterns, "mi-*"), c.shared)
 }
 
-// lists writes what set does for all these hosts. Only the first list has
-// comments.
+// lists writes a Host section for each list of hosts, with the contents that set
+// writes. Only the first has comments.
 func (c *config) lists(names, patterns []string, set func()) {
 	for _, line := range hostLines(names, patterns) {
 		if c.silent {
@@ -199,7 +200,7 @@ func (c *config) shared() {
 	c.set("ServerAliveInterval", "60")
 	c.set("ServerAliveCountMax", "10")
 	switch {
-	case c.Windows: // OpenSSH there has no ControlMaster
+	case c.Windows: // OpenSSH for Windows has no ControlMaster
 	case !c.control && c.NoSockets:
 		c.why("No ControlMaster: " + socketDir + " cannot be made.")
 	case !c.control:
@@ -213,7 +214,7 @@ func (c *config) shared() {
 	}
 }
 
-// key tells ssh where ssmpipe's key is.
+// key writes where ssh finds ssmpipe's key.
 func (c *config) key() {
 	if c.agent {
 		c.why(`The key never is in a file: ssmpipe is an ssh-agent at this address while

@@ -2,8 +2,8 @@ package sshconfig
 
 import "strings"
 
-// users are whom images on EC2 come with, by the beginning of the platform's
-// name as the SSM agent or EC2 has it.
+// users lists the default users of EC2 images, by the prefix of the platform's name
+// as the SSM agent or EC2 reports it.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/managing-users.html and
 // the distributions' own pages.
 var users = []struct{ platform, user string }{
@@ -29,8 +29,8 @@ var users = []struct{ platform, user string }{
 	{"microsoft windows", "Administrator"},
 }
 
-// userOf is whom to log in as on h; "" leaves it to ssh. Nobody knows what
-// users there are outside EC2.
+// userOf returns the user to log in as on h; "" leaves it to ssh. The users of
+// nodes outside EC2 are not known.
 func (c *config) userOf(h host) string {
 	if c.User != "" || h.managed() {
 		return c.User
