@@ -37,8 +37,7 @@ func (d Destination) String() string {
 	return net.JoinHostPort(d.Host, d.Port)
 }
 
-// Client opens sessions to one target. All sessions share one AWS
-// configuration.
+// Client opens sessions to one target, all with the same AWS configuration.
 type Client struct {
 	Options *Options
 	Target  Target

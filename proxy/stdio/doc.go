@@ -3,5 +3,6 @@
 // distinguishes a reader that has gone from an output that cannot be written,
 // and tunes the Go runtime for a process that only pipes one stream.
 //
-// It may import only ssmproto/rawio. Start with [Copy] and [Output].
+// It may import proxy/machine, proxy/stream and ssmproto/rawio. Start with
+// [Copy] and [Output].
 package stdio

@@ -96,8 +96,8 @@ func newRenewable(life context.Context, from aws.CredentialsProvider, log *slog.
 // took long: reading may ask a person, who should not be asked all the time.
 const (
 	renewEvery = 3 * time.Second
-	renewShare = 10 // at most one part in renewShare of the time is spent reading
-	renewLast  = 5 * time.Minute
+	renewShare = 10              // at most one part in renewShare of the time is spent reading
+	renewLast  = 5 * time.Minute // the longest wait for the next read
 )
 
 // nextRead returns when credentials may be read again, if the read that has
