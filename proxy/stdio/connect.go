@@ -36,7 +36,7 @@ func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) err
 		ends.Tune()
 	}
 	err = Copy(ctx, conn, ends.In, key.Hold(ends.Out), o.Log)
-	conn.Close() // session reports errors of closing
+	conn.Close() // the session reports its own errors in closing
 	return o.Explain(err)
 }
 

@@ -172,8 +172,8 @@ const addTime = 10 * time.Second
 var errAddTime = fmt.Errorf("no answer within %v", addTime)
 
 // Find returns the machines that q selects, with all that is known of them. It
-// asks both services at once. If only one of them fails, the result lacks what
-// that one knows; if both fail, Find returns both errors.
+// asks both services at once. If one of them fails, the result lacks what that
+// one knows. If no service that can answer q does, Find returns an [Error].
 func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	var (
 		asking         sync.WaitGroup
@@ -205,7 +205,7 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		for _, err := range []error{ec2Err, ssmErr} {
 			if errors.Is(err, cause) {
-				return nil, err // it may say more
+				return nil, err // err may say more than cause
 			}
 		}
 		return nil, cause
