@@ -29,17 +29,16 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// identity is who AWS says we are.
+// identity is the caller's identity according to AWS.
 type identity struct{ arn, account, partition string }
 
-// Regions are written so; what ends in a letter more is an availability zone.
+// Regions have this form. A name with one more letter is an availability zone.
 var (
 	regionForm = regexp.MustCompile(`^` + machine.RegionPattern + `$`)
 	zoneForm   = regexp.MustCompile(`^(` + machine.RegionPattern + `)[a-z]$`)
 )
 
-// configuration reads the configuration, and asks for the credentials on the
-// way.
+// configuration reads the configuration and retrieves the credentials.
 func (d *doctor) configuration(ctx context.Context) Finding {
 	limited, _, stop := d.o.ConnectLimit(ctx)
 	defer stop()
@@ -74,7 +73,7 @@ func (d *doctor) configuration(ctx context.Context) Finding {
 	return ok("%s", text)
 }
 
-// load is what all commands begin with.
+// load loads the configuration as all commands do.
 func (d *doctor) load(ctx, limited context.Context) (err error) {
 	if d.o.Target != "" {
 		d.client, err = d.o.Configure(ctx, limited)
@@ -85,8 +84,8 @@ func (d *doctor) load(ctx, limited context.Context) (err error) {
 	return err
 }
 
-// impatient does not try again where nobody can be connected to, or trusted: the
-// endpoints are looked at one by one.
+// impatient returns a Retryer that does not retry if an endpoint cannot be reached
+// or trusted: there are separate checks for the endpoints.
 func impatient() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
@@ -100,7 +99,7 @@ func impatient() aws.Retryer {
 	})
 }
 
-// readSources finds out where the configuration has come from.
+// readSources determines where the configuration comes from.
 func (d *doctor) readSources() {
 	for _, source := range d.cfg.ConfigSources {
 		switch s := source.(type) {
@@ -138,7 +137,7 @@ func (d *doctor) profileText() string {
 	return "default profile"
 }
 
-// credentialSources are the SDK's names in ours.
+// credentialSources maps the SDK's names of credential sources to ours.
 var credentialSources = []struct{ prefix, name string }{
 	{"EnvConfigCredentials", "environment variables"},
 	{"SharedConfigCredentials", "the profile's access key"},
@@ -177,14 +176,14 @@ func (d *doctor) credentials(ctx context.Context) Finding {
 	return f
 }
 
-// logIn says how to get credentials, given why there are none or why they are
-// not taken.
+// logIn returns how to get credentials, given why there are none or why they were
+// rejected.
 func (d *doctor) logIn(err error) string {
 	profile := ""
 	if name := d.shared.Profile; name != "" && name != config.DefaultSharedConfigProfile {
 		profile = " --profile " + quote.Word(name)
 	}
-	source := &d.shared // the profile that has what others build on
+	source := &d.shared // the profile at the end of the chain of source profiles
 	for source.Source != nil {
 		source = source.Source
 	}
@@ -214,7 +213,8 @@ func (d *doctor) logIn(err error) string {
 	return `give --profile or AWS_PROFILE, or log in ("aws sso login", "aws configure")`
 }
 
-// identity asks who we are. That is told to everybody who has credentials.
+// identity asks for the caller's identity. That needs credentials but no
+// permission.
 func (d *doctor) identity(ctx context.Context) Finding {
 	d.who = identity{account: "*", partition: "aws"}
 	out, err := sts.NewFromConfig(d.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
@@ -240,23 +240,22 @@ func (d *doctor) identity(ctx context.Context) Finding {
 	return ok("%s, account %s", d.who.arn, d.who.account)
 }
 
-// refused says whether the service has understood a call, and will not have
-// it.
+// refused reports whether the service has understood a call and refused it.
 func refused(err error) bool {
 	var res *smithyhttp.ResponseError
 	var api smithy.APIError
 	return errors.As(err, &api) && errors.As(err, &res) && res.HTTPStatusCode()/100 == 4 && awsapi.NextForCode(api.ErrorCode()) != awsapi.NextForCode("Throttling")
 }
 
-// Clocks may be that far apart: AWS refuses signatures that are more than five
-// minutes old or early.
+// Limits on the difference of clocks. AWS rejects signatures that are more than
+// five minutes old or early.
 const (
 	skewLimit = 5 * time.Minute
 	skewWarn  = time.Minute
 )
 
-// clock compares this machine's clock with the service's, which every answer
-// tells, a refusal too.
+// clock compares this machine's clock with the service's, which every response
+// contains, even a refusal.
 func (d *doctor) clock(ctx context.Context) Finding {
 	skew, known := d.api.clockSkew()
 	for _, p := range d.probes {
@@ -285,17 +284,17 @@ func (d *doctor) clock(ctx context.Context) Finding {
 	return f
 }
 
-// apiLog notes what comes of the calls that the code under examination makes.
+// apiLog records the results of the API calls made by the code under examination.
 type apiLog struct {
 	mu    sync.Mutex
 	skew  time.Duration // how far the service's clock is ahead of ours
 	known bool
-	calls map[string]error // what came last of the operations about sessions
+	calls map[string]error // the last result of each operation on sessions
 	id    string           // of the session started last
 	began time.Time        // when StartSession was answered
 }
 
-// attach makes clients of cfg report to l.
+// attach makes clients that use cfg report to l.
 func (l *apiLog) attach(cfg *aws.Config) {
 	l.calls = make(map[string]error)
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *smithymw.Stack) error {
@@ -329,7 +328,7 @@ func (l *apiLog) called(result, parameters any, err error) {
 	}
 }
 
-// of returns what came of an operation, if it was called.
+// of returns the result of an operation, if it was called.
 func (l *apiLog) of(operation string) (err error, called bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package doctor tries, step by step, what a session needs, and says what is wrong
-// and what helps.
+// Package doctor checks, step by step, everything that a session needs, and
+// reports what is wrong and how to fix it.
 //
 // It may use machine, awsapi and the rooms that know no cloud. Begin with [Run],
-// where the checks stand in their order.
+// then see checks for the checks in their order.
 package doctor

@@ -17,18 +17,17 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// Status is how a check ended.
+// Status is the result of a check.
 type Status string
 
 const (
 	StatusOK      Status = "ok"
-	StatusWarning Status = "warning" // it works, but not all of it, or not for long
+	StatusWarning Status = "warning" // it works only in part, or not for long
 	StatusFailed  Status = "failed"
 	StatusSkipped Status = "skipped" // it could not be checked
 )
 
-// Finding is what one of Doctor's checks has found. Its texts are fit for a
-// terminal.
+// Finding is what one check has found. Its texts are safe for a terminal.
 type Finding struct {
 	Check  string     `json:"check"`
 	Status Status     `json:"status"`
@@ -37,43 +36,44 @@ type Finding struct {
 	Allow  *Statement `json:"allow,omitempty"` // what an IAM policy lacks
 }
 
-// Statement is one of an IAM policy's.
+// Statement is a statement of an IAM policy.
 type Statement struct {
 	Effect   string
 	Action   string
 	Resource []string
 }
 
-// Options say what to check. Without a Target it is what concerns all
+// Options say what to check. Without a Target, Run checks only what applies to all
 // machines.
 type Options struct {
 	machine.Options
 
-	// PushKey asks EC2 Instance Connect to put a key, whose other half nobody
-	// has, on the machine for User, where it is good for 60 s.
+	// PushKey asks EC2 Instance Connect to put a public key on the machine for
+	// User, where it is valid for 60 s. The private key is discarded.
 	PushKey bool
 	User    string
 }
 
-// callLimit bounds each check; those that need less have limits of their own.
+// callLimit limits the time of each check. Shorter checks have limits of their
+// own.
 const callLimit = 15 * time.Second
 
-// check is one thing to look at. The ones that it needs come before it. A
-// finding without a status is that there is nothing to look at.
+// check is one check. Those that it depends on come before it. A finding without
+// a status means that there was nothing to check.
 type check struct {
 	name  string
 	needs []string
 	look  func(context.Context) Finding
 }
 
-// doctor is what one run has found out so far. All but api is for the goroutine
-// that runs the checks.
+// doctor is the state of one run. Only the goroutine that runs the checks may use
+// the fields other than api.
 type doctor struct {
 	o   *Options
 	api apiLog
 
-	// unfit is what others cannot build on, checks that failed or could not be
-	// made, each with the one that it comes from.
+	// unfit holds the checks that failed or could not be made, on which others
+	// cannot build, each with the check that is the cause.
 	unfit map[string]string
 
 	client  *machine.Client
@@ -84,18 +84,18 @@ type doctor struct {
 	who     identity
 	probes  map[string]*probe
 
-	document *string // the preferences, if they may be read and there are any
+	document *string // the preferences, if they exist and may be read
 	found    inventory.Instance
 	trial    trial
 	ssh      string // its path
 }
 
-// Run checks, in order, all that a session to o.Target needs, and tells each
-// finding as it is made. It returns how many checks have failed; an error means
-// that it ended before its time. Nothing that it started is left behind.
+// Run checks, in order, everything that a session to o.Target needs, and calls tell
+// for each finding as it is made. It returns the number of failed checks. An error
+// means that it ended early. It leaves nothing behind that it started.
 func Run(ctx context.Context, o Options, tell func(Finding)) (failed int, err error) {
 	o.Fill()
-	o.Notice = func(text string) { o.Log.Info(text) } // the findings say it
+	o.Notice = func(text string) { o.Log.Info(text) } // the findings include it
 	o.Port, o.Reason = cmp.Or(o.Port, "22"), cmp.Or(o.Reason, "ssmpipe doctor")
 	if o.Target != "" {
 		if _, err := machine.ParseTarget(o.Target, o.StripSuffix); err != nil {
@@ -120,7 +120,7 @@ func Run(ctx context.Context, o Options, tell func(Finding)) (failed int, err er
 	return failed, nil
 }
 
-// checks lists what there is to check.
+// checks returns the checks to make, in order.
 func (d *doctor) checks() []check {
 	list := []check{
 		{"configuration", nil, d.configuration},
@@ -167,7 +167,7 @@ func (d *doctor) checks() []check {
 
 func needs(names ...string) []string { return names }
 
-// run makes one check, unless what it needs is missing.
+// run makes one check, unless a check that it depends on has failed.
 func (d *doctor) run(ctx context.Context, c check) Finding {
 	f := Finding{Status: StatusSkipped}
 	for _, name := range c.needs {
@@ -181,7 +181,7 @@ func (d *doctor) run(ctx context.Context, c check) Finding {
 		limited, stop := context.WithTimeout(ctx, callLimit)
 		defer stop()
 		if c.name == "credentials" || c.name == "configuration" {
-			limited = ctx // a person may be asked, who is not held to a time
+			limited = ctx // a user may be asked, without a time limit
 		}
 		f = c.look(limited)
 	}
@@ -193,16 +193,16 @@ func (d *doctor) run(ctx context.Context, c check) Finding {
 	return f
 }
 
-// block says that others cannot build on a check.
+// block records that other checks cannot build on a check.
 func (d *doctor) block(name string) { d.unfit[name] = name }
 
-// blocked says whether they cannot.
+// blocked reports whether other checks cannot build on a check.
 func (d *doctor) blocked(name string) bool {
 	_, ok := d.unfit[name]
 	return ok
 }
 
-// close ends what the checks have begun.
+// close ends everything that the checks have started.
 func (d *doctor) close() {
 	d.trial.close()
 	d.client.Warm.Drop()
@@ -220,13 +220,13 @@ func skipped(format string, args ...any) Finding {
 	return Finding{Status: StatusSkipped, Detail: fmt.Sprintf(format, args...)}
 }
 
-// bad is a finding of what does not work, told as an error's cause.
+// bad returns a finding of a problem, with the cause of err as its detail.
 func bad(s Status, err error, remedy string) Finding {
 	text := machine.Cause(err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = "no answer in time"
 	}
-	// What EC2 adds is for decode-authorization-message, and fills the screen.
+	// EC2 adds a long text for decode-authorization-message. Omit it.
 	text, _, _ = strings.Cut(text, " Encoded authorization failure message:")
 	return Finding{Status: s, Detail: text, Remedy: remedy}
 }

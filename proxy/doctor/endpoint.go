@@ -25,10 +25,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 )
 
-// probeLimit bounds the way to one endpoint.
+// probeLimit limits the time to reach one endpoint.
 const probeLimit = 5 * time.Second
 
-// The steps on the way to an endpoint.
+// The steps to reach an endpoint.
 const (
 	stepDNS   = "DNS"
 	stepTCP   = "TCP"
@@ -37,8 +37,8 @@ const (
 	stepHTTP  = "HTTP"
 )
 
-// probe is the way to one endpoint, gone with the SDK's own transport. What
-// follows done may be read once that is closed.
+// probe is an attempt to reach one endpoint with the SDK's own transport. The
+// fields after done may be read once done is closed.
 type probe struct {
 	service string
 	region  string
@@ -47,18 +47,18 @@ type probe struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 
-	mu     sync.Mutex // the transport may go on with what nobody waits for
-	step   string     // that was under way last
+	mu     sync.Mutex // the transport may go on after the request has ended
+	step   string     // the last one begun
 	addrs  []net.IPAddr
 	answer string // the proxy's to CONNECT
 
 	took time.Duration
 	date time.Time // of the answer
-	at   time.Time // when that came
+	at   time.Time // when the answer came
 	err  error
 }
 
-// startProbes goes to all endpoints at once.
+// startProbes starts probes of all endpoints concurrently.
 func (d *doctor) startProbes(ctx context.Context) {
 	d.startProbe(ctx, "ssm", awsapi.Endpoint(ctx, d.cfg))
 	messages, err := url.Parse(awsapi.NewSession(d.cfg, ssm.StartSessionInput{}).ExpectedEndpoint())
@@ -88,7 +88,7 @@ func (d *doctor) startProbe(ctx context.Context, service string, u *url.URL) *pr
 	return p
 }
 
-// walk asks for no more than a sign of life: any answer is good.
+// walk sends a request to the endpoint. Any response will do.
 func (p *probe) walk(ctx context.Context, t *http.Transport) {
 	to := *p.url
 	to.Scheme = strings.Replace(to.Scheme, "ws", "http", 1)
@@ -101,7 +101,7 @@ func (p *probe) walk(ctx context.Context, t *http.Transport) {
 	if t == nil {
 		t = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
-	t.DialTLSContext = nil // it would hand out a connection that is there already
+	t.DialTLSContext = nil // it would return an existing connection
 	defer t.CloseIdleConnections()
 	if t.Proxy != nil {
 		if p.via, p.err = t.Proxy(req); p.err != nil {
@@ -129,7 +129,7 @@ func (p *probe) walk(ctx context.Context, t *http.Transport) {
 	p.date, _ = http.ParseTime(res.Header.Get("Date"))
 }
 
-// trace follows how far the way has been gone.
+// trace returns a ClientTrace that records how far the request has got.
 func (p *probe) trace() *httptrace.ClientTrace {
 	reached := func(step string) {
 		p.mu.Lock()
@@ -166,7 +166,7 @@ func (p *probe) trace() *httptrace.ClientTrace {
 	}
 }
 
-// wait waits for the end of the way, which has a limit of its own.
+// wait waits for the end of the probe, which has a limit of its own.
 func (p *probe) wait(ctx context.Context) {
 	select {
 	case <-p.done:
@@ -174,7 +174,7 @@ func (p *probe) wait(ctx context.Context) {
 	}
 }
 
-// skew is how far the clock there is ahead of ours.
+// skew returns how far the endpoint's clock is ahead of ours.
 func (p *probe) skew() (time.Duration, bool) {
 	select {
 	case <-p.done:
@@ -184,7 +184,7 @@ func (p *probe) skew() (time.Duration, bool) {
 	return p.date.Sub(p.at), !p.date.IsZero()
 }
 
-// endpoint tells what has come of a probe.
+// endpoint returns a check that reports the result of a probe.
 func (d *doctor) endpoint(service string) func(context.Context) Finding {
 	return func(ctx context.Context) Finding {
 		p := d.probes[service]
@@ -223,7 +223,8 @@ func (p *probe) finding() Finding {
 	return ok("%s answers after %d ms", text, p.took.Milliseconds())
 }
 
-// addresses tells some of them, and what they mean if they are a VPC's own.
+// addresses describes some of the addresses, and what they mean if they are
+// private to a VPC.
 func (p *probe) addresses() string {
 	const few = 2
 	var list []string
@@ -257,7 +258,7 @@ func (p *probe) cause() string {
 	return p.err.Error()
 }
 
-// remedy knows what helps at each step.
+// remedy returns what helps when a step has failed.
 func (p *probe) remedy() string {
 	host := net.JoinHostPort(p.url.Hostname(), cmp.Or(p.url.Port(), "443"))
 	vpc := fmt.Sprintf("com.amazonaws.%s.%s", p.region, p.service)

@@ -12,7 +12,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
-// target finds the machine, as "ssmpipe proxy" does.
+// target resolves the target as "ssmpipe proxy" does.
 func (d *doctor) target(ctx context.Context) Finding {
 	c := d.client
 	m, err := c.LookUp(ctx)
@@ -21,7 +21,7 @@ func (d *doctor) target(ctx context.Context) Finding {
 	case errors.As(err, &several):
 		return bad(StatusFailed, fmt.Errorf("%w: %s", err, strings.Join(several.Lines(), "; ")), d.o.Next(err))
 	case err != nil && c.Target.ID != "" && (inventory.Denied(err) || errors.Is(err, machine.ErrNoMachine) && d.blocked("permission "+inventory.EC2Action)):
-		m = machine.Machine{ID: c.Target.ID} // an id is good for a session without anything else
+		m = machine.Machine{ID: c.Target.ID} // an id alone is enough for a session
 		d.found.ID = m.ID
 		c.At = m
 		return Finding{Status: StatusWarning, Detail: c.Target.ID + ", of which nothing is known", Remedy: "see the permissions above"}
@@ -36,7 +36,7 @@ func (d *doctor) target(ctx context.Context) Finding {
 	return ok("%s", describe(d.found))
 }
 
-// describe names a machine in a few words.
+// describe describes a machine in a few words.
 func describe(i inventory.Instance) string {
 	var words []string
 	for _, word := range []string{i.Name, i.PrivateIP, i.Type, i.Platform} {
@@ -50,7 +50,7 @@ func describe(i inventory.Instance) string {
 	return i.ID + " (" + strings.Join(words, ", ") + ")"
 }
 
-// ec2Instance says whether the machine is one of EC2's.
+// ec2Instance reports whether the machine is an EC2 instance.
 func ec2Instance(i inventory.Instance) bool { return strings.HasPrefix(i.ID, "i-") }
 
 func (d *doctor) state(context.Context) Finding {
@@ -93,7 +93,7 @@ func (d *doctor) instanceProfile(context.Context) Finding {
 		Remedy: "attach an instance profile whose role has the policy AmazonSSMManagedInstanceCore, or turn on Default Host Management Configuration in Systems Manager"}
 }
 
-// agent tells whether the agent calls in.
+// agent checks whether the agent calls in.
 func (d *doctor) agent(context.Context) Finding {
 	i := d.found
 	network := fmt.Sprintf("it has a way to the ssm and ssmmessages endpoints of %s on port 443 (NAT, or interface endpoints whose security group lets it in)", d.cfg.Region)
@@ -117,11 +117,10 @@ func (d *doctor) agent(context.Context) Finding {
 		Remedy: fmt.Sprintf("check that the machine is not overloaded or hung; that the agent runs (\"systemctl restart amazon-ssm-agent\"); that %s; and that its role still has AmazonSSMManagedInstanceCore; a reboot often mends it", network)}
 }
 
-// agentNeeds lists what is to be had from which version of the agent on: from
-// AWS's user guide ("Allow and control permissions for SSH connections",
+// agentNeeds lists features and the version of the agent that introduced them.
+// Sources: AWS's user guide ("Allow and control permissions for SSH connections",
 // "Starting a session (port forwarding to remote host)", "Complete Session
-// Manager prerequisites"), the agent's release
-// notes, and protocol.md section 3.
+// Manager prerequisites"), the agent's release notes, and protocol.md section 3.
 var agentNeeds = []struct {
 	since  string
 	absent Status

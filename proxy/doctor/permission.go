@@ -18,14 +18,14 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
-// preferencesDocument holds the account's preferences, in each region.
+// preferencesDocument is the document with the account's preferences in a region.
 const preferencesDocument = "SSM-SessionManagerRunShell"
 
 // permission is an action that can be tried without changing anything.
 type permission struct {
 	service string
 	action  string
-	missing Status // what it is to do without
+	missing Status // the status if it is missing
 	use     string // what it is needed for
 	on      func() []string
 	try     func(context.Context) error
@@ -51,7 +51,7 @@ func (d *doctor) permissions() []permission {
 			case err == nil:
 				d.document = out.Content
 			case errors.As(err, &none):
-				return nil // nobody has changed a preference yet
+				return nil // no preference has been changed yet
 			}
 			return err
 		}},
@@ -62,7 +62,7 @@ func (d *doctor) permissions() []permission {
 	}
 }
 
-// startPermission is for a machine that is stopped.
+// startPermission is the permission to start a stopped machine.
 func (d *doctor) startPermission() permission {
 	return permission{"ec2", "ec2:StartInstances", StatusWarning, "--start", func() []string {
 		return []string{d.arn("ec2", "instance/"+d.found.ID)}
@@ -75,7 +75,7 @@ func (d *doctor) startPermission() permission {
 	}}
 }
 
-// start tries the permission where it is of use.
+// start tries startPermission if the machine is stopped.
 func (d *doctor) start(ctx context.Context) Finding {
 	if d.found.State != "stopped" && d.found.State != "stopping" {
 		return Finding{}
@@ -83,12 +83,13 @@ func (d *doctor) start(ctx context.Context) Finding {
 	return d.startPermission().look(d)(ctx)
 }
 
-// pushPermission pushes a key that is of no use to anybody.
+// pushPermission is the permission to push a key. It is tried with a key whose
+// private half is discarded.
 func (d *doctor) pushPermission() permission {
 	return permission{"ec2-instance-connect", "ec2-instance-connect:SendSSHPublicKey", StatusFailed, "--push-key", func() []string {
 		return []string{d.arn("ec2", "instance/"+d.found.ID)}
 	}, func(ctx context.Context) error {
-		public, _, err := ed25519.GenerateKey(nil) // its private half is forgotten here
+		public, _, err := ed25519.GenerateKey(nil) // discard the private key
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (d *doctor) pushPermission() permission {
 	}}
 }
 
-// pushKey is pushPermission for machines that EC2 Instance Connect knows.
+// pushKey tries pushPermission for machines that EC2 Instance Connect supports.
 func (d *doctor) pushKey(ctx context.Context) Finding {
 	if !ec2Instance(d.found) {
 		return skipped("EC2 Instance Connect is for EC2's instances")
@@ -113,7 +114,7 @@ func (d *doctor) pushKey(ctx context.Context) Finding {
 	return d.pushPermission().look(d)(ctx)
 }
 
-// look tries the action.
+// look returns a check that tries the action.
 func (p permission) look(d *doctor) func(context.Context) Finding {
 	return func(ctx context.Context) Finding {
 		err := p.try(ctx)
@@ -125,7 +126,8 @@ func (p permission) look(d *doctor) func(context.Context) Finding {
 	}
 }
 
-// allowed tells what came of trying an action on what is needed for use.
+// allowed returns the finding for the result of trying an action, which is needed
+// for use.
 func (d *doctor) allowed(action string, missing Status, use string, err error, on func() []string) Finding {
 	switch {
 	case err == nil:
@@ -138,7 +140,7 @@ func (d *doctor) allowed(action string, missing Status, use string, err error, o
 	return f
 }
 
-// lacking is the finding that action is not allowed.
+// lacking returns the finding that action is not allowed.
 func (d *doctor) lacking(missing Status, action, use string, err error, resource ...string) Finding {
 	f := bad(missing, err, fmt.Sprintf("ask for %s, which is needed for %s, in an IAM policy:", action, use))
 	if strings.Contains(f.Detail, "explicit deny") {
@@ -148,12 +150,12 @@ func (d *doctor) lacking(missing Status, action, use string, err error, resource
 	return f
 }
 
-// arn names a resource in our account and region.
+// arn returns the ARN of a resource in our account and region.
 func (d *doctor) arn(service, resource string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", d.who.partition, service, d.cfg.Region, d.who.account, resource)
 }
 
-// targetARN names what StartSession is called on.
+// targetARN returns the ARN of the resource of StartSession.
 func (d *doctor) targetARN() string {
 	id := d.found.ID
 	if cluster, task, ok := ecsParts(id); ok {
@@ -165,8 +167,8 @@ func (d *doctor) targetARN() string {
 	return d.arn("ec2", "instance/"+id)
 }
 
-// ecsParts takes ecs:CLUSTER_TASKID_RUNTIMEID apart. Clusters may have _ in
-// their names, the others have none.
+// ecsParts splits ecs:CLUSTER_TASKID_RUNTIMEID. Only the cluster's name may
+// contain _.
 func ecsParts(id string) (cluster, task string, ok bool) {
 	rest, ok := strings.CutPrefix(id, "ecs:")
 	parts := strings.Split(rest, "_")
@@ -176,12 +178,14 @@ func ecsParts(id string) (cluster, task string, ok bool) {
 	return "", "", false
 }
 
-// sessionARN names our own sessions: IAM knows who we are.
+// sessionARN returns an ARN that matches our own sessions: IAM substitutes the
+// user id.
 func (d *doctor) sessionARN() string {
 	return fmt.Sprintf("arn:%s:ssm:*:*:session/${aws:userid}-*", d.who.partition)
 }
 
-// documentARN names AWS's own documents, which are nobody's.
+// documentARN returns the ARN of a document. AWS's own documents belong to no
+// account.
 func (d *doctor) documentARN(name string) string {
 	account := ""
 	if !strings.HasPrefix(name, "AWS-") {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// sessionPreferences are what an account can set, in the document's words.
+// sessionPreferences are the preferences of an account, in the document's format.
 type sessionPreferences struct {
 	SessionType string `json:"sessionType"`
 	Inputs      struct {
@@ -25,7 +25,7 @@ type sessionPreferences struct {
 // defaultIdleTimeout is AWS's, in minutes.
 const defaultIdleTimeout = 20
 
-// preferences tells the account's preferences, and what they mean to ssh.
+// preferences reports the account's preferences and what they mean for ssh.
 func (d *doctor) preferences(ctx context.Context) Finding {
 	if d.document == nil {
 		return ok("none set: sessions end when %d min idle, are not encrypted with KMS and not logged", defaultIdleTimeout)
@@ -70,7 +70,8 @@ func (d *doctor) preferences(ctx context.Context) Finding {
 	return f
 }
 
-// minutes reads what is a string in AWS's documents and a number in others.
+// minutes parses a value that is a string in AWS's documents and a number in
+// others.
 func minutes(v any) int {
 	n, _ := strconv.Atoi(fmt.Sprint(v))
 	return n

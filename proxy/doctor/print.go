@@ -13,14 +13,14 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
-// Style is how findings are shown to people.
+// Style says how to show findings to people.
 type Style struct {
-	Marks bool // signs from beyond ASCII in place of words
+	Marks bool // use non-ASCII marks instead of words
 	Color bool
 }
 
-// StyleFor returns the style for f: signs are for terminals of a locale
-// with UTF-8.
+// StyleFor returns the style for f. It uses marks if f is a terminal and the
+// locale's encoding is UTF-8.
 func StyleFor(f *os.File) Style {
 	screen := table.ScreenOf(f, false)
 	locale := strings.ToLower(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
@@ -31,7 +31,7 @@ func StyleFor(f *os.File) Style {
 	}
 }
 
-// looks are a status's sign, word and colour.
+// looks has the mark, word and colour of each status.
 var looks = map[Status]struct{ mark, word, color string }{
 	StatusOK:      {"✓", "ok     ", "\x1b[32m"},
 	StatusWarning: {"!", "warning", "\x1b[33m"},
@@ -39,7 +39,7 @@ var looks = map[Status]struct{ mark, word, color string }{
 	StatusSkipped: {"-", "skipped", "\x1b[2m"},
 }
 
-// Printer returns what writes findings to w for people to read.
+// Printer returns a function that writes findings to w for people to read.
 func Printer(w io.Writer, style Style) func(Finding) {
 	return func(f Finding) {
 		look := looks[f.Status]
@@ -55,13 +55,13 @@ func Printer(w io.Writer, style Style) func(Finding) {
 			fmt.Fprintf(w, "    %s\n", f.Remedy)
 		}
 		if f.Allow != nil {
-			statement, _ := json.Marshal(f.Allow) // of strings: cannot fail
+			statement, _ := json.Marshal(f.Allow) // only strings: cannot fail
 			fmt.Fprintf(w, "    %s\n", safetext.Printable(string(statement)))
 		}
 	}
 }
 
-// Encoder returns what writes findings to w as JSON, one a line.
+// Encoder returns a function that writes findings to w as JSON, one per line.
 func Encoder(w io.Writer) func(Finding) {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -19,11 +19,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// bannerLimit is how long what listens on a port may take to say something, and
-// then to be reached again.
+// bannerLimit limits the time to wait for a server's first data, and then for a
+// round trip.
 const bannerLimit = 3 * time.Second
 
-// trial is a session that is opened to see whether it can be.
+// trial is a session that is opened as a test.
 type trial struct {
 	conn   *ssmproto.Conn
 	err    error // of opening it
@@ -39,11 +39,11 @@ func (t *trial) close() {
 	t.closed = true
 }
 
-// documentName is the trial's.
+// documentName returns the name of the trial's document.
 func (d *doctor) documentName() string { return cmp.Or(d.o.Document, machine.SSHDocument) }
 
-// session starts a session as "ssmpipe proxy" does. How far that came, the next
-// checks tell.
+// session starts a session as "ssmpipe proxy" does. The next checks report how far
+// it got.
 func (d *doctor) session(ctx context.Context) Finding {
 	d.trial.conn, d.trial.err = d.client.OpenConn(ctx, machine.SSHDocument, machine.Destination{Host: "", Port: d.o.Port})
 	err, called := d.api.of("StartSession")
@@ -80,7 +80,7 @@ func (d *doctor) handshake(context.Context) Finding {
 	return ok("agent %s, ready after %d ms", d.trial.conn.AgentVersion(), d.trial.opened.Milliseconds())
 }
 
-// port finds out what the port says, and how long the way there is.
+// port checks what the server on the port sends, and measures the round trip time.
 func (d *doctor) port(ctx context.Context) Finding {
 	conn := d.trial.conn
 	nobody := Finding{Status: StatusFailed, Detail: "the agent could not connect to it, or it hung up at once",
@@ -122,13 +122,13 @@ func (d *doctor) port(ctx context.Context) Finding {
 	return f
 }
 
-// firstLine returns the line that tells SSH, or else the first that comes. An
-// error means that nothing has.
+// firstLine returns the line that identifies SSH or, if there is none, the first
+// line. An error means that nothing was received.
 func firstLine(ctx context.Context, conn net.Conn) (string, error) {
 	conn.SetReadDeadline(time.Now().Add(bannerLimit))
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	buf := make([]byte, 0, 4<<10) // RFC 4253 section 4.2 lets servers greet first
+	buf := make([]byte, 0, 4<<10) // RFC 4253 section 4.2 lets servers send other lines first
 	for {
 		n, err := conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -149,9 +149,9 @@ func firstLine(ctx context.Context, conn net.Conn) (string, error) {
 	}
 }
 
-// roundTrip measures how long the agent takes to acknowledge what means nothing
-// to it: the best of three. That it does at all says that it is connected to
-// the port (protocol: before, it acknowledges nothing).
+// roundTrip measures how long the agent takes to acknowledge a message without
+// effect: the best of three. An acknowledgement also proves that the agent is
+// connected to the port (protocol: before, it acknowledges nothing).
 func roundTrip(ctx context.Context, conn *ssmproto.Conn) (best time.Duration, err error) {
 	for range 3 {
 		begun := time.Now()
@@ -166,7 +166,8 @@ func roundTrip(ctx context.Context, conn *ssmproto.Conn) (best time.Duration, er
 	return best, nil
 }
 
-// resumption asks for what an outage needs, and makes no use of it.
+// resumption tries the call that resumes a session after an outage, and discards
+// the result.
 func (d *doctor) resumption(ctx context.Context) Finding {
 	_, err := ssm.NewFromConfig(d.cfg).ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &d.api.id})
 	if err != nil && !machine.Denied(err) && d.trial.conn.Err() != nil {
@@ -176,7 +177,7 @@ func (d *doctor) resumption(ctx context.Context) Finding {
 		err, func() []string { return []string{d.sessionARN()} })
 }
 
-// termination ends the session, as is done each time.
+// termination ends the session, as every command does.
 func (d *doctor) termination(context.Context) Finding {
 	d.trial.close()
 	err, called := d.api.of("TerminateSession")

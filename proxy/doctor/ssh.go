@@ -13,11 +13,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/openssh"
 )
 
-// exampleInstance stands for all that the configuration should take in.
+// exampleInstance is an example of the ids that the configuration should match.
 const exampleInstance = "i-0123456789abcdef0"
 
-// withoutTarget makes of a failure what it is to those who have not asked for
-// a machine to connect to: perhaps they do not use ssh.
+// withoutTarget downgrades a failure if no target was given: the user may not use
+// ssh at all.
 func (d *doctor) withoutTarget(f Finding) Finding {
 	if f.Status == StatusFailed && d.o.Target == "" {
 		f.Status = StatusWarning
@@ -57,8 +57,8 @@ func (d *doctor) sshVersion(ctx context.Context) Finding {
 	return f
 }
 
-// sshConfig asks ssh itself what it would do. That runs what "Match exec"
-// names in the user's configuration, as ssh would.
+// sshConfig asks ssh itself what it would do. Like any use of ssh, that runs the
+// commands of "Match exec" in the user's configuration.
 func (d *doctor) sshConfig(ctx context.Context) Finding {
 	host := d.o.Target
 	switch {
@@ -81,7 +81,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	program := ssmpipeIn(command)
 	hosts := ""
 	if !machine.ServiceID.MatchString(host) {
-		hosts = " --hosts" // ids are taken in without
+		hosts = " --hosts" // ids match without it
 	}
 	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)
 	switch {
@@ -91,7 +91,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" goes through something else: %s", host, command),
 			Remedy: install + ", above or in place of what says so now"})
 	}
-	if _, err := exec.LookPath(program); err != nil && !strings.ContainsAny(program, "~$%") { // which are expanded later
+	if _, err := exec.LookPath(program); err != nil && !strings.ContainsAny(program, "~$%") { // expanded later
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" calls %s, which is not there", host, program), Remedy: install + " again"})
 	}
 	f := ok("\"ssh %s\" calls %s, user %s, port %s", host, command, set["user"], set["port"])
@@ -106,7 +106,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	return f
 }
 
-// ssmpipeIn returns the program in a ProxyCommand that is ssmpipe, or "".
+// ssmpipeIn returns the word of a ProxyCommand that names ssmpipe, or "".
 func ssmpipeIn(command string) string {
 	for _, word := range words(command) {
 		name := word[strings.LastIndexAny(word, `/\`)+1:]
@@ -117,7 +117,7 @@ func ssmpipeIn(command string) string {
 	return ""
 }
 
-// words splits a command as shells do, as far as quotes go.
+// words splits a command into words as shells do, but handles only quotes.
 func words(command string) (list []string) {
 	var word strings.Builder
 	var quote rune

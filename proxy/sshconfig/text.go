@@ -39,8 +39,8 @@ func (c *config) head() {
 		line "`+includeLine+`".`)
 }
 
-// again returns the command that rewrites the file. It omits a profile that would
-// need quotes.
+// again returns the command that rewrites the file. Values that would need quotes,
+// such as some profiles, are left to the reader.
 func (c *config) again() string {
 	words := []string{"ssmpipe ssh-config --install"}
 	add := func(set bool, flag, value string) {
