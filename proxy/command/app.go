@@ -27,9 +27,9 @@ const (
 
 // Main runs a command line and returns the exit status.
 func Main(args []string) int {
-	// A reader of our output that goes away is an error to handle, with a
-	// session to end, not a reason to die at once. To ignore the signal would
-	// do as well here, but commands that we start would inherit that.
+	// If the reader of our output goes away, handle the write error and end the
+	// session instead of dying at once. Ignoring the signal would work too, but
+	// commands that we start would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	plugin, rest := asPlugin(args)
 	fatal, limit := caught(args, plugin)
@@ -43,12 +43,12 @@ func Main(args []string) int {
 func run(ctx context.Context, args []string) int {
 	err := newApp().RunContext(ctx, args)
 	if failed := stdout.Err(); failed != nil {
-		err = failed // whatever came of it
+		err = failed // takes precedence over the command's result
 	}
 	return exitStatus(ctx, err)
 }
 
-// exitStatus says what err leaves to say.
+// exitStatus prints err, unless that has been done, and returns the exit status.
 func exitStatus(ctx context.Context, err error) int {
 	var status cli.ExitCoder
 	switch {
@@ -62,7 +62,7 @@ func exitStatus(ctx context.Context, err error) int {
 		say(err.Error())
 		return statusUsage
 	case ctx.Err() != nil, errors.Is(err, stdio.ErrGone), errors.Is(err, machine.ErrTold):
-		return statusFailed // whoever did that knows, or was told
+		return statusFailed // the user knows the cause, or was told
 	}
 	say(err.Error())
 	return statusFailed
@@ -91,7 +91,7 @@ func newApp() *cli.App {
 		CustomAppHelpTemplate:     page("ssmpipe", index),
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usageError,
-		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
+		ExitErrHandler:            func(*cli.Context, error) {}, // run handles errors
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage("unknown command %q", c.Args().First())
@@ -108,7 +108,7 @@ func usage(format string, args ...any) error {
 
 func usageError(_ *cli.Context, err error, _ bool) error { return usage("%v", err) }
 
-// version is what the build knows: a tag, or the commit.
+// version returns the build's version: a tag, or the commit.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

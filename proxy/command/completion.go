@@ -26,8 +26,8 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// completeCommand is what the shells' scripts run. It has nothing to say on
-// stderr: that is in the middle of somebody's line.
+// completeCommand returns the command that the shells' scripts run. It prints
+// nothing to stderr, which would appear in the middle of the line being edited.
 func completeCommand() *cli.Command {
 	return &cli.Command{
 		Name:            "complete",

@@ -28,7 +28,7 @@ func demoCommand() *cli.Command {
 			case status == 0:
 				return err
 			case err == nil:
-				return cli.Exit("", status) // the command has said what it had to
+				return cli.Exit("", status) // the command has printed its own errors
 			}
 			return cli.Exit(err, status)
 		},

@@ -1,6 +1,6 @@
 // Package command is ssmpipe's command line: it parses flags, calls the package
-// that does the work, and turns what comes of it into lines and an exit status.
-// Nothing else is decided here.
+// that does the work, and turns the result into output and an exit status. It
+// makes no other decisions.
 //
 // Each command has a file, with its manual page beside it: ls.go and ls.txt.
 // Begin with [Main] and newApp in app.go, then read any command. The flags that

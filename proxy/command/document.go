@@ -10,7 +10,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
-// documentFlags are those of a session of any document, on a terminal.
+// documentFlags are the flags for a session with any document on a terminal.
 func documentFlags() []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "parameters", Usage: "`NAME=VALUE` of the document (may be repeated), or all as JSON"},
@@ -18,8 +18,8 @@ func documentFlags() []cli.Flag {
 	}, sessionFlags()...)
 }
 
-// documentOptions reads what of them is not among a session's options: the
-// document's parameters, and this process's terminal.
+// documentOptions returns what is not part of a session's options: the document's
+// parameters and this process's terminal.
 func documentOptions(c *cli.Context) (map[string][]string, shell.Terminal, error) {
 	p, err := parameters(c)
 	if err != nil {
@@ -32,7 +32,7 @@ func documentOptions(c *cli.Context) (map[string][]string, shell.Terminal, error
 	return p, shell.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Escape: escape}, nil
 }
 
-// parameters reads a document's, which are lists each.
+// parameters parses a document's parameters, each of which is a list.
 func parameters(c *cli.Context) (map[string][]string, error) {
 	var all map[string][]string
 	add := func(name string, values ...string) {

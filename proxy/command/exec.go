@@ -55,9 +55,8 @@ func execCommand() *cli.Command {
 	}
 }
 
-// dieInterrupted ends this process by the interrupt that has ended the command,
-// as it would have if nothing had had to be put in order before. So a shell ends
-// its loop, too.
+// dieInterrupted ends this process by the interrupt that has ended the command, now
+// that the cleanup is done, so that a shell also ends its loop.
 func dieInterrupted() error {
 	dieBy(os.Interrupt)
 	return cli.Exit("", statusSignal(os.Interrupt))

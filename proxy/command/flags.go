@@ -12,10 +12,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
-// connectTimeout is how long connecting may take unless a flag says otherwise.
+// connectTimeout is the default time limit for connecting.
 const connectTimeout = 30 * time.Second
 
-// sessionFlags are those of every command that opens sessions.
+// sessionFlags returns the flags of every command that opens sessions.
 func sessionFlags() []cli.Flag {
 	return append(nameFlags(),
 		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
@@ -29,7 +29,7 @@ func sessionFlags() []cli.Flag {
 	)
 }
 
-// nameFlags are those of every command that finds a machine by its name.
+// nameFlags returns the flags of every command that looks up a machine by name.
 func nameFlags() []cli.Flag {
 	return append(accountFlags(),
 		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
@@ -38,7 +38,7 @@ func nameFlags() []cli.Flag {
 	)
 }
 
-// accountFlags are those of every command that asks AWS.
+// accountFlags returns the flags of every command that calls AWS.
 func accountFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profile", Usage: "`NAME` of a profile of the AWS configuration [$AWS_PROFILE]"},
@@ -49,8 +49,8 @@ func accountFlags() []cli.Flag {
 	}
 }
 
-// withSession makes an action of run, which gets what these flags and the target
-// are.
+// withSession returns an action that calls run with the options from sessionFlags
+// and the target.
 func withSession(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		o, err := sessionOptions(c)
@@ -61,7 +61,7 @@ func withSession(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	}
 }
 
-// withAccount does that with those of accountFlags alone.
+// withAccount returns an action that calls run with the options from accountFlags.
 func withAccount(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		o, err := accountOptions(c)
@@ -72,7 +72,8 @@ func withAccount(run func(*cli.Context, machine.Options) error) cli.ActionFunc {
 	}
 }
 
-// sessionOptions reads sessionFlags, as far as a command has them, and the target, which is the first argument.
+// sessionOptions reads those of sessionFlags that a command has, and the target,
+// which is the first argument.
 func sessionOptions(c *cli.Context) (machine.Options, error) {
 	o, err := accountOptions(c)
 	if err != nil {
@@ -102,7 +103,7 @@ func sessionOptions(c *cli.Context) (machine.Options, error) {
 	return o, nil
 }
 
-// accountOptions reads the flags of a command that asks AWS.
+// accountOptions reads accountFlags.
 func accountOptions(c *cli.Context) (machine.Options, error) {
 	o := machine.Options{
 		Profile:        c.String("profile"),
@@ -114,7 +115,7 @@ func accountOptions(c *cli.Context) (machine.Options, error) {
 	}
 	args := c.Args().Slice()
 	if c.Command.Name == "exec" && len(args) > 0 {
-		args = args[:1] // what follows is the command's
+		args = args[:1] // the rest is the command to run
 	}
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
@@ -127,7 +128,7 @@ func accountOptions(c *cli.Context) (machine.Options, error) {
 	return o, nil
 }
 
-// portNumber reads a port's number or name.
+// portNumber parses a port's number or name.
 func portNumber(text string) (string, error) {
 	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
 		return text, nil

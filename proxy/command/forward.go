@@ -53,7 +53,7 @@ func forwardCommand() *cli.Command {
 			if c.Bool("json") {
 				f.Ready = func(l forward.Listening) {
 					printReady(l)
-					if err := stdout.Err(); err != nil && !errors.Is(err, stdio.ErrGone) { // programs need read no more than one line
+					if err := stdout.Err(); err != nil && !errors.Is(err, stdio.ErrGone) { // programs may stop reading after the first line
 						cancel(err)
 					}
 				}
@@ -73,7 +73,7 @@ func forwardCommand() *cli.Command {
 	}
 }
 
-// sayReady tells people of a forward.
+// sayReady reports a forward to people.
 func sayReady(l forward.Listening) {
 	to := "where the client says (SOCKS5)"
 	if !l.Spec.Dynamic {
@@ -82,7 +82,7 @@ func sayReady(l forward.Listening) {
 	say(fmt.Sprintf("forwarding %s to %s", l.Addr, to))
 }
 
-// printReady tells programs.
+// printReady reports a forward to programs.
 func printReady(l forward.Listening) {
 	line := struct {
 		Listen string `json:"listen"`

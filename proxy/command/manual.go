@@ -7,18 +7,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The pages are written by hand, but for what follows from the command line
-// itself: lists of options and of commands stand where the text says @OPTIONS@
-// and @COMMANDS@.
+// The pages are written by hand, except for the lists of options and commands,
+// which replace @OPTIONS@ and @COMMANDS@ in the text.
 //
 //go:embed *.txt
 var pages embed.FS
 
-// item is an option or a command, and what it is for.
+// item is an option or a command, with its purpose.
 type item struct{ name, use string }
 
-// page returns a command's page, or ssmpipe's own, with its list. It panics if
-// there is no such page.
+// page returns the page of a command, or of ssmpipe itself, with its list of items.
+// It panics if there is no such page.
 func page(name string, items []item) string {
 	text, err := pages.ReadFile(name + ".txt")
 	if err != nil {
@@ -27,10 +26,10 @@ func page(name string, items []item) string {
 	return strings.NewReplacer("@OPTIONS@\n", itemList(items, 30), "@COMMANDS@\n", itemList(items, 16)).Replace(string(text))
 }
 
-// width is how long a line is at the most, in characters.
+// width is the maximum length of a line, in characters.
 const width = 80
 
-// itemList writes items below each other, what they are for in a column of its own.
+// itemList formats items one per line, with their purposes in a second column.
 func itemList(items []item, column int) string {
 	var b strings.Builder
 	for _, i := range items {
@@ -51,8 +50,8 @@ func itemList(items []item, column int) string {
 	return b.String()
 }
 
-// options lists flags as the manual does. A flag's value is named in its usage
-// text in backquotes; that of a generic flag may be left out.
+// options returns flags as items of the manual. A flag's value is named in
+// backquotes in its usage text; the value of a generic flag is optional.
 func options(flags []cli.Flag) (items []item) {
 	for _, f := range flags {
 		doc, ok := f.(cli.DocGenerationFlag)

@@ -14,25 +14,25 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
-// stdout is where all commands print that do not pipe a stream there.
+// stdout is the output of all commands that do not pipe a stream to stdout.
 var stdout = stdio.NewOutput(os.Stdout)
 
-// screen is stdout for a list.
+// screen returns stdout as the Screen for a list.
 func screen(c *cli.Context) table.Screen {
 	s := table.ScreenOf(os.Stdout, c.Bool("json"))
 	s.Out = stdout
 	return s
 }
 
-// say writes one line to stderr, or several where there is a list.
+// say writes text to stderr: one line, or several if it contains a list.
 func say(text string) {
 	if text != "" {
 		fmt.Fprint(os.Stderr, "ssmpipe: "+strings.ReplaceAll(text, "\n", lineEnd())+lineEnd())
 	}
 }
 
-// progress returns what shows how a wait goes, in a line that is written over,
-// or nil where nobody looks.
+// progress returns a function that shows the progress of a wait in a line that it
+// overwrites, or nil if stderr is not a terminal.
 func progress() func(string) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return nil
@@ -45,8 +45,8 @@ func progress() func(string) {
 	}
 }
 
-// lineEnd ends a line on stderr. A terminal is in raw mode under ssh, so the
-// line brings its own carriage return there.
+// lineEnd returns the end of a line on stderr. ssh puts the terminal into raw mode,
+// so on a terminal it includes a carriage return.
 func lineEnd() string {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		return "\r\n"
@@ -54,8 +54,8 @@ func lineEnd() string {
 	return "\n"
 }
 
-// logger writes to stderr: with -v what happens to the connection, with -vv
-// everything. Payloads, tokens and keys are in neither.
+// logger returns a logger to stderr that logs connection events with -v, and
+// everything with -vv. It never logs payloads, tokens or keys.
 func logger(verbose int) *slog.Logger {
 	switch verbose {
 	case 0:

@@ -24,7 +24,7 @@ func pluginCommand() *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "with --install: replace another plugin that is in DIR"},
 		},
 		Action: func(c *cli.Context) error {
-			// DIR may stand before --force.
+			// DIR may precede --force.
 			args, force := c.Args().Slice(), c.Bool("force")
 			if len(args) == 2 && args[1] == "--force" {
 				args, force = args[:1], true
@@ -48,9 +48,9 @@ func pluginCommand() *cli.Command {
 	}
 }
 
-// asPlugin says whether a command line is one for the AWS CLI's plugin, and
-// returns the plugin's own arguments: we are called by its name, or by ours
-// with "plugin" and what is no option of that command.
+// asPlugin reports whether ssmpipe runs as the AWS CLI's plugin, and returns the
+// plugin's arguments. It does if it is called by the plugin's name, or as
+// "ssmpipe plugin" followed by something other than an option of that command.
 func asPlugin(args []string) (plugin bool, rest []string) {
 	name := strings.ToLower(filepath.Base(args[0]))
 	if strings.TrimSuffix(name, ".exe") == "session-manager-plugin" {
@@ -68,7 +68,7 @@ func asPlugin(args []string) (plugin bool, rest []string) {
 	return true, args[2:]
 }
 
-// runPlugin is AWS's session-manager-plugin.
+// runPlugin runs as AWS's session-manager-plugin.
 func runPlugin(ctx context.Context, args []string) int {
 	o := machine.Options{
 		ConnectTimeout: connectTimeout,

@@ -57,7 +57,7 @@ func proxyCommand() *cli.Command {
 	}
 }
 
-// pushWay is --push-key's value, which may be left out.
+// pushWay is the value of --push-key, which is optional.
 type pushWay struct{ way keys.Way }
 
 func (w *pushWay) IsBoolFlag() bool { return true }
@@ -65,7 +65,7 @@ func (w *pushWay) String() string   { return string(w.way) }
 
 func (w *pushWay) Set(text string) error {
 	switch text {
-	case "true": // as package flag has it where there is no value
+	case "true": // what package flag passes if there is no value
 		w.way = keys.InstanceConnect
 	case "false":
 		w.way = ""
@@ -77,7 +77,7 @@ func (w *pushWay) Set(text string) error {
 	return nil
 }
 
-// keyFlags are those of a key that is pushed.
+// keyFlags returns the flags for pushing a key.
 func keyFlags(way *pushWay) []cli.Flag {
 	return []cli.Flag{
 		&cli.GenericFlag{Name: "push-key", Value: way,
@@ -88,7 +88,7 @@ func keyFlags(way *pushWay) []cli.Flag {
 	}
 }
 
-// pushKey reads them.
+// pushKey reads keyFlags.
 func pushKey(c *cli.Context, way keys.Way) (*machine.PushKey, error) {
 	if way == "" {
 		for _, name := range []string{"user", "key", "identity-agent"} {

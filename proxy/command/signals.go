@@ -13,38 +13,38 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/lastly"
 )
 
-// A signal that asks the process to end ends its context, and all goes on from
-// there in order: streams, sessions, the terminal. Not everything looks at a
-// context, though. So a second signal ends the process whatever it does, and so
-// does the first once its time is over. Before that, what others have asked for
-// in package lastly gets a moment: the terminal becomes what it was, sessions are
-// ended. The process then ends by the signal, as if that had never been caught.
+// A signal that asks the process to end cancels its context, which leads to an
+// orderly end of streams, sessions and the terminal. Not all code watches its
+// context, though. So a second signal ends the process regardless, and so does the
+// first after a time limit. Before that, the functions registered with package
+// lastly get a moment to restore the terminal and end sessions. The process then
+// ends by the signal, as if the signal had never been caught.
 
 const (
-	// endTime is how long that may take after the first signal, and demoTime is the
-	// demo's: its command gets time to end, and so do those that use it.
+	// endTime is the time limit after the first signal. demoTime is the limit for
+	// the demo, whose command and other users also need time to end.
 	endTime  = 3 * time.Second
 	demoTime = 12 * time.Second
 
-	// lastTime bounds what package lastly does: no more than a call to AWS takes.
+	// lastTime limits the functions of package lastly: enough for a call to AWS.
 	lastTime = 800 * time.Millisecond
 )
 
-// caught returns the signals that a command line has caught, and how long the
-// process may go on after one.
+// caught returns the signals to catch for a command line, and how long the process
+// may go on after one.
 func caught(args []string, plugin bool) (fatal []os.Signal, limit time.Duration) {
 	limit = endTime
 	if !plugin && len(args) > 1 {
 		switch args[1] {
 		case "complete":
-			return nil, 0 // has nothing to put in order
+			return nil, 0 // has nothing to clean up
 		case "demo":
 			limit = demoTime
 		}
 	}
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		// What is ignored, as nohup has it, stays so; but the AWS CLI ignores
-		// Ctrl-C itself so that its plugin can take it.
+		// Ignored signals, as under nohup, stay ignored. But the AWS CLI ignores
+		// Ctrl-C so that its plugin can handle it.
 		if !signal.Ignored(s) || plugin && s == os.Interrupt {
 			fatal = append(fatal, s)
 		}
@@ -53,10 +53,10 @@ func caught(args []string, plugin bool) (fatal []os.Signal, limit time.Duration)
 }
 
 // withSignals returns a context that ends with the first signal of fatal, after
-// which the process may go on for limit. If interrupts are typed for somebody else,
-// they end nothing but the context.
+// which the process may go on for limit. If forOthers is set, interrupts are meant
+// for another program and only end the context.
 func withSignals(fatal []os.Signal, limit time.Duration, forOthers bool) context.Context {
-	if len(fatal) == 0 { // Notify would take them all then
+	if len(fatal) == 0 { // Notify would catch all signals
 		return context.Background()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -87,7 +87,7 @@ func withSignals(fatal []os.Signal, limit time.Duration, forOthers bool) context
 	return ctx
 }
 
-// endBy ends this process by a signal, after what must be done lastly.
+// endBy runs the functions of package lastly and ends this process by a signal.
 func endBy(s os.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastTime)
 	defer cancel()
@@ -96,8 +96,8 @@ func endBy(s os.Signal) {
 	os.Exit(statusSignal(s))
 }
 
-// dieBy raises s as if it had not been caught. It returns if that is no end: on
-// Windows, and where s was ignored from the start.
+// dieBy raises s as if it had not been caught. It returns if that does not end the
+// process: on Windows, and if s was ignored from the start.
 func dieBy(s os.Signal) {
 	signal.Reset(s)
 	if p, err := os.FindProcess(os.Getpid()); err == nil && p.Signal(s) == nil {
@@ -105,7 +105,7 @@ func dieBy(s os.Signal) {
 	}
 }
 
-// statusSignal is what shells make of a program that a signal has ended.
+// statusSignal returns the status that shells give a program ended by a signal.
 func statusSignal(s os.Signal) int {
 	if n, ok := s.(syscall.Signal); ok {
 		return 128 + int(n)
@@ -113,8 +113,8 @@ func statusSignal(s os.Signal) int {
 	return statusFailed
 }
 
-// forOthers says whether an interrupt is what somebody has typed for the command
-// that the demo runs, which makes of it what it likes.
+// forOthers reports whether an interrupt is meant for the command that the demo
+// runs, which may handle it in any way.
 func forOthers(args []string) bool {
 	return len(args) > 2 && args[1] == "demo" && term.IsTerminal(int(os.Stdin.Fd()))
 }
