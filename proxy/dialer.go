@@ -63,8 +63,7 @@ type Dialer struct {
 	// HOST:PORT, and that machine resolves the names.
 	Via string
 
-	// Pick chooses among machines of the same name; "" means that the dial
-	// fails with [ErrSeveral].
+	// Pick chooses among machines of the same name; "" means [ErrSeveral].
 	Pick Pick
 
 	// Sessions is the number of sessions that share the connections to one
@@ -96,8 +95,7 @@ type dialled struct {
 	machine.Destination
 }
 
-// dialTime limits how long starting a session may take, regardless of the
-// dial's context.
+// dialTime limits starting a session, regardless of the dial's context.
 const dialTime = 30 * time.Second
 
 // Dial is [Dialer.DialContext] without a context.
@@ -297,8 +295,7 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, e
 	return c, nil
 }
 
-// loadedConfig is an AWS configuration with credentials, or the reason why
-// there is none.
+// loadedConfig is an AWS configuration with credentials, or the error.
 type loadedConfig struct {
 	done    chan struct{} // closed when the other fields are set
 	cfg     aws.Config
@@ -391,8 +388,7 @@ func (e dialError) Is(target error) bool {
 	return false
 }
 
-// refusedError is ErrRefused with the driver's text. It also matches the
-// system's error.
+// refusedError is ErrRefused with the driver's text; syscall's matches too.
 type refusedError struct{ error }
 
 func (e refusedError) Unwrap() error { return e.error }

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// killDelay is between SIGTERM and SIGKILL.
+	// killDelay is the delay between SIGTERM and SIGKILL.
 	killDelay = 2 * time.Second
 
-	// signalDelay is how much later than the end of the context the signal
-	// behind it may reach us: both come of one delivery by os/signal.
+	// signalDelay is how long after the end of the context the signal that caused
+	// it may arrive: os/signal delivers both at about the same time.
 	signalDelay = 100 * time.Millisecond
 )
 
@@ -34,15 +34,15 @@ func runCommand(ctx context.Context, o Options, env []string) (status int, err e
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
 			return 127, fmt.Errorf("demo: %s: no such command", name)
 		}
-		var lookup *exec.Error // says the name once more
+		var lookup *exec.Error // its text repeats the name
 		if errors.As(err, &lookup) {
 			err = lookup.Err
 		}
 		return 126, fmt.Errorf("demo: %s: cannot be run: %w", name, err)
 	}
 
-	// Caught before the start, so that Ctrl-C in the meantime counts. A
-	// caught signal, unlike an ignored one, is not handed down.
+	// Catch signals before the start, so as not to miss a Ctrl-C in the
+	// meantime. Caught signals, unlike ignored ones, are not inherited.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, endSignals...)
 	defer signal.Stop(signals)
@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, o Options, env []string) (status int, err e
 	cmd.Args = o.Command
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
-	// Bounds the wait for writers that are no files, when the command has
+	// Limit the wait for writers that are not files, in case the command has
 	// left a process behind that holds them open.
 	cmd.WaitDelay = killDelay
 	if ctx.Err() != nil {
@@ -71,14 +71,14 @@ func runCommand(ctx context.Context, o Options, env []string) (status int, err e
 	return waitStatus(cmd.ProcessState), nil
 }
 
-// supervise waits for the process to end, and makes it end when ctx does.
+// supervise waits for the process to end, and ends it when ctx does.
 func supervise(ctx context.Context, p *os.Process, ended <-chan error, signals <-chan os.Signal) error {
 	var (
 		done        = ctx.Done()
 		interactive = term.IsTerminal(int(os.Stdin.Fd()))
-		interrupted = false // by Ctrl-C, which the command got as well
+		interrupted = false // by Ctrl-C, which the command received too
 		stopping    = false
-		giveUp      <-chan time.Time // for the signal behind the end of ctx
+		giveUp      <-chan time.Time // for the signal that caused the end of ctx
 		kill        <-chan time.Time
 	)
 	stop := func() {
@@ -115,8 +115,8 @@ func supervise(ctx context.Context, p *os.Process, ended <-chan error, signals <
 	}
 }
 
-// lookPath is exec.LookPath for another PATH than the process's own. The error
-// is fs.ErrPermission if there is such a file but it cannot be run.
+// lookPath is exec.LookPath with path instead of the process's PATH. The error is
+// fs.ErrPermission if the file exists but is not executable.
 func lookPath(name, path string) (string, error) {
 	if strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/") {
 		return exec.LookPath(name)
@@ -124,7 +124,7 @@ func lookPath(name, path string) (string, error) {
 	err := fs.ErrNotExist
 	for _, dir := range filepath.SplitList(path) {
 		if !filepath.IsAbs(dir) {
-			continue // as exec.LookPath: what runs must not depend on where
+			continue // as in exec.LookPath: what runs must not depend on the current directory
 		}
 		found, lookErr := exec.LookPath(filepath.Join(dir, name))
 		if lookErr == nil {
@@ -137,7 +137,7 @@ func lookPath(name, path string) (string, error) {
 	return "", err
 }
 
-// getenv is the last value of name in env, which is the one that counts.
+// getenv returns the last value of name in env, which is the effective one.
 func getenv(env []string, name string) string {
 	value := ""
 	for _, v := range env {

@@ -20,33 +20,34 @@ import (
 // nodes are the demo's instances. There are two so that one can be a jump host.
 var nodes = []string{"i-0demo", "i-0demo2"}
 
-// names are their names.
+// names are the names of the nodes.
 var names = map[string]string{"i-0demo": "web-1", "i-0demo2": "db-1"}
 
-// endGrace is how long each ssmpipe has to end: what it takes at the most.
+// endGrace is how long to wait for each ssmpipe to end: the longest that it may
+// take.
 const endGrace = 2 * time.Second
 
 // login is the user name in the ssh config. The servers accept any.
 const login = "demo"
 
-// Options say what Run does. The zero value waits, and prints nothing.
+// Options say what Run does. With the zero value, Run waits and prints nothing.
 type Options struct {
 	// Command is run in the demo's environment, and the demo ends when it
-	// does. Empty prints lines to paste instead and waits for the context.
+	// does. If empty, Run prints lines to paste and waits for the context.
 	Command []string
 
-	// Executable is the ssmpipe that ssh starts as its ProxyCommand. Empty
-	// means the running one.
+	// Executable is the ssmpipe that ssh starts as its ProxyCommand. If
+	// empty, it is the running binary.
 	Executable string
 
-	// NoSleep makes the instances' agents as fast as the machine allows.
-	// Real ones sleep 1 ms after each kilobyte that they send, and so do
-	// these otherwise: what the demo shows is what AWS will give.
+	// NoSleep makes the instances' agents as fast as the machine allows. Real
+	// agents sleep 1 ms after each kilobyte that they send. By default the
+	// demo's do too, so that it is as fast as AWS.
 	NoSleep bool
 
-	// Stdin, Stdout and Stderr are the command's. Those that are *os.File
-	// are handed over as they are, so that a terminal stays one. What is
-	// printed without a command goes to Stdout. Nil is the null device.
+	// Stdin, Stdout and Stderr are the command's. A value of type *os.File is
+	// passed on unchanged, so that a terminal remains one. Without a command,
+	// Run prints to Stdout. Nil means the null device.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
@@ -56,17 +57,17 @@ type Options struct {
 //
 // The status is the command's: its exit status, 128+n if signal n ended it, 127
 // if there is no such command, 126 if it cannot be run. Without a command it is
-// 0. The error says why there was no command, or what failed of the demo itself
-// (status 1 unless the command had one of its own); that a command failed is no
-// error.
+// 0. The error says why the command could not be run, or what failed in the demo
+// itself (status 1 unless the command had one of its own). A command that fails is
+// not an error.
 //
-// Signals are the caller's to catch, by ending ctx on os.Interrupt, SIGTERM and
-// SIGHUP. The command then gets SIGTERM, and SIGKILL 2 s later. There is one
-// exception, so that Ctrl-C in an interactive command means what that command
-// makes of it: a terminal sends the interrupt to the command as well as to the
-// caller, so when ctx ends by os.Interrupt and standard input is a terminal,
-// Run sends nothing and goes on waiting for the command, as a shell does, until
-// SIGTERM or SIGHUP comes. It listens for these signals itself to know.
+// The caller must catch signals, and end ctx on os.Interrupt, SIGTERM and SIGHUP.
+// The command then gets SIGTERM, and SIGKILL 2 s later. There is one exception, so
+// that an interactive command can handle Ctrl-C itself: a terminal sends the
+// interrupt to the command as well as to the caller, so when ctx ends by
+// os.Interrupt and standard input is a terminal, Run sends nothing and goes on
+// waiting for the command, as a shell does, until SIGTERM or SIGHUP arrives. Run
+// listens for these signals itself to detect this.
 func Run(ctx context.Context, o Options) (status int, err error) {
 	d, err := start(o)
 	if err != nil {
@@ -93,15 +94,15 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	return runCommand(ctx, o, d.dir.environ(os.Environ()))
 }
 
-// A demo is what Run has started.
+// A demo is everything that Run has started.
 type demo struct {
 	dir     *dir
 	sshds   []*sshd
 	service *awstest.Server
 
-	commanded bool // a command was run, which has ended
+	commanded bool // a command was run and has ended
 
-	forget func() // takes back that it is abandoned if the process is ended; nil before
+	forget func() // cancels the call of abandon at the end of the process; nil before
 }
 
 func start(o Options) (_ *demo, err error) {
@@ -149,7 +150,7 @@ func start(o Options) (_ *demo, err error) {
 		d.sshds = append(d.sshds, s)
 		network[id], hostKeys[id] = s.Addr(), host
 	}
-	// The network is complete: from here on it is only read.
+	// The network is complete. From here on it is read-only.
 	for _, id := range nodes {
 		d.service.AddNode(awstest.Node{ID: id, Name: names[id], Node: ssmtest.Node{Dial: network.dialFrom(id), Command: commandIn(homes[id], names[id])}})
 	}
@@ -160,8 +161,8 @@ func start(o Options) (_ *demo, err error) {
 	return d, nil
 }
 
-// commandIn makes what an instance's agent runs, in the instance's home and with
-// nothing of the demo's own environment but what a login has.
+// commandIn returns a function that makes the commands of an instance's agent. They
+// run in the instance's home with the environment of a login, not the demo's.
 func commandIn(home, name string) func(string, ...string) *exec.Cmd {
 	return func(program string, arg ...string) *exec.Cmd {
 		cmd := exec.Command(program, arg...)
@@ -171,8 +172,8 @@ func commandIn(home, name string) func(string, ...string) *exec.Cmd {
 	}
 }
 
-// abandon is close for when there is no time left: no key and no command of the
-// demo's is to be there after it.
+// abandon is close for when there is no time left. It leaves no key and no command
+// of the demo behind.
 func (d *demo) abandon() {
 	os.RemoveAll(d.dir.path)
 	var wg sync.WaitGroup
@@ -183,10 +184,9 @@ func (d *demo) abandon() {
 	wg.Wait()
 }
 
-// close ends everything that start has started. Sessions that are left, as
-// those of other terminals, are ended before the service is: their ssmpipe
-// would take a service that is gone for one that cannot be reached just now,
-// and try again for minutes.
+// close ends everything that start has started. It ends remaining sessions, such as
+// those of other terminals, before the service. Otherwise their ssmpipe would
+// take the service for temporarily unreachable, and retry for minutes.
 func (d *demo) close() error {
 	if d.forget != nil {
 		defer d.forget()
@@ -194,7 +194,7 @@ func (d *demo) close() error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(d.sshds)+1)
 	if d.commanded {
-		d.dir.users.wait(endGrace) // those of the command are on their way out
+		d.dir.users.wait(endGrace) // the command's ssmpipes are about to end
 	}
 	var left []*ssmtest.Session
 	if d.service != nil {
@@ -208,8 +208,8 @@ func (d *demo) close() error {
 		s.End("the demo has ended")
 	}
 	if len(left) > 0 {
-		// The service's Close is a reset, which would take the word back
-		// from clients that have not read it yet.
+		// The service's Close resets connections, so clients that have not
+		// read the end of their session yet would lose it.
 		d.dir.users.wait(endGrace)
 	}
 	if d.service != nil {

@@ -11,7 +11,7 @@ import (
 
 // A dir is the demo's temporary directory:
 //
-//	ssh_config   leads ssh to the instances
+//	ssh_config   makes ssh connect to the instances
 //	key          the client's private key
 //	known_hosts  the instances' host keys
 //	env          the AWS settings, for a shell to read
@@ -25,7 +25,7 @@ type dir struct {
 	users *users
 }
 
-// makeDir makes the directory, which only the user may enter.
+// makeDir creates the directory, which only the user can access.
 func makeDir() (*dir, error) {
 	path, err := os.MkdirTemp("", "ssmpipe-demo-")
 	if err != nil {
@@ -35,7 +35,7 @@ func makeDir() (*dir, error) {
 	if err := checkPath(path); err != nil {
 		return nil, errors.Join(err, d.remove())
 	}
-	// A relative TMPDIR would lead elsewhere from elsewhere.
+	// TMPDIR may be relative to the current directory.
 	if d.path, err = filepath.Abs(path); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
 	}
@@ -63,7 +63,7 @@ func (d *dir) remove() error {
 	return errors.Join(err, os.RemoveAll(d.path))
 }
 
-// write writes all files. service are the AWS settings of the service.
+// write writes all files. service has the AWS settings of the service.
 func (d *dir) write(executable string, service []string, client key, hostKeys map[string]key) error {
 	d.aws = append(service, "SSMPIPE_CACHE="+d.file("cache"))
 	private, err := client.privateFile()
@@ -87,10 +87,10 @@ func (d *dir) write(executable string, service []string, client key, hostKeys ma
 	return d.writeWrappers(executable)
 }
 
-// sshConfig leads every instance's name through ssmpipe. It is complete: with
-// -F, ssh reads neither the user's config nor the system's. The ProxyCommand is
-// the wrapper, which brings the AWS settings along, so that the config works
-// from a terminal that knows nothing of the demo.
+// sshConfig returns an ssh config that connects to every instance through ssmpipe.
+// It is complete: with -F, ssh reads neither the user's config nor the system's.
+// The ProxyCommand is the wrapper, which sets the AWS settings, so that the config
+// works from any terminal.
 func (d *dir) sshConfig() string {
 	return strings.Join([]string{
 		"# ssmpipe demo: ssh -F " + shellQuote(d.file("ssh_config")) + " " + nodes[0],
@@ -108,14 +108,14 @@ func (d *dir) sshConfig() string {
 	}, "\n")
 }
 
-// environ is the environment of the command: base, with the service's AWS
-// settings in place of any others, and the wrappers first on PATH.
+// environ returns the environment of the command: base, with the service's AWS
+// settings replacing any others, and the wrappers first on PATH.
 func (d *dir) environ(base []string) []string {
 	env := slices.DeleteFunc(slices.Clone(base), func(v string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
 		switch name {
 		case "RSYNC_RSH", "GIT_SSH", "GIT_SSH_COMMAND":
-			return true // they would lead rsync and git past the wrapper
+			return true // they would make rsync and git bypass the wrapper
 		}
 		return strings.HasPrefix(name, "AWS_")
 	})
@@ -127,7 +127,7 @@ func (d *dir) environ(base []string) []string {
 	return append(env, "PATH="+path)
 }
 
-// instructions are what to paste, from any terminal.
+// instructions returns the lines to paste into any terminal.
 func (d *dir) instructions() string {
 	config := shellQuote(d.file("ssh_config"))
 	return fmt.Sprintf(`The instances %[2]s are up, on this machine, behind a

@@ -15,13 +15,13 @@ import (
 // kernel; two minutes of nothing would look like a fault of the tunnel here.
 const dialTimeout = 10 * time.Second
 
-// A hosts is the network that the demo instances believe they are in: each
-// one's id, and where its SSH server really listens.
+// A hosts is the network that the demo instances see. It maps the id of each
+// instance to the address on which its SSH server really listens.
 type hosts map[string]string
 
-// dialFrom returns the dial of the instance self, which both its agent and its
-// SSH server use. Port 22 of an instance is its SSH server; any other port is
-// that of this machine, refused when nothing listens there.
+// dialFrom returns the dial function of the instance self, which both its agent
+// and its SSH server use. Port 22 of an instance is its SSH server. Any other port
+// is that of this machine, and is refused if nothing listens there.
 func (h hosts) dialFrom(self string) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
@@ -43,7 +43,7 @@ func (h hosts) dialFrom(self string) dialFunc {
 	}
 }
 
-// serveDirect is the far end of LocalForward, DynamicForward, -W and -J
+// serveDirect serves the far end of LocalForward, DynamicForward, -W and -J
 // (RFC 4254 section 7.2).
 func (c *sshConn) serveDirect(ctx context.Context, channel ssh.NewChannel) {
 	var open struct {
@@ -71,9 +71,9 @@ func (c *sshConn) serveDirect(ctx context.Context, channel ssh.NewChannel) {
 	c.relay(ch, requests, nc)
 }
 
-// serveRequests is the connection's global requests: RemoteForward
-// (RFC 4254 section 7.1), and a refusal for all others, which is what OpenSSH's
-// keep-alives count as an answer.
+// serveRequests serves the connection's global requests. It supports RemoteForward
+// (RFC 4254 section 7.1) and refuses all others, which OpenSSH's keep-alives
+// accept as an answer.
 func (c *sshConn) serveRequests(requests <-chan *ssh.Request) {
 	var wg sync.WaitGroup
 	listeners := make(map[string]net.Listener)
@@ -95,8 +95,8 @@ func (c *sshConn) serveRequests(requests <-chan *ssh.Request) {
 			if ssh.Unmarshal(req.Payload, &bind) != nil {
 				break
 			}
-			// Loopback whatever address was asked for, as with sshd's
-			// GatewayPorts at its default.
+			// Listen on loopback regardless of the requested address, as sshd
+			// does with the default of GatewayPorts.
 			l, err := net.Listen("tcp", joinHostPort("127.0.0.1", bind.Port))
 			if err != nil {
 				break
@@ -125,8 +125,8 @@ func (c *sshConn) serveRequests(requests <-chan *ssh.Request) {
 	}
 }
 
-// acceptForwarded hands every connection on l to the client, under the address
-// that the client asked for: it finds its own side of the forward by it.
+// acceptForwarded passes every connection on l to the client, with the address
+// that the client asked for, by which it finds its side of the forward.
 func (c *sshConn) acceptForwarded(l net.Listener, addr string, port uint32) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -168,8 +168,8 @@ func (s *sshd) relay(ch ssh.Channel, requests <-chan *ssh.Request, nc net.Conn) 
 		if half, ok := nc.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}
-		// Not before all that the client sent is on its way: it may have
-		// said all and left.
+		// Wait until everything that the client sent has been forwarded: it
+		// may have closed the channel right after sending.
 		wg.Go(func() {
 			<-gone
 			nc.Close()

@@ -28,7 +28,7 @@ func newKey() (key, error) {
 	return key{private, signer}, nil
 }
 
-// privateFile is the key in the form of an IdentityFile.
+// privateFile returns the key in the format of an IdentityFile.
 func (k key) privateFile() ([]byte, error) {
 	block, err := ssh.MarshalPrivateKey(k.private, "ssmpipe demo")
 	if err != nil {
@@ -37,7 +37,7 @@ func (k key) privateFile() ([]byte, error) {
 	return pem.EncodeToMemory(block), nil
 }
 
-// publicLine is the key in the form of a known_hosts entry, without the host.
+// publicLine returns the key as a known_hosts entry without the host.
 func (k key) publicLine() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.signer.PublicKey())))
 }

@@ -10,16 +10,16 @@ import (
 )
 
 // setModes applies the modes of the client's terminal to ours (RFC 4254
-// section 8), so that what the user's terminal calls backspace or interrupt is
-// that here too. Unknown opcodes are skipped, as the RFC asks for.
+// section 8), so that keys such as backspace and interrupt are the same here. It
+// skips unknown opcodes, as the RFC requires.
 func setModes(tty *os.File, modes string) error {
 	fd := int(tty.Fd())
 	t, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
 	if err != nil {
 		return err
 	}
-	// An opcode is one byte and its value four; 0 ends them, and so does
-	// anything from 160 on, whose length nobody knows yet.
+	// An opcode is one byte and its value four. 0 ends the list, and so does
+	// anything from 160 on, for which no length is defined.
 	for b := []byte(modes); len(b) >= 5 && b[0] != 0 && b[0] < 160; b = b[5:] {
 		setMode(t, b[0], binary.BigEndian.Uint32(b[1:5]))
 	}

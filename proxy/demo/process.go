@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// hangupGrace is how long a process may take to end after SIGHUP when its
-// client has gone, before it is killed.
+// hangupGrace is how long a process may take to end after SIGHUP, once its client
+// has gone, before it is killed.
 const hangupGrace = time.Second
 
 // A process is a command that runs for a session, with the processes that it
@@ -38,23 +38,24 @@ func startProcess(cmd *exec.Cmd, pty *ptyRequest) (*process, error) {
 		err = cmd.Start()
 	}
 	for _, f := range theirs {
-		f.Close() // theirs alone from here on, so that their end is seen
+		f.Close() // only the command may hold these, so that its end is seen
 	}
 	if err != nil {
 		p.closeFiles()
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	go func() {
-		// Its files are not exec.Cmd's to copy, so this waits for the
-		// command alone; how it ended is in ProcessState.
+		// exec.Cmd copies no files here, so this waits only for the
+		// command. ProcessState has the result.
 		_ = cmd.Wait()
 		close(p.done)
 	}()
 	return p, nil
 }
 
-// openPipes connects stdin, stdout and stderr apart, and returns the command's
-// ends. exec.Cmd's own pipes would be closed at its end, unread output lost.
+// openPipes connects stdin, stdout and stderr to separate pipes and returns the
+// command's ends. exec.Cmd would close its own pipes when the command ends, and
+// lose unread output.
 func (p *process) openPipes() (theirs []*os.File, err error) {
 	for i := range 3 {
 		r, w, err := os.Pipe()
@@ -73,8 +74,8 @@ func (p *process) openPipes() (theirs []*os.File, err error) {
 	return theirs, nil
 }
 
-// end makes sure that nothing of the process is left: a hang-up, which a shell
-// passes on to its jobs, and soon after a kill for the whole group.
+// end makes sure that nothing of the process is left. It sends a hang-up, which a
+// shell passes on to its jobs, and soon after kills the whole group.
 func (p *process) end() {
 	p.hangup()
 	select {

@@ -29,9 +29,9 @@ var signalNames = map[syscall.Signal]string{
 	syscall.SIGUSR2: "USR2",
 }
 
-// shellCommand is "/bin/sh -c COMMAND", or a shell to type into: bash where
-// there is one, for its line editing, without the machine's own start-up files,
-// which are not written for a home like this.
+// shellCommand returns "/bin/sh -c COMMAND", or an interactive shell: bash if
+// available, for its line editing, without the machine's start-up files, which are
+// not written for such a home.
 func shellCommand(command *string) *exec.Cmd {
 	if command != nil {
 		return exec.Command("/bin/sh", "-c", *command)
@@ -42,11 +42,11 @@ func shellCommand(command *string) *exec.Cmd {
 	return exec.Command("/bin/sh")
 }
 
-// systemEnviron is what of the demo's own environment a login has as well.
+// systemEnviron returns the part of the demo's environment that a login also has.
 func systemEnviron() []string {
 	env := []string{
 		"SHELL=/bin/sh",
-		"BASH_SILENCE_DEPRECATION_WARNING=1", // macOS's bash would rather be zsh
+		"BASH_SILENCE_DEPRECATION_WARNING=1", // macOS's bash otherwise recommends zsh
 	}
 	for _, name := range []string{"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"} {
 		if value, ok := os.LookupEnv(name); ok {
@@ -56,8 +56,8 @@ func systemEnviron() []string {
 	return env
 }
 
-// setSession makes the command lead a session and a process group of its own,
-// by which all that it starts can be signalled.
+// setSession makes the command the leader of a session and process group, so that
+// everything that it starts can be signalled.
 func setSession(cmd *exec.Cmd, tty bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: tty}
 }
@@ -85,7 +85,7 @@ func setSize(tty *os.File, w winsize) error {
 	})
 }
 
-// signal sends the signal of that name to the command's process group.
+// signal sends the named signal to the command's process group.
 func (p *process) signal(name string) bool {
 	for sig, n := range signalNames {
 		if n == name {
@@ -95,8 +95,8 @@ func (p *process) signal(name string) bool {
 	return false
 }
 
-// The group's number stays taken, and so is safe to signal, while a process of
-// the group lives; with none left the signal reaches nobody.
+// The group's id is not reused, and so is safe to signal, while a process of the
+// group lives. With none left the signal reaches no process.
 func (p *process) signalGroup(sig syscall.Signal) bool {
 	return syscall.Kill(-p.cmd.Process.Pid, sig) == nil
 }
@@ -104,7 +104,7 @@ func (p *process) signalGroup(sig syscall.Signal) bool {
 func (p *process) hangup() { p.signalGroup(syscall.SIGHUP) }
 func (p *process) kill()   { p.signalGroup(syscall.SIGKILL) }
 
-// status is how the command ended. Only after done.
+// status returns how the command ended. It must be called only after done.
 func (p *process) status() exitStatus {
 	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !ws.Signaled() {
@@ -112,7 +112,7 @@ func (p *process) status() exitStatus {
 	}
 	name, ok := signalNames[ws.Signal()]
 	if !ok {
-		name = "SIG@openssh.com" // what sshd says of those without a name
+		name = "SIG@openssh.com" // what sshd sends for signals without a name
 	}
 	return exitStatus{signal: name, core: ws.CoreDump()}
 }

@@ -11,8 +11,8 @@ import (
 // havePty: ssh says that it got no terminal, and goes on without.
 const havePty = false
 
-// shellCommand is "cmd /C COMMAND", or cmd itself. cmd reads its command line
-// raw, so it is not quoted as an argument.
+// shellCommand returns "cmd /C COMMAND", or cmd itself. cmd parses its raw command
+// line, so COMMAND is not quoted as an argument.
 func shellCommand(command *string) *exec.Cmd {
 	shell := os.Getenv("COMSPEC")
 	if shell == "" {
@@ -25,8 +25,8 @@ func shellCommand(command *string) *exec.Cmd {
 	return cmd
 }
 
-// systemEnviron is the whole environment but the AWS settings: too many
-// programs of Windows fail without one variable or other.
+// systemEnviron returns the whole environment except the AWS settings: too many
+// Windows programs fail without some variable.
 func systemEnviron() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -49,7 +49,7 @@ func (p *process) signal(name string) bool {
 	return name == "KILL" && p.cmd.Process.Kill() == nil
 }
 
-// hangup does nothing: Windows has no signal for it, the closed pipes must do.
+// hangup only closes the pipes, since Windows has no signal for it.
 func (p *process) hangup() { p.closeFiles() }
 func (p *process) kill()   { _ = p.cmd.Process.Kill() }
 

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// checkPath refuses the few names that an ssh config cannot say: its quotes
-// cannot be escaped in all versions of OpenSSH, and "${" always means a
-// variable. They come from TMPDIR, so the user can change it.
+// checkPath rejects the few names that an ssh config cannot express: quotes cannot
+// be escaped in all versions of OpenSSH, and "${" always begins a variable. Such
+// names come from TMPDIR, which the user can change.
 func checkPath(path string) error {
 	if strings.ContainsAny(path, "\"\n\r") || strings.Contains(path, "${") ||
 		filepath.Separator == '/' && strings.Contains(path, `\`) {
@@ -17,7 +17,7 @@ func checkPath(path string) error {
 	return nil
 }
 
-// configQuote is a path as an argument in an ssh config that knows %-tokens.
+// configQuote quotes a path as an argument of a keyword that accepts %-tokens.
 func configQuote(path string) string {
 	return `"` + doublePercent(filepath.ToSlash(path)) + `"`
 }

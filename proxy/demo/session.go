@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A ptyRequest is what the client says of its terminal (RFC 4254 section 6.2).
+// A ptyRequest describes the client's terminal (RFC 4254 section 6.2).
 type ptyRequest struct {
 	Term                      string
 	Cols, Rows, Width, Height uint32
@@ -53,8 +53,7 @@ func (c *sshConn) serveSession(channel ssh.NewChannel) {
 	s.wg.Wait()
 }
 
-// request answers one request, and says what to do when the client has the
-// answer.
+// request handles one request. It returns what to do once the reply has been sent.
 func (s *session) request(req *ssh.Request) (ok bool, then func()) {
 	switch req.Type {
 	case "env":
@@ -62,8 +61,8 @@ func (s *session) request(req *ssh.Request) (ok bool, then func()) {
 		if s.started || ssh.Unmarshal(req.Payload, &v) != nil || v.Name == "" || strings.ContainsAny(v.Name+v.Value, "\x00") {
 			return false, nil
 		}
-		// sshd takes a few names only, because its users may be restricted.
-		// The demo's may run anything anyway.
+		// sshd accepts only a few names, because its users may be restricted.
+		// The demo's users may run anything anyway.
 		s.env = append(s.env, v.Name+"="+v.Value)
 		return true, nil
 	case "pty-req":
@@ -103,7 +102,7 @@ func (s *session) request(req *ssh.Request) (ok bool, then func()) {
 	return false, nil
 }
 
-// start runs command by the shell, or the shell itself when command is nil.
+// start runs command in the shell, or the shell itself if command is nil.
 func (s *session) start(command *string) (ok bool, then func()) {
 	if s.started {
 		return false, nil // one per channel: RFC 4254 section 6.5
@@ -120,14 +119,14 @@ func (s *session) start(command *string) (ok bool, then func()) {
 	return true, func() { s.attach(proc) }
 }
 
-// attach copies between the channel and the process, and closes the channel
-// when the process has ended and all it wrote is on its way.
+// attach copies between the channel and the process, and closes the channel when
+// the process has ended and all its output has been sent.
 func (s *session) attach(p *process) {
 	s.wg.Go(func() {
 		_, _ = io.Copy(p.stdin, s.ch)
 		if p.tty == nil {
 			p.stdin.Close()
-		} // else: as with sshd, a terminal has no end but what is typed
+		} // else: as with sshd, a terminal has no end of file except a typed one
 		// A process that does not read must not stop the client from
 		// reaching its end of file.
 		_, _ = io.Copy(io.Discard, s.ch)
@@ -174,7 +173,7 @@ func (s *session) startSFTP() (ok bool, then func()) {
 	}
 }
 
-// An exitStatus is how a process ended: by a signal if that is not empty.
+// An exitStatus says how a process ended: by a signal if signal is not empty.
 type exitStatus struct {
 	code   int
 	signal string // RFC 4254's name, without SIG
@@ -195,8 +194,8 @@ func (s *session) exit(status exitStatus) {
 	}{Name: status.signal, Core: status.core}))
 }
 
-// environ is what a login would give: nothing of the demo's own environment
-// but what programs cannot be found or run without.
+// environ returns the environment of a login. Of the demo's environment it has only
+// what is needed to find and run programs.
 func (s *session) environ() []string {
 	user := s.conn.User()
 	env := append(systemEnviron(),
@@ -212,7 +211,8 @@ func (s *session) environ() []string {
 	return append(env, s.env...)
 }
 
-// connectionVar is sshd's SSH_CONNECTION: addresses and ports apart by spaces.
+// connectionVar returns SSH_CONNECTION as sshd sets it: addresses and ports,
+// separated by spaces.
 func connectionVar(remote, local net.Addr) string {
 	rh, rp, _ := net.SplitHostPort(remote.String())
 	lh, lp, _ := net.SplitHostPort(local.String())

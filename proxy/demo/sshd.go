@@ -20,8 +20,8 @@ const handshakeTimeout = 30 * time.Second
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // An sshd is the SSH server of one demo instance. It runs commands as the user
-// that runs the demo, so it listens on loopback only and lets in exactly one
-// key, which exists as long as the demo does.
+// who runs the demo, so it listens on loopback only and accepts exactly one key,
+// which exists as long as the demo does.
 type sshd struct {
 	name     string // the instance's id, for the prompt
 	home     string // HOME, and where commands and sftp start
@@ -57,7 +57,7 @@ func startSSHD(name, home string, hostKey ssh.Signer, clientKey ssh.PublicKey, d
 	return s, nil
 }
 
-// Addr is where the server listens, as host:port.
+// Addr returns the address on which the server listens, as host:port.
 func (s *sshd) Addr() string { return s.listener.Addr().String() }
 
 // Close ends every connection, kills what runs in them, and waits for both.
@@ -77,8 +77,8 @@ func (s *sshd) serve() {
 		case s.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default:
-			// Out of file descriptors, most likely: as net/http does, try
-			// again when some may have been given back.
+			// Probably out of file descriptors. As net/http does, try again
+			// when some may have been released.
 			select {
 			case <-s.ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -105,8 +105,8 @@ func (s *sshd) serveConn(nc net.Conn) {
 	}
 	_ = nc.SetDeadline(time.Time{})
 
-	// All of the below end with the connection: channels and requests are
-	// closed, and so are the channels' own request queues.
+	// Everything below ends with the connection, which closes the channels,
+	// the requests and the channels' request queues.
 	c := &sshConn{sshd: s, conn: conn}
 	ctx, cancel := context.WithCancel(s.ctx)
 	var wg sync.WaitGroup

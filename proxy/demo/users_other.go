@@ -4,7 +4,7 @@ package demo
 
 import "time"
 
-// users knows nothing here of the demo's ssmpipes, and gives them a moment.
+// users cannot track the demo's ssmpipes here, and just gives them a moment.
 type users struct{}
 
 func makeUsers(string) (*users, error) { return &users{}, nil }

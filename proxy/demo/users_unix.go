@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// users knows whether an ssmpipe of the demo still runs: each holds a named
-// pipe open, whose other end is here. ssh does not wait for its ProxyCommand,
-// which at that time is about to end its session.
+// users tracks whether an ssmpipe of the demo is still running: each holds a named
+// pipe open, whose other end is here. ssh does not wait for its ProxyCommand, which
+// may still be ending its session.
 type users struct{ pipe *os.File }
 
 func makeUsers(path string) (*users, error) {
@@ -22,14 +22,14 @@ func makeUsers(path string) (*users, error) {
 	return &users{pipe}, err
 }
 
-// join is what a wrapper does before it becomes ssmpipe. Opened for both ways,
-// a named pipe never waits for another end.
+// join returns the shell command that a wrapper runs before it becomes ssmpipe.
+// Opening a named pipe for reading and writing never blocks.
 func (u *users) join() string { return "exec 9<>" + shellQuote(u.pipe.Name()) }
 
 // wait returns when none is left, or after d.
 func (u *users) wait(d time.Duration) {
 	u.pipe.SetReadDeadline(time.Now().Add(d))
-	u.pipe.Read(make([]byte, 1)) // nobody writes: it is the end, or the deadline
+	u.pipe.Read(make([]byte, 1)) // nothing is written: this returns at the end or the deadline
 }
 
 func (u *users) close() error { return u.pipe.Close() }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// wrapper is the path of the wrapper for a tool.
+// wrapper returns the path of the wrapper for a tool.
 func (d *dir) wrapper(tool string) string { return filepath.Join(d.path, "bin", tool) }
 
 // writeWrappers writes env and bin.
@@ -21,8 +21,8 @@ func (d *dir) writeWrappers(executable string) error {
 	scripts := map[string]string{
 		"ssmpipe": fmt.Sprintf(". %s\n%s\nexec %s \"$@\"", shellQuote(env), d.users.join(), shellQuote(executable)),
 	}
-	// scp and sftp start ssh by its full path, past the wrapper, but pass -F
-	// on. rsync and git look for ssh on PATH.
+	// scp and sftp start ssh by its full path, bypassing the wrapper, but pass
+	// -F on. rsync and git look for ssh on PATH.
 	for _, tool := range []string{"ssh", "scp", "sftp"} {
 		if real, err := lookPath(tool, os.Getenv("PATH")); err == nil {
 			scripts[tool] = fmt.Sprintf("exec %s -F %s \"$@\"", shellQuote(real), shellQuote(d.file("ssh_config")))
@@ -36,9 +36,9 @@ func (d *dir) writeWrappers(executable string) error {
 	return nil
 }
 
-// envScript makes the shell that reads it part of the demo. Settings that are
-// there already, such as a profile or another endpoint, would lead ssmpipe
-// elsewhere, so they go.
+// envScript returns a script that makes a shell part of the demo. It removes
+// existing settings, such as a profile or another endpoint, that would make ssmpipe
+// connect elsewhere.
 func (d *dir) envScript() string {
 	var b strings.Builder
 	b.WriteString(`for v in $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p') RSYNC_RSH GIT_SSH GIT_SSH_COMMAND; do unset "$v"; done` + "\n")
@@ -50,11 +50,11 @@ func (d *dir) envScript() string {
 	return b.String()
 }
 
-// enterLine is what to type to make a terminal part of the demo.
+// enterLine returns the line to type to make a terminal part of the demo.
 func (d *dir) enterLine() string { return ". " + shellQuote(d.file("env")) }
 
-// shellQuote is s as one word of a POSIX shell, and of csh and fish as well: no
-// shell looks into single quotes.
+// shellQuote quotes s as one word of a POSIX shell, and of csh and fish as well: no
+// shell expands text in single quotes.
 func shellQuote(s string) string {
 	plain := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("%+,-./:=@_", r))

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// wrapper is the path of the wrapper for a tool.
+// wrapper returns the path of the wrapper for a tool.
 func (d *dir) wrapper(tool string) string { return filepath.Join(d.path, "bin", tool+".cmd") }
 
 // writeWrappers writes env.cmd and bin.
@@ -33,8 +33,8 @@ func (d *dir) writeWrappers(executable string) error {
 	return nil
 }
 
-// envScript makes the console that calls it part of the demo. Settings that are
-// there already would lead ssmpipe elsewhere, so they go.
+// envScript returns a script that makes a console part of the demo. It removes
+// existing settings that would make ssmpipe connect elsewhere.
 func (d *dir) envScript() string {
 	var b strings.Builder
 	b.WriteString("@for /f \"delims==\" %%v in ('set AWS_ 2^>nul') do @set \"%%v=\"\r\n")
@@ -45,11 +45,12 @@ func (d *dir) envScript() string {
 	return b.String()
 }
 
-// enterLine is what to type to make a console part of the demo.
+// enterLine returns the line to type to make a console part of the demo.
 func (d *dir) enterLine() string { return "call " + shellQuote(d.file("env.cmd")) }
 
-// shellQuote is a path as one word of a command line. File names hold no quotes.
+// shellQuote quotes a path as one word of a command line. File names cannot contain
+// quotes.
 func shellQuote(path string) string { return `"` + path + `"` }
 
-// batchQuote is shellQuote within a batch file, where % begins a variable.
+// batchQuote is shellQuote for a batch file, where % begins a variable.
 func batchQuote(path string) string { return doublePercent(shellQuote(path)) }
