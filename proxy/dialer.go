@@ -388,7 +388,8 @@ func (e dialError) Is(target error) bool {
 	return false
 }
 
-// refusedError is ErrRefused with the driver's text; syscall's matches too.
+// refusedError is ErrRefused with the driver's text. It also matches
+// syscall.ECONNREFUSED.
 type refusedError struct{ error }
 
 func (e refusedError) Unwrap() error { return e.error }

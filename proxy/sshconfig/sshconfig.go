@@ -41,7 +41,8 @@ type Options struct {
 	NoSockets bool
 
 	// Keys are the user's own key files that ssh tries by default. They are
-	// listed along with ssmpipe's key, since ssh otherwise ignores its defaults.
+	// listed along with ssmpipe's key, since ssh ignores its defaults as soon as
+	// a key is listed.
 	Keys []string
 }
 

@@ -3,7 +3,7 @@
 // gives up those whose machine no longer answers.
 //
 // It may use proxy/stream only, and knows no service. Begin with [Tunnel], then
-// see lane.go for one session, demand.go for sessions that come and go,
-// silence.go for machines that do not answer, and relay.go for what a program's
-// connection says and hears.
+// see lane.go for one session, demand.go for sessions started on demand,
+// silence.go for machines that do not answer, and relay.go for copying to and
+// from a program's connection.
 package tunnel
