@@ -15,16 +15,16 @@ const Time = 10 * time.Minute
 // Person is the person at the terminal. A process has one terminal, so there is
 // one Person. One question at a time has the terminal, and all time limits are
 // paused meanwhile.
-var Person = NewAsking()
+var Person = newAsking()
 
-// NewAsking returns a separate Asking, for tests.
-func NewAsking() *Asking {
-	return &Asking{turn: make(chan struct{}, 1), limits: make(map[*Limit]func())}
+// newAsking returns a separate Asking, for tests.
+func newAsking() *asking {
+	return &asking{turn: make(chan struct{}, 1), limits: make(map[*Limit]func())}
 }
 
-// Asking gives the terminal to one question at a time. Its methods are safe for
+// asking gives the terminal to one question at a time. Its methods are safe for
 // concurrent use.
-type Asking struct {
+type asking struct {
 	turn chan struct{} // holds one value while a person is asked
 
 	mu     sync.Mutex
@@ -35,7 +35,7 @@ type Asking struct {
 // Ask waits until the terminal is free and returns a context for the question.
 // The context ends with life, or after the time that a person has for an
 // answer. The caller must call done.
-func (a *Asking) Ask(life context.Context) (ctx context.Context, done func()) {
+func (a *asking) Ask(life context.Context) (ctx context.Context, done func()) {
 	select {
 	case a.turn <- struct{}{}:
 	case <-life.Done():
@@ -53,7 +53,7 @@ func (a *Asking) Ask(life context.Context) (ctx context.Context, done func()) {
 // Wait returns once no question is pending, so that the terminal is in its
 // original state. It does not wait for long: the question may belong to another
 // caller.
-func (a *Asking) Wait() {
+func (a *asking) Wait() {
 	select {
 	case a.turn <- struct{}{}:
 		<-a.turn
@@ -61,7 +61,7 @@ func (a *Asking) Wait() {
 	}
 }
 
-func (a *Asking) hold() {
+func (a *asking) hold() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now = true
@@ -70,7 +70,7 @@ func (a *Asking) hold() {
 	}
 }
 
-func (a *Asking) release() {
+func (a *asking) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now = false
@@ -83,7 +83,7 @@ func (a *Asking) release() {
 }
 
 // add pauses l while a person is asked.
-func (a *Asking) add(l *Limit) {
+func (a *asking) add(l *Limit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limits[l] = nil
@@ -92,7 +92,7 @@ func (a *Asking) add(l *Limit) {
 	}
 }
 
-func (a *Asking) remove(l *Limit) {
+func (a *asking) remove(l *Limit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.limits, l)

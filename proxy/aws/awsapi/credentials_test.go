@@ -15,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
 	smithymw "github.com/aws/smithy-go/middleware"
-
-	"github.com/ssmpipe/ssmpipe/proxy/ask"
 )
 
 // TestRenewable: what the service refuses is read again, once for all who ask,
@@ -166,42 +164,6 @@ func FuzzHelperOutput(f *testing.F) {
 		}
 		if err != nil && len(err.Error()) > 100 {
 			t.Errorf("it quotes: %v", err)
-		}
-	})
-}
-
-// TestTimeLimitStands: the clock stands while a person is asked, for all who
-// wait, and goes on afterwards.
-func TestTimeLimitStands(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		defer func(before *ask.Asking) { ask.Person = before }(ask.Person)
-		ask.Person = ask.NewAsking()
-		cause := errors.New("over")
-		one, limit, stop := ask.WithLimit(t.Context(), 10*time.Second, cause)
-		defer stop()
-		time.Sleep(6 * time.Second)
-		_, done := ask.Person.Ask(t.Context())
-		two, _, stopTwo := ask.WithLimit(t.Context(), 10*time.Second, cause)
-		defer stopTwo()
-		release := limit.Hold() // by something else
-		time.Sleep(time.Minute)
-		done()
-		time.Sleep(5 * time.Second)
-		if one.Err() != nil || two.Err() != nil {
-			t.Error("it ran")
-		}
-		release()
-		time.Sleep(3 * time.Second)
-		if one.Err() != nil {
-			t.Error("it ran meanwhile")
-		}
-		time.Sleep(2 * time.Second)
-		if context.Cause(one) != cause {
-			t.Error("it does not go on")
-		}
-		time.Sleep(time.Second)
-		if context.Cause(two) != cause {
-			t.Error("the other does not go on")
 		}
 	})
 }
