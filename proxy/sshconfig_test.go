@@ -17,6 +17,10 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
+// itsHome is where the user database has the home of the user that a homeRig's
+// processes run as in their namespace, root.
+const itsHome = "/root"
+
 // homeRig is a user with a home of his own, which is empty at first, and a
 // machine web-1 that is this one. ssh looks for ~/.ssh in the user database, so
 // the home is mounted there, for the processes of this user only.
@@ -55,7 +59,7 @@ func (h *homeRig) ownKey(t *testing.T) {
 // configuration.
 func (h *homeRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
 	t.Helper()
-	args = append([]string{"--user", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" /root && cd && ` + h.more + ` exec "$@"`,
+	args = append([]string{"--user", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" ` + itsHome + ` && cd && ` + h.more + ` exec "$@"`,
 		h.home, need(t, tool)}, args...)
 	cmd := exec.Command(need(t, "unshare"), args...)
 	for _, v := range h.env {
@@ -63,7 +67,7 @@ func (h *homeRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "HOME=/root", "LC_ALL=C.UTF-8")
+	cmd.Env = append(cmd.Env, "HOME="+itsHome, "LC_ALL=C.UTF-8")
 	return cmd
 }
 

@@ -77,7 +77,7 @@ func TestTheUserIsWhomSSHSays(t *testing.T) {
 		{[]string{"ssh", "-l", "bob", "i-0web1", "echo", "-l", "nobody"}, "bob"},
 		{[]string{"ssh", "-vp22", "-oUser=carl", "web-1"}, "carl"},
 		{[]string{"ssh", "ssh://dora@web-1:22", "--", "true"}, "dora"},
-		{[]string{"sh", "/root/wrapper", "-F", "/root/.ssh/config", "eve@web-1", "a b 'c"}, "eve"},
+		{[]string{"sh", itsHome + "/wrapper", "-F", itsHome + "/.ssh/config", "eve@web-1", "a b 'c"}, "eve"},
 		{[]string{"scp", "-q", "fred@web-1:/none", "x"}, "fred"},
 		{[]string{"ssh", "-oProxyCommand=sh -c '" + ssmpipe + " proxy --push-key --identity-agent=~/.cache/ssmpipe/agent --region us-east-1 %h %p; :'", "gus@web-1", "true"}, "gus"},
 	} {
@@ -138,7 +138,7 @@ func TestEachSSHHasItsOwnKey(t *testing.T) {
 // user's own keys.
 func TestReadOnlyDirectories(t *testing.T) {
 	t.Parallel()
-	const ro = "mount --bind /root/%[1] /root/%[1] && mount -o remount,bind,ro /root/%[1] &&"
+	const ro = "mount --bind " + itsHome + "/%[1] " + itsHome + "/%[1] && mount -o remount,bind,ro " + itsHome + "/%[1] &&"
 	mount := func(dir string) string { return strings.ReplaceAll(ro, "%[1]", dir) }
 	setUp := func(t *testing.T) *homeRig {
 		h := newHomeRig(t)
@@ -270,10 +270,10 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 	// The same machine with another key is refused, until what ssh says is done.
 	h.AddNode(awstest.Node{ID: "i-0next", Name: "web-1", Node: ssmtest.Node{Dial: to(h.port)}})
 	got := connect("web-1.prod")
-	if got.status != 255 || !strings.Contains(got.stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.stderr, `ssh-keygen -f "/root/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
+	if got.status != 255 || !strings.Contains(got.stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.stderr, `ssh-keygen -f "`+itsHome+`/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
 		t.Errorf("%+v", got)
 	}
-	succeed(t, h.command(t, "ssh-keygen", "-f", "/root/.ssh/ssmpipe/hosts/web-1.prod", "-R", "web-1.prod"), nil)
+	succeed(t, h.command(t, "ssh-keygen", "-f", itsHome+"/.ssh/ssmpipe/hosts/web-1.prod", "-R", "web-1.prod"), nil)
 	works("web-1.prod")
 	works("web-1.prod")
 	if text := keys("@i-0next"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 {
