@@ -84,7 +84,7 @@ func TestEndlessHeads(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 				defer cancel()
 				_, err := ssmproto.Dial(ctx, to, cfg)
-				if err == nil || !strings.Contains(err.Error(), "head of more than 65536 bytes") || len(err.Error()) > 500 || strings.Contains(err.Error(), "secret") {
+				if err == nil || !strings.Contains(err.Error(), "response header has more than 65536 bytes") || len(err.Error()) > 500 || strings.Contains(err.Error(), "secret") {
 					t.Errorf("got %.1000v", err)
 				}
 			})
