@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 // A use is what a session is for. It decides which advice to give when the
@@ -12,24 +11,11 @@ import (
 type use int
 
 const (
-	useStream use = iota // a stream, mostly for ssh
+	UseStream use = iota // a stream, mostly for ssh
 	UseForward
 	UseShell
 	UseCommand
 )
-
-// UseOf returns the use of a session that another program started.
-func UseOf(conn *ssmproto.Conn) use {
-	switch {
-	case conn.SessionType() == ssmproto.NonInteractiveSession:
-		return UseCommand
-	case conn.SessionType() != ssmproto.PortSession:
-		return UseShell
-	case conn.Property("type") == "LocalPortForwarding":
-		return UseForward
-	}
-	return useStream
-}
 
 // again returns what to do when a session has ended early.
 func (u use) again() string {
@@ -50,16 +36,13 @@ func (o *Options) nextSession(err error) string {
 		return again
 	}
 	switch {
-	case o.Use == useStream:
+	case o.Use == UseStream:
 		return again + "; an idle ssh is kept alive by ServerAliveInterval"
 	case o.NoFlags: // there is no other way to keep it alive
 		return again
 	}
 	return "--keepalive 5m keeps a session alive in which nothing happens"
 }
-
-// nextForbidden is what to do when the agent refuses to forward to a host.
-const nextForbidden = "the agent forwards to no loopback or metadata address, nor to a name that leads to one there, such as the machine's own; for a port of the machine itself give localhost as the host, or none"
 
 // isIdleReason reports whether the service ended a session because it was idle.
 // Its words are "Your session timed out due to inactivity."

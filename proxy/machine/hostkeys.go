@@ -25,7 +25,7 @@ import (
 // LinkHostKeys links the host name to the known_hosts file of machine id.
 func (o *Options) LinkHostKeys(id string) {
 	name := strings.ToLower(o.Target) // as ssh writes it in %h
-	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !ServiceID.MatchString(id) || strings.Contains(id, "/") {
+	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !o.isID(id) || strings.Contains(id, "/") {
 		return
 	}
 	link := filepath.Join(o.HostKeys, name)

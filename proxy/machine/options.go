@@ -6,20 +6,21 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
 // Options say what to connect to, and how.
 type Options struct {
-	Target   string // the user's name for the machine; see [Find]
-	Host     string // reached through the target; "" means the target itself
-	Port     string // on Host
-	Document string // "" means AWS's own
-	Reason   string // for the account's records; may be empty
-	Profile  string // of the AWS configuration; "" means the default
-	Region   string // "" means the profile's or the environment's
+	Driver   driver.Driver // must be set
+	Target   string        // the user's name for the machine
+	Host     string        // reached through the target; "" means the target itself
+	Port     string        // on Host
+	Document string        // "" means the driver's
+	Reason   string        // for the account's records; may be empty
+	Profile  string        // of the cloud's configuration; "" means the default
+	Region   string        // "" means the profile's or the environment's
 
 	StripSuffix string   // removed from the end of Target, if present
 	AnyCase     bool     // match Target's name in any case, because ssh lowercases it
@@ -62,13 +63,14 @@ type Options struct {
 // service's hourly disconnect is over long before.
 const noticeAfter = 3 * time.Second
 
-var ErrConnectTimeout = errors.New("timed out")
+// ErrUnsupported says that a cloud cannot do what was asked for.
+var ErrUnsupported = errors.New("this cloud has nothing of that kind")
 
 // tellOutage returns a function that turns outages into notices: one line when
 // an outage lasts, and one when it is over.
-func (o *Options) tellOutage() func(ssmproto.Outage) {
+func (o *Options) tellOutage() func(stream.Outage) {
 	told := false
-	return func(out ssmproto.Outage) {
+	return func(out stream.Outage) {
 		if out.Over && o.Resumed != nil {
 			o.Resumed()
 		}
@@ -82,23 +84,21 @@ func (o *Options) tellOutage() func(ssmproto.Outage) {
 				limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
 			}
 			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
-				o.Target, Cause(out.Err), limit)))
+				o.Target, o.Cause(out.Err), limit)))
 			told = true
 		}
 	}
 }
 
-// tellRepeat returns a function that tells the user that the stream is stalled
+// tellRepeat tells the user that the stream is stalled
 // although the connection is up, and for how long.
-func (o *Options) tellRepeat() func(ssmproto.Repeat) {
-	return func(r ssmproto.Repeat) {
-		o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
-			o.Target, r.Messages, r.Takes.Round(time.Second)))
-	}
+func (o *Options) tellRepeat(r stream.Repeat) {
+	o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
+		o.Target, r.Messages, r.Takes.Round(time.Second)))
 }
 
 // tellSilence turns silences into notices.
-func (o *Options) tellSilence(s ssmproto.Silence) {
+func (o *Options) tellSilence(s stream.Silence) {
 	lasted := s.Lasted.Round(time.Second)
 	if s.Over {
 		o.Notice(fmt.Sprintf("%s: the machine answers again after %v", o.Target, lasted))
@@ -108,14 +108,14 @@ func (o *Options) tellSilence(s ssmproto.Silence) {
 	if o.ResumeTimeout > 0 {
 		limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
 	}
-	o.Notice(fmt.Sprintf("%s: the machine has not answered for %v, though the connection to AWS is up; it may be busy or rebooting; waiting%s",
-		o.Target, lasted, limit))
+	o.Notice(fmt.Sprintf("%s: the machine has not answered for %v, though the connection to %s is up; it may be busy or rebooting; waiting%s",
+		o.Target, lasted, o.Driver.Words().Cloud, limit))
 }
 
 // Tell sends the user a notice about the target.
 func (o *Options) Tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
 
 // Account returns the part of o that selects the account and region.
-func (o *Options) Account() *awsapi.Account {
-	return &awsapi.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
+func (o *Options) Account() *driver.Account {
+	return &driver.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
 }

@@ -10,12 +10,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
-	"github.com/aws/smithy-go"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
@@ -109,7 +107,7 @@ func (p *Pushing) Start(ctx context.Context, c *Client) {
 		limit = keys.Time // others wait for known
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
-	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", ErrConnectTimeout, limit))
+	limited, _, stop := ask.WithLimit(ctx, limit, fmt.Errorf("%w after %v", driver.ErrConnectTimeout, limit))
 	id := c.Machine().ID
 	p.done.Go(func() {
 		defer stop()
@@ -147,7 +145,7 @@ func (p *Pushing) tell(id string, err error) {
 	if p.user != "" {
 		whom = fmt.Sprintf(" for %q", p.user)
 	}
-	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, Cause(err))
+	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, p.Options.Cause(err))
 	if next := p.next(err); next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + next
 	}
@@ -214,11 +212,12 @@ func (p *Pushing) Close() {
 // push pushes the key to machine id.
 func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
 	k := p.Options.Key
-	switch {
-	case strings.HasPrefix(id, "ecs:"):
-		return errContainer
-	case k.Way == keys.InstanceConnect && !strings.HasPrefix(id, "i-"):
-		return errNoInstanceConnect
+	pusher, ok := c.Service.(driver.KeyPusher)
+	if !ok {
+		return ErrUnsupported
+	}
+	if err := pusher.CanPush(id, k.Way); err != nil {
+		return err
 	}
 	if p.user == "" {
 		user, err := keys.SSHUser(ctx)
@@ -235,15 +234,7 @@ func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
 		return err
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-	if k.Way == keys.RunCommand {
-		return runCommand(ctx, c.Config, id, p.user, line)
-	}
-	_, err = ec2instanceconnect.NewFromConfig(c.Config).SendSSHPublicKey(ctx, &ec2instanceconnect.SendSSHPublicKeyInput{
-		InstanceId:     &id,
-		InstanceOSUser: &p.user,
-		SSHPublicKey:   &line,
-	})
-	return awsapi.CauseOf(ctx, err)
+	return pusher.PushKey(ctx, id, driver.Key{Way: k.Way, User: p.user, Public: line})
 }
 
 // public returns the public key to push.
@@ -271,51 +262,17 @@ func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 	return made.Public, nil
 }
 
-var (
-	errContainer         = errors.New("a container takes no key that way")
-	errNoInstanceConnect = errors.New("EC2 Instance Connect knows EC2 instances (i-…) only")
-	errUser              = errors.New("not a name that a key can be pushed for")
-)
+var errUser = errors.New("not a name that a key can be pushed for")
 
 // next returns what the user can do about a key that could not be pushed.
 func (p *Pushing) next(err error) string {
-	k := p.Options.Key
 	switch {
-	case errors.Is(err, errNoInstanceConnect):
-		return "use --push-key=run-command, which needs ssm:SendCommand"
-	case errors.Is(err, errContainer):
-		return "leave out --push-key"
 	case errors.Is(err, keys.ErrKind):
 		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
 	case errors.Is(err, keys.ErrNoSSH):
 		return "say it with --user"
 	case errors.Is(err, keys.ErrAgentEmpty):
 		return "add a key with ssh-add, or use --key made"
-	}
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return p.Options.Next(err)
-	}
-	switch api.ErrorCode() {
-	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "AuthException":
-		if k.Way == keys.RunCommand {
-			return "allow ssm:SendCommand on the node and on the document AWS-RunShellScript, and ssm:GetCommandInvocation"
-		}
-		return "allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser " + p.user
-	case "EC2InstanceStateInvalidException":
-		return "the instance must be running: start it, or wait until it is up"
-	case "EC2InstanceUnavailableException":
-		return "connect again in a moment"
-	case "EC2InstanceNotFoundException":
-		return "check region and account"
-	case "EC2InstanceTypeInvalidException", "UnsupportedOperationException":
-		return "use --push-key=run-command, or a key that is there"
-	case "InvalidArgsException":
-		return "check the user's name and the key"
-	case "InvalidInstanceId":
-		return "check that the node runs and that its SSM agent calls in"
-	case "InvalidDocument", "UnsupportedPlatformType":
-		return "it is for Linux only: leave out --push-key"
 	}
 	return p.Options.Next(err)
 }

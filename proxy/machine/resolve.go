@@ -3,24 +3,14 @@ package machine
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/agnivade/levenshtein"
-	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
-)
-
-var (
-	// ErrNoMachine says that no machine has the name.
-	ErrNoMachine = errors.New("there is no such machine")
-
-	// ErrSeveral says that several machines have the name.
-	ErrSeveral = errors.New("several machines have this name")
+	"github.com/ssmpipe/ssmpipe/proxy/cache"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // Pick says how to choose one of several machines with the same name.
@@ -37,7 +27,7 @@ const (
 type Machine struct {
 	ID     string
 	cached bool
-	Known  *inventory.Instance // nil if AWS was not asked
+	Known  *driver.Machine // nil if nothing is known
 }
 
 // cachedFor is how long a name's resolution is cached: short enough that a
@@ -46,14 +36,14 @@ type Machine struct {
 const cachedFor = 5 * time.Minute
 
 // Resolve finds the machine: from the name itself, from the cache, or by asking
-// AWS, which takes one round trip.
+// the service, which takes one round trip.
 func (c *Client) Resolve(ctx context.Context) (Machine, error) {
 	if c.Target.ID != "" && !c.Options.Start {
 		return Machine{ID: c.Target.ID}, nil
 	}
 	if !c.Options.Start {
 		var id string
-		if age, ok := inventory.UserCache().Get(&id, c.cacheKey()...); ok && age < cachedFor && ServiceID.MatchString(id) {
+		if age, ok := cache.User().Get(&id, c.cacheKey()...); ok && age < cachedFor && c.Options.isID(id) {
 			c.Options.Log.Debug("resolved", "target", c.Target.Text, "id", id, "asked", age.Round(time.Second).String()+" ago")
 			return Machine{ID: id, cached: true}, nil
 		}
@@ -61,21 +51,9 @@ func (c *Client) Resolve(ctx context.Context) (Machine, error) {
 	return c.LookUp(ctx)
 }
 
-// LookUp asks AWS and caches the answer.
+// LookUp asks the service and caches the answer.
 func (c *Client) LookUp(ctx context.Context) (Machine, error) {
-	cache := inventory.UserCache()
-	cache.Drop(c.cacheKey()...)
-	if c.Target.Task != nil {
-		id, err := c.FindTask(ctx)
-		if err != nil {
-			return Machine{}, err
-		}
-		cache.Put(id, c.cacheKey()...)
-		return Machine{ID: id}, nil
-	}
-	if strings.HasPrefix(c.Target.ID, "ecs:") {
-		return Machine{ID: c.Target.ID}, nil
-	}
+	cache.User().Drop(c.cacheKey()...)
 	list, err := c.Find(ctx)
 	if err != nil {
 		return Machine{}, err
@@ -86,44 +64,32 @@ func (c *Client) LookUp(ctx context.Context) (Machine, error) {
 	}
 	c.Options.Log.Debug("resolved", "target", c.Target.Text, "id", m.ID, "state", m.State, "ping", m.Ping)
 	if c.Target.ID == "" && m.State != "stopped" {
-		cache.Put(m.ID, c.cacheKey()...)
-		cache.Sweep()
+		cache.User().Put(m.ID, c.cacheKey()...)
+		cache.User().Sweep()
+	}
+	if m.State == "" && m.Ping == "" {
+		return Machine{ID: m.ID}, nil
 	}
 	return Machine{ID: m.ID, Known: m}, nil
 }
 
-// cacheKey returns the cache key of a name: the account, region, endpoint and
-// profile, and what chooses among several machines.
-func (c *Client) cacheKey() []string {
-	return []string{"target", c.Account, c.Config.Region, c.Options.Profile, aws.ToString(c.Config.BaseEndpoint), string(c.Options.Pick), fmt.Sprint(c.Options.AnyCase), c.Target.Text}
+// isID reports whether text is an id that the service accepts as is.
+func (o *Options) isID(text string) bool {
+	t, err := o.Driver.Parse(text)
+	return err == nil && t.ID == text
 }
 
 // Find returns all machines with the name.
-func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
-	query := c.Target.query
-	if c.Target.ID != "" {
-		query = &inventory.Query{IDs: []string{c.Target.ID}}
-	}
-	anyCase := c.Options.AnyCase && query.Tag[0] != ""
-	if anyCase {
-		q := *query
-		q.AnyCase = true
-		query = &q
-	}
-	service := c.Options.Inventory(c.Config)
-	list, err := service.Find(ctx, *query)
-	if anyCase {
-		list = filter(list, func(m *inventory.Instance) bool {
-			return c.Target.names(m) || strings.EqualFold(m.Tags[query.Tag[0]], query.Tag[1])
-		})
-	}
+func (c *Client) Find(ctx context.Context) ([]driver.Machine, error) {
+	service := c.Service.Inventory(c.Options.missing)
+	list, err := service.Find(ctx, c.Target, c.Options.AnyCase)
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
 	// Look for similar names, and for machines that the filters miss but a
 	// person would accept.
-	var all []inventory.Instance
-	err = c.Options.List(ctx, service, func(page []inventory.Instance) error {
+	var all []driver.Machine
+	err = c.Options.list(ctx, service, func(page []driver.Machine) error {
 		all = append(all, page...)
 		return nil
 	})
@@ -131,12 +97,12 @@ func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
 		c.Options.Log.Info("no list to suggest from", "err", err)
 	}
 	for i := range all {
-		if c.Target.names(&all[i]) {
+		if c.Options.Driver.Names(c.Target, &all[i]) {
 			list = append(list, all[i])
 		}
 	}
 	if len(list) == 0 {
-		return nil, &noMachineError{region: c.Config.Region, near: near(&c.Target, all)}
+		return nil, &noMachineError{region: c.Service.Region(), near: near(c.Target.Name, all)}
 	}
 	return list, nil
 }
@@ -144,19 +110,19 @@ func (c *Client) Find(ctx context.Context) ([]inventory.Instance, error) {
 // choose selects one of the machines with the same name. If only one of them
 // can be reached, because it is running and the others are not, choose selects
 // that one.
-func (c *Client) choose(list []inventory.Instance) (*inventory.Instance, error) {
-	reachable := filter(list, func(m *inventory.Instance) bool { return m.State == "running" || m.State == "" && m.Online() })
+func (c *Client) choose(list []driver.Machine) (*driver.Machine, error) {
+	reachable := filter(list, func(m *driver.Machine) bool { return m.State == "running" || m.State == "" && m.Online() })
 	if len(reachable) > 0 {
 		list = reachable
 	}
 	if len(list) == 1 {
 		return &list[0], nil
 	}
-	launched := func(a, b inventory.Instance) int {
+	launched := func(a, b driver.Machine) int {
 		return cmp.Or(a.Launched.Compare(b.Launched), cmp.Compare(a.ID, b.ID))
 	}
 	slices.SortFunc(list, launched)
-	if online := filter(list, (*inventory.Instance).Online); c.Options.Pick != "" && len(online) > 0 {
+	if online := filter(list, (*driver.Machine).Online); c.Options.Pick != "" && len(online) > 0 {
 		list = online
 	}
 	switch c.Options.Pick {
@@ -168,7 +134,7 @@ func (c *Client) choose(list []inventory.Instance) (*inventory.Instance, error) 
 	return nil, &SeveralError{list}
 }
 
-func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kept []inventory.Instance) {
+func filter(list []driver.Machine, keep func(*driver.Machine) bool) (kept []driver.Machine) {
 	for i := range list {
 		if keep(&list[i]) {
 			kept = append(kept, list[i])
@@ -177,35 +143,15 @@ func filter(list []inventory.Instance, keep func(*inventory.Instance) bool) (kep
 	return kept
 }
 
-// Find returns the machines that o.Target names, with what is known of them,
-// whether or not one could be chosen. If there are none, the error is
-// [ErrNoMachine].
-func Find(ctx context.Context, o Options) ([]inventory.Instance, error) {
-	o.Fill()
-	limited, _, stop := o.ConnectLimit(ctx)
-	defer stop()
-	c, err := o.Configure(ctx, limited)
-	defer c.Warm.Drop()
-	if err != nil {
-		return nil, o.Explain(err)
-	}
-	if c.Target.Task != nil || strings.HasPrefix(c.Target.ID, "ecs:") {
-		m, err := c.Resolve(limited)
-		return []inventory.Instance{{ID: m.ID, Region: c.Config.Region}}, o.Explain(err)
-	}
-	list, err := c.Find(limited)
-	return list, o.Explain(err)
-}
-
 // maxNear is how many names are suggested.
 const maxNear = 5
 
-// near returns the names that the user may have meant, best first.
-func near(t *Target, all []inventory.Instance) (names []string) {
-	if t.query == nil || t.query.Tag[0] != "Name" {
+// near returns the names that the user may have meant by name, best first.
+func near(name string, all []driver.Machine) (names []string) {
+	if name == "" {
 		return nil
 	}
-	want := strings.ToLower(t.query.Tag[1])
+	want := strings.ToLower(name)
 	best := make(map[string]int)
 	for i := range all {
 		name := strings.ToLower(all[i].Name)

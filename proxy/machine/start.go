@@ -2,17 +2,12 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/smithy-go"
-
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
-	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
 
 const (
@@ -29,12 +24,16 @@ var errBoot = fmt.Errorf("it was started, but its agent has not called in within
 
 // start starts a stopped machine and waits until its agent connects. This time
 // does not count as connecting.
-func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Instance) error {
+func (c *Client) start(ctx context.Context, limit *ask.Limit, m *driver.Machine) error {
 	defer limit.Hold()()
 	defer c.Options.Progress("")
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, errBoot)
 	defer cancel()
-	service := c.Options.Inventory(c.Config)
+	service := c.Service.Inventory(c.Options.missing)
+	starter, ok := c.Service.(driver.Starter)
+	if !ok {
+		return ErrUnsupported
+	}
 	before := m.Pinged
 	began := time.Now()
 	// It may have been started already.
@@ -49,10 +48,8 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 	defer tick.Stop()
 	for {
 		if !asked && m.State != "stopping" {
-			switch err := c.startInstance(ctx, m.ID); {
-			case err == nil:
-				asked = true
-			case !IsCode(err, "IncorrectInstanceState"): // it is still stopping
+			var err error
+			if asked, err = starter.Start(ctx, m.ID); err != nil {
 				return err
 			}
 		}
@@ -62,14 +59,14 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		list, err := service.Find(ctx, inventory.Query{IDs: []string{m.ID}})
+		list, err := service.Find(ctx, driver.Target{Text: m.ID, ID: m.ID}, false)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
 			return err
 		case len(list) == 0:
-			return &noMachineError{region: c.Config.Region}
+			return &noMachineError{region: c.Service.Region()}
 		}
 		m = &list[0]
 		switch {
@@ -78,21 +75,21 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *inventory.Insta
 			c.Options.Notice(fmt.Sprintf("%s: it is up after %d s", c.Options.Target, int(time.Since(began)/time.Second)))
 			return nil
 		case asked && m.State != "pending" && m.State != "running" && m.State != "stopped":
-			return &AwayError{known: m}
+			return c.Options.away(m, nil)
 		}
 	}
 }
 
 // startedLately reports whether an instance may still be booting. EC2's launch
 // time is that of the last start.
-func startedLately(m *inventory.Instance) bool {
+func startedLately(m *driver.Machine) bool {
 	return !m.Launched.IsZero() && time.Since(m.Launched) < bootLimit && (m.State == "running" || m.State == "pending")
 }
 
 // awaitSession opens a session to a machine that was started recently: AWS
 // takes up to a minute from the agent's first call until it starts sessions.
 // This time does not count as connecting.
-func (c *Client) awaitSession(ctx context.Context, m *inventory.Instance, dial func(id string) (*ssmproto.Conn, error)) (*ssmproto.Conn, error) {
+func awaitSession[S any](ctx context.Context, c *Client, m *driver.Machine, dial func(id string) (S, error)) (s S, err error) {
 	if c.limit != nil {
 		defer c.limit.Hold()()
 	}
@@ -101,44 +98,22 @@ func (c *Client) awaitSession(ctx context.Context, m *inventory.Instance, dial f
 	tick := time.NewTicker(bootPoll)
 	defer tick.Stop()
 	for {
-		c.Options.Progress(fmt.Sprintf("%s: AWS does not start sessions with it yet, %d s", c.Options.Target, int(time.Since(m.Launched)/time.Second)))
+		c.Options.Progress(fmt.Sprintf("%s: %s does not start sessions with it yet, %d s", c.Options.Target, c.Options.Driver.Words().Cloud, int(time.Since(m.Launched)/time.Second)))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return s, context.Cause(ctx)
 		}
-		conn, err := dial(m.ID)
-		if !IsCode(err, "TargetNotConnected") || !startedLately(m) {
-			return conn, err
+		s, err = dial(m.ID)
+		if !c.Options.meaning(err).NotConnected || !startedLately(m) {
+			return s, err
 		}
 	}
 }
 
-func bootState(m *inventory.Instance) string {
+func bootState(m *driver.Machine) string {
 	if m.State == "running" {
 		return "running, its agent has not called in yet"
 	}
 	return m.State
-}
-
-func (c *Client) startInstance(ctx context.Context, id string) error {
-	_, err := ec2.NewFromConfig(c.Config).StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
-	return err
-}
-
-// Answered reports whether err is the service's answer.
-func Answered(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api)
-}
-
-// IsCode reports whether err is the service's error with that code.
-func IsCode(err error, code string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == code
-}
-
-// Denied reports whether err is about a missing permission.
-func Denied(err error) bool {
-	return inventory.Denied(err) || IsCode(err, "AuthException") // EC2 Instance Connect's
 }

@@ -7,18 +7,20 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// noMachineError is ErrNoMachine with the names that may have been meant.
+// noMachineError is driver.ErrNoMachine with the names that may have been meant.
 type noMachineError struct {
 	region string
 	near   []string
 }
 
-func (e *noMachineError) Error() string { return fmt.Sprintf("%v in %s", ErrNoMachine, e.region) }
-func (e *noMachineError) Unwrap() error { return ErrNoMachine }
+func (e *noMachineError) Error() string {
+	return fmt.Sprintf("%v in %s", driver.ErrNoMachine, e.region)
+}
+func (e *noMachineError) Unwrap() error { return driver.ErrNoMachine }
 
 func (e *noMachineError) next() string {
 	if len(e.near) == 0 {
@@ -27,11 +29,11 @@ func (e *noMachineError) next() string {
 	return "did you mean " + strings.Join(e.near, ", ") + "?"
 }
 
-// SeveralError is ErrSeveral with the list of machines.
-type SeveralError struct{ list []inventory.Instance }
+// SeveralError is driver.ErrSeveral with the list of machines.
+type SeveralError struct{ list []driver.Machine }
 
 func (e *SeveralError) Error() string { return fmt.Sprintf("%d machines have this name", len(e.list)) }
-func (e *SeveralError) Unwrap() error { return ErrSeveral }
+func (e *SeveralError) Unwrap() error { return driver.ErrSeveral }
 
 // maxListed is how many machines are listed.
 const maxListed = 20
@@ -58,16 +60,31 @@ func (e *SeveralError) Lines() (lines []string) {
 
 // AwayError says why a machine cannot be reached, as far as is known.
 type AwayError struct {
-	known *inventory.Instance
-	error // the service's error; nil if it was not asked
+	known  *driver.Machine
+	cause  string // the service's word; "" if it was not asked
+	agent  string // the driver's word for it
+	advice string // the driver's
+	error         // the service's error; nil if it was not asked
+}
+
+// away returns an AwayError, given the service's error, if it was asked.
+func (o *Options) away(known *driver.Machine, err error) *AwayError {
+	e := &AwayError{known: known, error: err, agent: o.Driver.Words().Agent}
+	if err != nil {
+		e.cause = o.Cause(err)
+	}
+	if a, ok := o.Driver.(driver.Adviser); ok {
+		e.advice = a.Advise(known)
+	}
+	return e
 }
 
 func (e *AwayError) Unwrap() error { return e.error }
 
 func (e *AwayError) Error() string {
 	text := ""
-	if e.error != nil {
-		text = Cause(e.error) + ": "
+	if e.cause != "" {
+		text = e.cause + ": "
 	}
 	switch e.known.State {
 	case "stopped", "stopping", "pending", "shutting-down", "terminated":
@@ -75,15 +92,15 @@ func (e *AwayError) Error() string {
 	}
 	switch {
 	case startedLately(e.known) && !e.known.Online():
-		return text + "it was started " + Ago(e.known.Launched) + " ago, and its SSM agent has not called in since"
+		return text + "it was started " + Ago(e.known.Launched) + " ago, and its " + e.agent + " has not called in since"
 	case e.known.Ping == "":
-		return text + "its SSM agent has never called in"
+		return text + "its " + e.agent + " has never called in"
 	case e.known.Online():
-		return text + "its SSM agent called in " + Ago(e.known.Pinged) + " ago"
+		return text + "its " + e.agent + " called in " + Ago(e.known.Pinged) + " ago"
 	case e.known.Pinged.IsZero():
-		return text + "its SSM agent is not connected"
+		return text + "its " + e.agent + " is not connected"
 	}
-	return text + "its SSM agent has not called in for " + Ago(e.known.Pinged)
+	return text + "its " + e.agent + " has not called in for " + Ago(e.known.Pinged)
 }
 
 func (e *AwayError) next(target string) string {
@@ -98,8 +115,8 @@ func (e *AwayError) next(target string) string {
 	if startedLately(e.known) && (e.known.Ping != "" || e.known.Profile != "") {
 		return "--start waits for it"
 	}
-	if e.known.Ping == "" && e.known.State == "running" && e.known.Profile == "" {
-		return "it has no instance profile: attach one whose role has the policy AmazonSSMManagedInstanceCore"
+	if e.known.Ping == "" && e.known.State == "running" && e.advice != "" {
+		return e.advice
 	}
 	return fmt.Sprintf("\"ssmpipe doctor %s\" looks for the reason", target)
 }

@@ -71,6 +71,27 @@ type Shell interface {
 	ExitStatus() (status int, told bool)
 }
 
+// Outage describes a time without a connection to the service.
+type Outage struct {
+	Err    error         // what went wrong last
+	Lasted time.Duration // since the connection was lost
+	Over   bool          // it is back
+}
+
+// Silence describes a time in which the machine does not answer although the
+// connection to the service is up.
+type Silence struct {
+	Lasted  time.Duration
+	Pending int  // messages without an answer
+	Over    bool // the machine has answered
+}
+
+// Repeat describes messages that the machine has to send again.
+type Repeat struct {
+	Messages int           // how many are missing
+	Takes    time.Duration // about how long that will take
+}
+
 // Refused reports whether err means that a machine could not connect to a
 // port. Such an error has a method Refused that returns true.
 func Refused(err error) bool {

@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -49,4 +50,19 @@ func Cause(err error) string {
 		return safetext.Said(op.Operation() + ": " + op.Err.Error())
 	}
 	return safetext.Said(err.Error())
+}
+
+// IsCode reports whether err is the service's error with that code.
+func IsCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
+
+// Denied reports whether err is about a missing permission.
+func Denied(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && slices.Contains([]string{
+		"UnauthorizedOperation", "AccessDeniedException", "AccessDenied",
+		"AuthException", // EC2 Instance Connect's
+	}, api.ErrorCode())
 }

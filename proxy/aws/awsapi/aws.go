@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os/user"
 	"regexp"
 	"strings"
@@ -18,21 +17,15 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // ErrNoRegion says that no flag, environment variable or profile names a
 // region.
 var ErrNoRegion = errors.New("no region")
 
-// Account selects an AWS account and region. All fields except the names must
-// be set.
-type Account struct {
-	Profile string // of the AWS configuration; "" means the default
-	Region  string // "" means the profile's or the environment's
-
-	Notice func(string) // called with one line at a time for the user
-	Log    *slog.Logger
-}
+// Account selects an AWS account and region.
+type Account = driver.Account
 
 // Load reads the AWS configuration as every AWS tool does, and fetches the
 // credentials. Load ends with ctx; later requests for credentials end with

@@ -27,6 +27,10 @@ const endpointForm = "a URL such as https://HOST"
 // or from a profile's services section under the lowercase name.
 var endpointServices = []string{"SSM", "EC2", "EC2_INSTANCE_CONNECT", "ECS", "KMS", "STS", "SSO", "SSO_OIDC", "SIGNIN"}
 
+// RegionPattern matches region names of all partitions, and hardly any other
+// name. A test compares it with the SDK's list.
+const RegionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
+
 // messagesService is the service of the data channels. The SDK does not know
 // it; dataChannelOverride reads its endpoint.
 const messagesService = "SSMMESSAGES"

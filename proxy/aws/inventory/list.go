@@ -7,6 +7,8 @@ import (
 
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // List calls page with all instances and managed nodes as pages arrive: EC2's
 // first, managed nodes last. page is called by one goroutine at a time, and
 // List stops if it returns an error.
-func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
+func (s *Service) List(ctx context.Context, page func([]driver.Machine) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -38,11 +40,11 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 		managedErr = s.inform(ctx, q.ssmFilters(), func(p []ssmtypes.InstanceInformation) { managed = append(managed, p...) })
 	})
 	// Fetch EC2's next page while completing this one.
-	pages := make(chan []Instance)
+	pages := make(chan []driver.Machine)
 	var ec2Err error
 	asking.Go(func() {
 		defer close(pages)
-		ec2Err = s.describe(ctx, []ec2types.Filter{there}, func(p []Instance) {
+		ec2Err = s.describe(ctx, []ec2types.Filter{there}, func(p []driver.Machine) {
 			select {
 			case pages <- p:
 			case <-ctx.Done():
@@ -80,7 +82,7 @@ func (s *Service) List(ctx context.Context, page func([]Instance) error) error {
 	s.tell(EC2Action, ec2Err)
 	var pageErr error
 	err := s.inform(ctx, nil, func(p []ssmtypes.InstanceInformation) {
-		list := slices.DeleteFunc(s.merge(nil, p), func(m Instance) bool { return given[m.ID] })
+		list := slices.DeleteFunc(s.merge(nil, p), func(m driver.Machine) bool { return given[m.ID] })
 		if pageErr == nil && len(list) > 0 {
 			if pageErr = page(list); pageErr != nil {
 				cancel(pageErr)

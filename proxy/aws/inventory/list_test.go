@@ -66,9 +66,9 @@ func (a *account) fill() {
 }
 
 // list lists all, checks that each is there once, and returns them.
-func list(t *testing.T, s *inventory.Service) (all []inventory.Instance, pages int) {
+func list(t *testing.T, s *inventory.Service) (all []driver.Machine, pages int) {
 	t.Helper()
-	err := s.List(t.Context(), func(page []inventory.Instance) error {
+	err := s.List(t.Context(), func(page []driver.Machine) error {
 		if len(page) == 0 {
 			t.Error("an empty page")
 		}
@@ -123,7 +123,7 @@ func TestTheFirstPageDoesNotWaitForTheLast(t *testing.T) {
 	a.fill()
 	enough := errors.New("enough")
 	var first int
-	err := a.service().List(t.Context(), func(page []inventory.Instance) error {
+	err := a.service().List(t.Context(), func(page []driver.Machine) error {
 		first = len(page)
 		return enough
 	})
@@ -157,7 +157,7 @@ func TestListWithoutOneOfTheServices(t *testing.T) {
 	}
 
 	a.DenyActions(inventory.SSMAction, inventory.EC2Action)
-	err := a.service().List(t.Context(), func([]inventory.Instance) error { return nil })
+	err := a.service().List(t.Context(), func([]driver.Machine) error { return nil })
 	var both *inventory.Error
 	if !errors.As(err, &both) || !inventory.Denied(both.EC2) || !inventory.Denied(both.SSM) {
 		t.Errorf("without both: %v", err)
@@ -186,7 +186,7 @@ func TestListEndsWithItsContext(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
 	ctx, cancel := context.WithCancel(t.Context())
-	err := a.service().List(ctx, func([]inventory.Instance) error {
+	err := a.service().List(ctx, func([]driver.Machine) error {
 		cancel()
 		return nil
 	})

@@ -14,7 +14,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // The permissions for the inventory. Each of them alone is enough for part of
@@ -70,14 +71,6 @@ func (s *Service) tell(action string, err error) {
 	if first && s.failed != nil {
 		s.failed(action, err)
 	}
-}
-
-// Denied reports whether err is a missing permission.
-func Denied(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains([]string{
-		"UnauthorizedOperation", "AccessDeniedException", "AccessDenied",
-	}, api.ErrorCode())
 }
 
 // Query selects instances on the services' side. Exactly one field is set, not
@@ -174,10 +167,10 @@ var errAddTime = fmt.Errorf("no answer within %v", addTime)
 // Find returns the machines that q selects, with all that is known of them. It
 // asks both services at once. If one of them fails, the result lacks what that
 // one knows. If no service that can answer q does, Find returns an [Error].
-func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
+func (s *Service) Find(ctx context.Context, q Query) ([]driver.Machine, error) {
 	var (
 		asking         sync.WaitGroup
-		machines       []Instance
+		machines       []driver.Machine
 		nodes          []ssmtypes.InstanceInformation
 		ec2Err, ssmErr error
 		fromEC2        = q.ec2Filters()
@@ -189,7 +182,7 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 	defer enough(nil)
 	if fromEC2 != nil {
 		asking.Go(func() {
-			ec2Err = s.describe(ctx, fromEC2, func(page []Instance) { machines = append(machines, page...) })
+			ec2Err = s.describe(ctx, fromEC2, func(page []driver.Machine) { machines = append(machines, page...) })
 			if len(machines) > 0 {
 				timer := time.AfterFunc(addTime, func() { enough(errAddTime) })
 				context.AfterFunc(adding, func() { timer.Stop() })
@@ -231,7 +224,7 @@ func (s *Service) Find(ctx context.Context, q Query) ([]Instance, error) {
 
 // merge adds Systems Manager's data to EC2's. A node that EC2 does not list is
 // appended, unless it is an EC2 instance: then it no longer exists.
-func (s *Service) merge(machines []Instance, nodes []ssmtypes.InstanceInformation) []Instance {
+func (s *Service) merge(machines []driver.Machine, nodes []ssmtypes.InstanceInformation) []driver.Machine {
 	place := make(map[string]int, len(machines))
 	for i := range machines {
 		place[machines[i].ID] = i
@@ -247,9 +240,9 @@ func (s *Service) merge(machines []Instance, nodes []ssmtypes.InstanceInformatio
 		default:
 			at = len(machines)
 			place[id] = at
-			machines = append(machines, Instance{ID: id, Region: s.region})
+			machines = append(machines, driver.Machine{ID: id, Region: s.region})
 		}
-		machines[at].inform(&nodes[i])
+		addNode(&machines[at], &nodes[i])
 	}
 	return machines
 }
@@ -267,14 +260,14 @@ const ec2Page = 500
 // describe calls page with each page of EC2's instances. It makes the calls
 // itself, because the SDK's paginators hold their client in an interface, and
 // the linker then keeps all of EC2's methods, which take 30 MB.
-func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]Instance)) error {
+func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]driver.Machine)) error {
 	in := ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(ec2Page)}
 	for {
 		out, err := s.ec2.DescribeInstances(ctx, &in)
 		if err != nil {
 			return err
 		}
-		var list []Instance
+		var list []driver.Machine
 		for _, r := range out.Reservations {
 			for i := range r.Instances {
 				list = append(list, s.instance(&r.Instances[i]))
@@ -307,8 +300,8 @@ func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInforma
 }
 
 // instance converts EC2's description.
-func (s *Service) instance(i *ec2types.Instance) Instance {
-	m := Instance{
+func (s *Service) instance(i *ec2types.Instance) driver.Machine {
+	m := driver.Machine{
 		ID:         aws.ToString(i.InstanceId),
 		Region:     s.region,
 		Launched:   aws.ToTime(i.LaunchTime),
@@ -337,19 +330,19 @@ func (s *Service) instance(i *ec2types.Instance) Instance {
 	return m
 }
 
-// inform adds Systems Manager's description.
-func (i *Instance) inform(n *ssmtypes.InstanceInformation) {
-	i.Ping = string(n.PingStatus)
-	i.Pinged = aws.ToTime(n.LastPingDateTime)
-	i.Agent = aws.ToString(n.AgentVersion)
-	i.Computer = aws.ToString(n.ComputerName)
-	if i.Name == "" {
-		i.Name = aws.ToString(n.Name)
+// addNode adds Systems Manager's description.
+func addNode(m *driver.Machine, n *ssmtypes.InstanceInformation) {
+	m.Ping = string(n.PingStatus)
+	m.Pinged = aws.ToTime(n.LastPingDateTime)
+	m.Agent = aws.ToString(n.AgentVersion)
+	m.Computer = aws.ToString(n.ComputerName)
+	if m.Name == "" {
+		m.Name = aws.ToString(n.Name)
 	}
-	if i.PrivateIP == "" {
-		i.PrivateIP = aws.ToString(n.IPAddress)
+	if m.PrivateIP == "" {
+		m.PrivateIP = aws.ToString(n.IPAddress)
 	}
 	if name := aws.ToString(n.PlatformName); name != "" {
-		i.Platform = strings.TrimSpace(fmt.Sprint(name, " ", aws.ToString(n.PlatformVersion)))
+		m.Platform = strings.TrimSpace(fmt.Sprint(name, " ", aws.ToString(n.PlatformVersion)))
 	}
 }

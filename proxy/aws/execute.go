@@ -1,4 +1,4 @@
-package machine
+package aws
 
 import (
 	"cmp"
@@ -13,37 +13,48 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
-// ErrNoDocument says that a session to a container does not use a Systems
+// errNoDocument says that a session to a container does not use a Systems
 // Manager document.
-var ErrNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
+var errNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
 
-// IsContainer reports whether id is that of an ECS container.
-func IsContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
+// isContainer reports whether id is that of an ECS container.
+func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
 
-// ContainerSession returns a session that runs command in a container. It
+// containerShell is the shell to run in a container.
+const containerShell = "/bin/sh"
+
+// containerSession returns a session that runs a command in a container. It
 // always has a terminal: ECS offers nothing else.
-func (c *Client) ContainerSession(id, command string) *awsapi.Session {
-	s := awsapi.SessionOf(c.Config, id, nil)
-	s.Starter = aws.ToString(ecs.NewFromConfig(c.Config).Options().BaseEndpoint)
-	s.Begin = func(ctx context.Context) (awsapi.Begun, error) {
-		f, err := c.container(ctx, id)
+func (s *service) containerSession(id string, r *driver.ShellRequest) (*awsapi.Session, error) {
+	if r.Document != "" || r.Reason != "" || len(r.Parameters) > 0 {
+		return nil, errNoDocument
+	}
+	var named *task
+	if t, err := parse(r.Target.Text); err == nil {
+		named = t.task
+	}
+	session := awsapi.SessionOf(s.cfg, id, nil)
+	session.Starter = aws.ToString(ecs.NewFromConfig(s.cfg).Options().BaseEndpoint)
+	session.Begin = func(ctx context.Context) (awsapi.Begun, error) {
+		f, err := s.container(ctx, id, named)
 		if err != nil {
 			return awsapi.Begun{}, err
 		}
-		input := ecs.ExecuteCommandInput{Command: &command, Interactive: true}
+		input := ecs.ExecuteCommandInput{Command: aws.String(cmp.Or(r.Command, containerShell)), Interactive: true}
 		if f.container == nil { // no permission to ask; the service itself knows if there is only one
 			cluster, task, _ := splitContainer(id)
 			input.Cluster, input.Task = &cluster, &task
 		} else {
 			input.Cluster, input.Task, input.Container = f.task.ClusterArn, f.task.TaskArn, f.container.Name
-			if s.Target, err = f.target(); err != nil {
+			if session.Target, err = f.target(); err != nil {
 				return awsapi.Begun{}, err
 			}
 		}
-		s.Log.Debug("ExecuteCommand sent", "target", s.Target, "region", c.Config.Region)
-		out, err := ecs.NewFromConfig(c.Config).ExecuteCommand(ctx, &input)
+		session.Log.Debug("ExecuteCommand sent", "target", session.Target, "region", s.cfg.Region)
+		out, err := ecs.NewFromConfig(s.cfg).ExecuteCommand(ctx, &input)
 		if err == nil && out.Session == nil {
 			err = errors.New("ECS answers without a session")
 		}
@@ -52,38 +63,37 @@ func (c *Client) ContainerSession(id, command string) *awsapi.Session {
 		}
 		return awsapi.Begun{ID: aws.ToString(out.Session.SessionId), URL: aws.ToString(out.Session.StreamUrl), Token: aws.ToString(out.Session.TokenValue), Skew: awsapi.SkewOf(out.ResultMetadata)}, nil
 	}
-	return s
+	return session, nil
 }
 
 // container describes the container with that id, asking ECS unless that has
-// just been done. It asks each time because a restarted container has another
+// just been done, by its name if the user gave one. It asks each time because a restarted container has another
 // id, and data keys are bound to that id. Without permission to ask, the result
 // is empty.
-func (c *Client) container(ctx context.Context, id string) (*foundTask, error) {
-	c.mu.Lock()
-	f := c.found
-	c.found = nil
-	c.mu.Unlock()
-	if f != nil {
+func (s *service) container(ctx context.Context, id string, named *task) (*foundTask, error) {
+	s.mu.Lock()
+	f, foundID := s.found, s.foundID
+	s.found = nil
+	s.mu.Unlock()
+	if f != nil && foundID == id {
 		return f, nil
 	}
-	var name string
-	cluster, task, runtime := splitContainer(id)
-	if t := c.Target.Task; t != nil {
-		cluster, task, name = t.Cluster, t.ID, t.Container
+	cluster, of, runtime := splitContainer(id)
+	if named != nil {
+		cluster, of = named.Cluster, named.ID
 	}
-	f, err := c.describeTask(ctx, cluster, task)
-	if Denied(err) {
+	f, err := s.describeTask(ctx, cluster, of)
+	if awsapi.Denied(err) {
 		return &foundTask{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return f, f.choose(func(container *types.Container) bool {
-		if c.Target.Task == nil {
+		if named == nil {
 			return aws.ToString(container.RuntimeId) == runtime
 		}
-		return name == "" || aws.ToString(container.Name) == name
+		return named.Container == "" || aws.ToString(container.Name) == named.Container
 	})
 }
 

@@ -1,4 +1,4 @@
-package machine
+package aws
 
 import (
 	"errors"
@@ -7,34 +7,20 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
-
-// ErrTarget says that a target is malformed.
-var ErrTarget = errors.New("not a target")
-
-// Target is a parsed target: the user's name for a machine.
-type Target struct {
-	Text   string           // as given, without suffixes
-	Region string           // "" if the text names none
-	ID     string           // an id that the service accepts as is; "" for a name
-	Task   *task            // the task of a container
-	query  *inventory.Query // otherwise
-}
-
-// RegionPattern matches region names of all partitions, and hardly any other
-// name. A test compares it with the SDK's list.
-const RegionPattern = `(?:[a-z]{2}|eusc)(?:-[a-z]+)+-[0-9]{1,2}`
 
 // A task is ecs:CLUSTER/TASK[/CONTAINER].
 type task struct{ Cluster, ID, Container string }
 
 var (
-	// ServiceID matches the ids that the service accepts as is.
-	ServiceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
+	// serviceID matches the ids that the service accepts as is.
+	serviceID = regexp.MustCompile(`^(m?i-[0-9A-Za-z]+|ecs:[!-.0-~]+_[!-.0-~]+_[!-.0-~]+)$`)
 
 	// inRegion matches a region at the end of a name: web-1--eu-central-1.
-	inRegion = regexp.MustCompile(`^(.+)--(` + RegionPattern + `)$`)
+	inRegion = regexp.MustCompile(`^(.+)--(` + awsapi.RegionPattern + `)$`)
 
 	// privateName matches the names that EC2 assigns: ip-10-0-3-7.ec2.internal,
 	// ip-10-0-3-7.eu-central-1.compute.internal,
@@ -42,51 +28,40 @@ var (
 	privateName = regexp.MustCompile(`^[0-9A-Za-z-]+\.(ec2|[a-z0-9-]+\.compute)\.internal$`)
 )
 
-// ParseTarget parses the user's name for a machine. It removes suffix if
-// present.
-func ParseTarget(text, suffix string) (t Target, err error) {
-	wrong := func(format string, args ...any) (Target, error) {
-		return t, fmt.Errorf("%q is %w: %s", text, ErrTarget, fmt.Sprintf(format, args...))
-	}
-	t.Text = text
-	if at := len(text) - len(suffix); at > 0 && strings.EqualFold(text[at:], suffix) {
-		t.Text = text[:at]
-	}
-	if m := inRegion.FindStringSubmatch(t.Text); m != nil {
-		t.Text, t.Region = m[1], m[2]
-	}
-	if t.Text == "" {
-		return wrong("it is empty")
-	}
-	if strings.HasPrefix(t.Text, "-") {
-		return wrong("it begins with -")
-	}
-	name := t.Text
+// target is a parsed target without its region. One field is set.
+type target struct {
+	id    string
+	task  *task
+	query *inventory.Query
+}
+
+// parse parses the user's name for a machine.
+func parse(name string) (t target, err error) {
 	addr, addrErr := netip.ParseAddr(strings.Trim(name, "[]"))
 	prefix, rest, form := strings.Cut(name, ":")
 	switch {
-	case ServiceID.MatchString(name):
-		t.ID = name
+	case serviceID.MatchString(name):
+		t.id = name
 	case addrErr == nil:
 		t.query = addressQuery(addr.WithZone("").Unmap())
 	case form && prefix == "ecs":
 		parts := strings.Split(rest, "/")
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" || len(parts) == 3 && parts[2] == "" {
-			return wrong("a container is ecs:CLUSTER/TASK/CONTAINER")
+			return t, errors.New("a container is ecs:CLUSTER/TASK/CONTAINER")
 		}
-		t.Task = &task{Cluster: parts[0], ID: parts[1]}
+		t.task = &task{Cluster: parts[0], ID: parts[1]}
 		if len(parts) == 3 {
-			t.Task.Container = parts[2]
+			t.task.Container = parts[2]
 		}
 	case form && prefix == "tag":
 		key, value, ok := strings.Cut(rest, "=")
 		if !ok || key == "" {
-			return wrong("a tag is tag:KEY=VALUE")
+			return t, errors.New("a tag is tag:KEY=VALUE")
 		}
 		t.query = &inventory.Query{Tag: [2]string{key, value}}
 	case form && prefix == "asg":
 		if rest == "" {
-			return wrong("an Auto Scaling group is asg:NAME")
+			return t, errors.New("an Auto Scaling group is asg:NAME")
 		}
 		t.query = &inventory.Query{Tag: [2]string{groupTag, rest}}
 	case privateName.MatchString(name):
@@ -95,6 +70,25 @@ func ParseTarget(text, suffix string) (t Target, err error) {
 		t.query = &inventory.Query{Tag: [2]string{"Name", name}}
 	}
 	return t, nil
+}
+
+// Parse implements driver.Driver.
+func (Driver) Parse(text string) (driver.Target, error) {
+	d := driver.Target{Text: text}
+	if m := inRegion.FindStringSubmatch(text); m != nil {
+		d.Text, d.Region = m[1], m[2]
+	}
+	t, err := parse(d.Text)
+	switch {
+	case err != nil:
+		return d, err
+	case t.task != nil && t.task.Container == "":
+		d.Prefix = fmt.Sprintf("ecs:%s_%s_", lastPart(t.task.Cluster), lastPart(t.task.ID))
+	case t.query != nil && t.query.Tag[0] == "Name":
+		d.Name = t.query.Tag[1]
+	}
+	d.ID = t.id
+	return d, nil
 }
 
 // groupTag is the tag that an Auto Scaling group puts on its instances.
@@ -115,12 +109,11 @@ func addressQuery(addr netip.Addr) *inventory.Query {
 
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// names reports whether the target names m where the services' filters are
-// stricter than people are: ssh lowercases host names, and EC2 distinguishes
-// kinds of addresses.
-func (t *Target) names(m *inventory.Instance) bool {
-	switch q := t.query; {
-	case q == nil:
+// Names implements driver.Driver. EC2 distinguishes kinds of addresses.
+func (Driver) Names(t driver.Target, m *driver.Machine) bool {
+	parsed, err := parse(t.Text)
+	switch q := parsed.query; {
+	case err != nil, q == nil:
 		return false
 	case q.Tag[0] == "Name":
 		return strings.EqualFold(m.Name, q.Tag[1]) || strings.EqualFold(m.Computer, q.Tag[1]) || strings.EqualFold(m.PrivateDNS, q.Tag[1])

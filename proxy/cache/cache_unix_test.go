@@ -1,6 +1,6 @@
 //go:build unix
 
-package inventory
+package cache
 
 import (
 	"os"
@@ -102,7 +102,7 @@ func TestCacheMakesNoHome(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("SSMPIPE_CACHE", "")
-	c := UserCache()
+	c := User()
 	if c.Put(1, "key"); c.Dir() != "" {
 		t.Error(c.Dir())
 	}

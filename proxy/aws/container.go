@@ -1,4 +1,4 @@
-package machine
+package aws
 
 import (
 	"cmp"
@@ -10,23 +10,28 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
-// FindTask asks ECS for a container's runtime id, the last part of the
+// findTask asks ECS for a container's runtime id, the last part of the
 // service's form of a target.
-func (c *Client) FindTask(ctx context.Context) (id string, err error) {
-	f, err := c.describeTask(ctx, c.Target.Task.Cluster, c.Target.Task.ID)
+func (s *service) findTask(ctx context.Context, t *task) (id string, err error) {
+	f, err := s.describeTask(ctx, t.Cluster, t.ID)
 	if err != nil {
 		return "", err
 	}
-	name := c.Target.Task.Container
-	if err := f.choose(func(container *types.Container) bool { return name == "" || name == aws.ToString(container.Name) }); err != nil {
+	if err := f.choose(func(container *types.Container) bool {
+		return t.Container == "" || t.Container == aws.ToString(container.Name)
+	}); err != nil {
 		return "", err
 	}
-	c.mu.Lock()
-	c.found = f
-	c.mu.Unlock()
-	return f.target()
+	if id, err = f.target(); err == nil {
+		s.mu.Lock()
+		s.found, s.foundID = f, id
+		s.mu.Unlock()
+	}
+	return id, err
 }
 
 // foundTask is ECS's description of a task, and which of its containers is
@@ -37,13 +42,13 @@ type foundTask struct {
 }
 
 // describeTask asks ECS for a task.
-func (c *Client) describeTask(ctx context.Context, cluster, id string) (*foundTask, error) {
-	out, err := ecs.NewFromConfig(c.Config).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: []string{id}})
+func (s *service) describeTask(ctx context.Context, cluster, id string) (*foundTask, error) {
+	out, err := ecs.NewFromConfig(s.cfg).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: []string{id}})
 	if err != nil {
 		return nil, err
 	}
 	if len(out.Tasks) == 0 {
-		return nil, fmt.Errorf("%w in %s: the cluster %s has no task %s", ErrNoMachine, c.Config.Region, cluster, id)
+		return nil, fmt.Errorf("%w in %s: the cluster %s has no task %s", driver.ErrNoMachine, s.cfg.Region, cluster, id)
 	}
 	return &foundTask{task: out.Tasks[0]}, nil
 }
@@ -61,9 +66,9 @@ func (f *foundTask) choose(meant func(*types.Container) bool) error {
 	}
 	switch {
 	case len(matching) == 0:
-		return fmt.Errorf("%w: the task's containers are %s", ErrNoMachine, strings.Join(names, ", "))
+		return fmt.Errorf("%w: the task's containers are %s", driver.ErrNoMachine, strings.Join(names, ", "))
 	case len(matching) > 1:
-		return fmt.Errorf("%w: add one of the task's containers: /%s", ErrSeveral, strings.Join(names, ", /"))
+		return fmt.Errorf("%w: add one of the task's containers: /%s", driver.ErrSeveral, strings.Join(names, ", /"))
 	}
 	f.container = matching[0]
 	return nil
@@ -76,12 +81,12 @@ func (f *foundTask) target() (string, error) {
 		return "", fmt.Errorf("the container is %s", cmp.Or(strings.ToLower(aws.ToString(f.container.LastStatus)), "not running"))
 	}
 	// Use the names of the cluster and the task: the user may have given ARNs.
-	id := fmt.Sprintf("ecs:%s_%s_%s", LastPart(aws.ToString(f.task.ClusterArn)), LastPart(aws.ToString(f.task.TaskArn)), runtime)
-	if !ServiceID.MatchString(id) {
+	id := fmt.Sprintf("ecs:%s_%s_%s", lastPart(aws.ToString(f.task.ClusterArn)), lastPart(aws.ToString(f.task.TaskArn)), runtime)
+	if !serviceID.MatchString(id) {
 		return "", errors.New("ECS answers with ids of no known form")
 	}
 	return id, nil
 }
 
-// LastPart returns the last part of an ARN's resource.
-func LastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
+// lastPart returns the last part of an ARN's resource.
+func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -1,4 +1,4 @@
-package inventory
+package cache
 
 import (
 	"bufio"
@@ -21,9 +21,9 @@ import (
 // error. The zero value keeps nothing.
 type Cache struct{ dir string }
 
-// UserCache returns the cache of the user who runs this process, or the one in
+// User returns the cache of the user who runs this process, or the one in
 // the directory that SSMPIPE_CACHE names.
-func UserCache() Cache {
+func User() Cache {
 	if dir := os.Getenv("SSMPIPE_CACHE"); dir != "" {
 		return Cache{dir}
 	}
