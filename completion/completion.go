@@ -14,7 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -50,7 +50,7 @@ type candidate struct {
 // An asker has what answers depend on.
 type asker struct {
 	app   *cli.App
-	known func(machine.Options) ([]inventory.Instance, time.Duration, bool)
+	known func(machine.Options) ([]driver.Machine, time.Duration, bool)
 	fresh func(profile, region string) // refreshes the list that known returns next time
 
 	profile, region string // from the line

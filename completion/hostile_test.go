@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -56,9 +56,9 @@ var hostileNames = map[string]bool{
 	strings.Repeat("long", 70): false,
 }
 
-func hostileMachines() (list []inventory.Instance) {
+func hostileMachines() (list []driver.Machine) {
 	for name := range hostileNames {
-		list = append(list, inventory.Instance{ID: "i-0evil", Name: name, State: name, Ping: name, Tags: map[string]string{name: name, "K": name, groupTag: name}})
+		list = append(list, driver.Machine{ID: "i-0evil", Name: name, State: name, Ping: name, Tags: map[string]string{name: name, "K": name, groupTag: name}})
 	}
 	return list
 }
@@ -196,8 +196,8 @@ func TestPowerShellReadsASCII(t *testing.T) {
 // TestOtherHostsAreNotOffered as machines: ssh would go to those hosts.
 func TestOtherHostsAreNotOffered(t *testing.T) {
 	a := testAsker()
-	a.known = func(machine.Options) ([]inventory.Instance, time.Duration, bool) {
-		return []inventory.Instance{{ID: "i-0aaa1", Name: "vault.corp"}, {ID: "i-0aaa2", Name: "localhost"}, {ID: "i-0aaa3", Name: "0x7f.1"}, {ID: "i-0aaa4", Name: "web-1"}}, 0, true
+	a.known = func(machine.Options) ([]driver.Machine, time.Duration, bool) {
+		return []driver.Machine{{ID: "i-0aaa1", Name: "vault.corp"}, {ID: "i-0aaa2", Name: "localhost"}, {ID: "i-0aaa3", Name: "0x7f.1"}, {ID: "i-0aaa4", Name: "web-1"}}, 0, true
 	}
 	var got []string
 	for _, c := range a.hosts(hostCommands["ssh"], []string{""}) {

@@ -6,7 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -160,8 +161,8 @@ func (a *asker) values(kind, cur string) (list []candidate, files bool) {
 
 // machines returns the cached machines, and has the list fetched again if it is
 // not recent.
-func (a *asker) machines() []inventory.Instance {
-	list, age, ok := a.known(machine.Options{Profile: a.profile, Region: a.region})
+func (a *asker) machines() []driver.Machine {
+	list, age, ok := a.known(machine.Options{Driver: aws.Driver{}, Profile: a.profile, Region: a.region})
 	if !ok || age > freshFor {
 		a.fresh(a.profile, a.region)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
@@ -46,7 +46,7 @@ func testApp() *cli.App {
 	}
 }
 
-var testMachines = []inventory.Instance{
+var testMachines = []driver.Machine{
 	{ID: "i-0aaa1", Name: "web-1", State: "running", Ping: "Online", PrivateIP: "10.0.0.1", PrivateDNS: "ip-10-0-0-1.ec2.internal",
 		Tags: map[string]string{"Name": "web-1", "Team": "blue", groupTag: "web"}},
 	{ID: "i-0aaa2", Name: "web-2", State: "running", Ping: "ConnectionLost", PrivateIP: "10.0.0.2", Tags: map[string]string{"Name": "web-2", "Team": "green"}},
@@ -59,12 +59,12 @@ var testMachines = []inventory.Instance{
 func testAsker() *asker {
 	return &asker{
 		app: testApp(),
-		known: func(o machine.Options) ([]inventory.Instance, time.Duration, bool) {
+		known: func(o machine.Options) ([]driver.Machine, time.Duration, bool) {
 			switch {
 			case o.Profile == "prod":
-				return []inventory.Instance{{ID: "i-0prod", Name: "in-prod"}}, 0, true
+				return []driver.Machine{{ID: "i-0prod", Name: "in-prod"}}, 0, true
 			case o.Region == "eu-west-1":
-				return []inventory.Instance{{ID: "i-0west", Name: "in-west"}}, 0, true
+				return []driver.Machine{{ID: "i-0west", Name: "in-west"}}, 0, true
 			case o.Profile+o.Region != "":
 				return nil, 0, false
 			}

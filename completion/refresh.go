@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,9 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
+	"github.com/ssmpipe/ssmpipe/proxy/cache"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/regular"
 )
@@ -73,10 +73,10 @@ func refresh(ctx context.Context, profile, region string) error {
 	defer time.AfterFunc(refreshLimit+refreshNice, func() { os.Exit(1) }).Stop()
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	err := mayAsk(ctx, profile)
+	err := aws.Unattended(ctx, profile)
 	if err == nil {
-		o := machine.Options{Profile: profile, Region: region, ConnectTimeout: refreshLimit}
-		err = machine.List(ctx, o, func([]inventory.Instance) error { return nil })
+		o := machine.Options{Driver: aws.Driver{}, Profile: profile, Region: region, ConnectTimeout: refreshLimit}
+		err = machine.List(ctx, o, func([]driver.Machine) error { return nil })
 	}
 	if err == nil {
 		return nil
@@ -88,43 +88,6 @@ func refresh(ctx context.Context, profile, region string) error {
 	return err
 }
 
-var errInteractive = errors.New("credentials come from a program, which might prompt for them")
-
-// mayAsk returns an error for profiles whose credentials come from a program:
-// many such programs open a browser when they have none, which users do not
-// expect of the Tab key.
-func mayAsk(ctx context.Context, profile string) error {
-	if profile == "" {
-		env, err := config.NewEnvConfig()
-		if err != nil {
-			return err
-		}
-		if env.Credentials.HasKeys() {
-			return nil
-		}
-		if profile = env.SharedConfigProfile; profile == "" {
-			profile = "default"
-		}
-	}
-	shared, err := config.LoadSharedConfigProfile(ctx, profile, func(o *config.LoadSharedConfigOptions) {
-		if f := os.Getenv("AWS_CONFIG_FILE"); f != "" {
-			o.ConfigFiles = []string{f}
-		}
-		if f := os.Getenv("AWS_SHARED_CREDENTIALS_FILE"); f != "" {
-			o.CredentialsFiles = []string{f}
-		}
-	})
-	if err != nil {
-		return nil // there may be credentials elsewhere
-	}
-	for p := &shared; p != nil; p = p.Source {
-		if p.CredentialProcess != "" {
-			return errInteractive
-		}
-	}
-	return nil
-}
-
 // A turn is a file whose modification time is when a list may next be fetched.
 // Only one process can have it open.
 type turn struct{ *os.File }
@@ -132,7 +95,7 @@ type turn struct{ *os.File }
 // openTurn opens the file for a profile, a region and the AWS settings in the
 // environment: other credentials have a turn of their own.
 func openTurn(profile, region string) (*turn, error) {
-	dir := inventory.UserCache().Dir()
+	dir := cache.User().Dir()
 	if dir == "" {
 		return nil, os.ErrNotExist
 	}

@@ -9,13 +9,13 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // targets returns candidates for a target that begins with cur. If cur is
 // empty, these are the names, and the ids of machines whose names cannot be
 // used or are not unique.
-func targets(list []inventory.Instance, cur string) (found []candidate) {
+func targets(list []driver.Machine, cur string) (found []candidate) {
 	if name, _, ok := cutRegion(cur); ok {
 		found = regions(name + "--")
 	}
@@ -47,7 +47,7 @@ func targets(list []inventory.Instance, cur string) (found []candidate) {
 }
 
 // machines returns names for which ok returns true, and ids.
-func machines(list []inventory.Instance, cur string, ok func(string) bool) (found []candidate) {
+func machines(list []driver.Machine, cur string, ok func(string) bool) (found []candidate) {
 	called := map[string]int{}
 	for _, i := range list {
 		called[i.Name]++
@@ -83,7 +83,7 @@ func cutRegion(target string) (name, region string, ok bool) {
 const groupTag = "aws:autoscaling:groupName"
 
 // groups returns the Auto Scaling groups of the machines.
-func groups(list []inventory.Instance) (found []candidate) {
+func groups(list []driver.Machine) (found []candidate) {
 	sizes := map[string]int{}
 	for _, i := range list {
 		sizes[i.Tags[groupTag]]++
@@ -97,7 +97,7 @@ func groups(list []inventory.Instance) (found []candidate) {
 }
 
 // tags returns tag keys, or, if a key has been typed, its values.
-func tags(list []inventory.Instance, typed string) (found []candidate) {
+func tags(list []driver.Machine, typed string) (found []candidate) {
 	key, _, valued := strings.Cut(typed, "=")
 	if !valued {
 		counts := map[string]int{}
@@ -113,7 +113,7 @@ func tags(list []inventory.Instance, typed string) (found []candidate) {
 		}
 		return found
 	}
-	values := map[string][]*inventory.Instance{}
+	values := map[string][]*driver.Machine{}
 	for i := range list {
 		if v, ok := list[i].Tags[key]; ok {
 			values[v] = append(values[v], &list[i])
@@ -176,7 +176,7 @@ func clean(text string) string {
 const maxHelp = 60
 
 // describe describes i, with its other names first.
-func describe(i *inventory.Instance, called ...string) string {
+func describe(i *driver.Machine, called ...string) string {
 	var words []string
 	for _, w := range append(called, i.State, agent(i), i.PrivateIP) {
 		if w = clean(w); w != "" {
@@ -188,7 +188,7 @@ func describe(i *inventory.Instance, called ...string) string {
 
 // agent returns the state of a machine's agent if it is worth mentioning: if
 // the machine is running, but its agent is not online.
-func agent(i *inventory.Instance) string {
+func agent(i *driver.Machine) string {
 	if i.Ping != "" && !i.Online() && (i.State == "running" || i.State == "") {
 		return "agent " + i.Ping
 	}

@@ -4,19 +4,18 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
@@ -57,7 +56,7 @@ type Dialer struct {
 
 	// AWS, if not nil, is used instead of the environment's configuration.
 	// Profile is then ignored.
-	AWS *aws.Config
+	AWS *sdk.Config
 
 	// Via, if not "", is the machine to connect through. Addresses are then
 	// HOST:PORT, and that machine resolves the names.
@@ -80,13 +79,13 @@ type Dialer struct {
 
 	Log *slog.Logger // nil means no logging
 
-	mu      sync.Mutex
-	ctx     context.Context // nil until the first dial
-	stop    context.CancelFunc
-	closed  bool
-	loading map[string]*loadedConfig // by region
-	loads   sync.WaitGroup
-	tunnels tunnel.OnDemand[dialled]
+	mu       sync.Mutex
+	ctx      context.Context // nil until the first dial
+	stop     context.CancelFunc
+	closed   bool
+	services map[string]*opened // by region
+	opening  sync.WaitGroup
+	tunnels  tunnel.OnDemand[dialled]
 }
 
 // dialled is the destination of a dial.
@@ -170,7 +169,7 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 		return wrong(err.Error())
 	}
 	if d.Via == "" {
-		_, err = machine.ParseTarget(host, "")
+		err = d.checkTarget(host)
 		return dialled{host, machine.Destination{Port: port}}, err
 	}
 	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
@@ -182,8 +181,13 @@ func (d *Dialer) parse(address string) (to dialled, err error) {
 	case machine.IsTarget(host):
 		host = ""
 	}
-	_, err = machine.ParseTarget(d.Via, "")
+	err = d.checkTarget(d.Via)
 	return dialled{d.Via, machine.Destination{Host: host, Port: port}}, err
+}
+
+func (d *Dialer) checkTarget(text string) error {
+	_, err := (&machine.Options{Driver: aws.Driver{}}).ParseTarget(text)
+	return err
 }
 
 // begin makes d ready for use. It reports false if d is closed.
@@ -192,7 +196,7 @@ func (d *Dialer) begin() bool {
 	defer d.mu.Unlock()
 	if d.ctx == nil && !d.closed {
 		d.ctx, d.stop = context.WithCancel(context.Background())
-		d.loading = make(map[string]*loadedConfig)
+		d.services = make(map[string]*opened)
 		d.tunnels.Run(d.ctx, d.tunnel)
 	}
 	return !d.closed
@@ -210,9 +214,9 @@ func (d *Dialer) Close() error {
 	d.stop()
 	d.mu.Unlock()
 	d.tunnels.Close()
-	d.loads.Wait()
-	for _, l := range d.loading { // no longer in use elsewhere
-		l.close()
+	d.opening.Wait()
+	for _, s := range d.services { // no longer in use elsewhere
+		s.service.Close()
 	}
 	return nil
 }
@@ -243,13 +247,13 @@ type port struct {
 
 // open starts a session to the port.
 func (p *port) open(ctx context.Context) (stream.Port, error) {
-	limited, limit, stop := ask.WithLimit(ctx, dialTime, machine.ErrConnectTimeout)
+	limited, limit, stop := ask.WithLimit(ctx, dialTime, driver.ErrConnectTimeout)
 	defer stop()
 	c, err := p.client(limited, limit)
 	if err != nil {
 		return nil, err
 	}
-	return c.Open(limited, "", p.to.Destination)
+	return c.Open(limited, p.to.Destination, false)
 }
 
 // client finds the machine on the first call and caches it.
@@ -262,6 +266,7 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, e
 	d := p.d
 	log := d.log()
 	o := &machine.Options{
+		Driver:        aws.Driver{Config: d.AWS},
 		Target:        p.to.target,
 		Profile:       d.Profile,
 		Region:        d.Region,
@@ -271,129 +276,64 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, e
 		Notice:        func(line string) { log.Warn(line) },
 		Log:           log,
 	}
-	o.Fill()
-	c := &machine.Client{Options: o, Warm: &awsapi.Warm{}}
-	var err error
-	if c.Target, err = machine.ParseTarget(o.Target, ""); err != nil {
-		return nil, err
-	}
-	if c.Target.Region != "" {
-		o.Region = c.Target.Region
-	}
-	loaded, err := d.config(ctx, o)
+	c, err := o.NewClientWith(ctx, limit, func(ctx context.Context) (driver.Service, error) { return d.service(ctx, o) })
 	if err != nil {
-		return nil, err
-	}
-	c.Config, c.Account = loaded.cfg, loaded.account
-	if c.At, err = c.Resolve(ctx); err != nil {
-		return nil, err
-	}
-	if err := c.Awake(ctx, limit); err != nil {
 		return nil, err
 	}
 	p.c = c
 	return c, nil
 }
 
-// loadedConfig is an AWS configuration with credentials, or the error.
-type loadedConfig struct {
+// opened is AWS's service in a region, or the error.
+type opened struct {
 	done    chan struct{} // closed when the other fields are set
-	cfg     aws.Config
-	account string
+	service driver.Service
 	err     error
 }
 
-// config returns the configuration for o's region. It is loaded once for all
-// callers, and again after a failure.
-func (d *Dialer) config(ctx context.Context, o *machine.Options) (*loadedConfig, error) {
+// service returns the service of o's region. It is opened once for all callers,
+// and again after a failure.
+func (d *Dialer) service(ctx context.Context, o *machine.Options) (driver.Service, error) {
 	d.mu.Lock()
-	l := d.loading[o.Region]
-	if l == nil && !d.closed {
-		l = &loadedConfig{done: make(chan struct{})}
-		d.loading[o.Region] = l
-		d.loads.Go(func() { d.load(l, o) })
+	s := d.services[o.Region]
+	if s == nil && !d.closed {
+		s = &opened{done: make(chan struct{})}
+		d.services[o.Region] = s
+		d.opening.Go(func() { d.open(s, o) })
 	}
 	d.mu.Unlock()
-	if l == nil {
+	if s == nil {
 		return nil, net.ErrClosed
 	}
 	select {
-	case <-l.done:
-		return l, l.err
+	case <-s.done:
+		return s.service, s.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-func (d *Dialer) load(l *loadedConfig, o *machine.Options) {
-	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, machine.ErrConnectTimeout)
+func (d *Dialer) open(s *opened, o *machine.Options) {
+	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, driver.ErrConnectTimeout)
 	defer stop()
-	var w *awsapi.Warm
-	if d.AWS != nil {
-		l.cfg, l.account, w, l.err = awsapi.Given(d.ctx, ctx, *d.AWS, o.Account())
-	} else {
-		l.cfg, l.account, w, l.err = awsapi.Load(d.ctx, ctx, o.Account())
-	}
-	if l.err != nil {
+	s.service, s.err = o.Driver.Open(d.ctx, ctx, o.Account())
+	if s.err != nil {
 		d.mu.Lock()
-		delete(d.loading, o.Region)
+		delete(d.services, o.Region)
 		d.mu.Unlock()
 	}
-	close(l.done)
-	if l.err == nil {
-		// Connections opened in advance serve the first calls.
-		select {
-		case <-time.After(awsapi.WarmTimeout):
-		case <-d.ctx.Done():
-		}
+	close(s.done)
+	if s.err != nil {
+		return
 	}
-	w.Drop()
-}
-
-// close closes idle connections to the API, if they are ours.
-func (l *loadedConfig) close() {
-	awsapi.CloseIdle(&l.cfg)
-}
-
-// dialError is the reason why a dial failed, in the service's own words.
-type dialError struct{ error }
-
-func (e dialError) Unwrap() error { return e.error }
-
-func (e dialError) Error() string {
-	text := machine.Cause(e.error)
-	var at *machine.MachineError
-	if errors.As(e.error, &at) {
-		text = at.ID + ": " + text
+	// Connections opened in advance serve the first calls.
+	select {
+	case <-time.After(releaseAfter):
+	case <-d.ctx.Done():
 	}
-	return safetext.Printable(text)
+	s.service.Release()
 }
 
-// Timeout reports whether the dial timed out; net.OpError calls it.
-func (e dialError) Timeout() bool {
-	return errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, machine.ErrConnectTimeout)
-}
-
-// Is matches conditions for which the SDK has no sentinel errors.
-func (e dialError) Is(target error) bool {
-	switch target {
-	case ErrRefused:
-		return stream.Refused(e.error)
-	case ErrAway:
-		var away *machine.AwayError
-		return errors.As(e.error, &away) || machine.IsCode(e.error, "TargetNotConnected")
-	case fs.ErrPermission:
-		return machine.IsCode(e.error, "AccessDeniedException") || machine.IsCode(e.error, "UnauthorizedOperation")
-	}
-	return false
-}
-
-// refusedError is ErrRefused with the driver's text. It also matches
-// syscall.ECONNREFUSED.
-type refusedError struct{ error }
-
-func (e refusedError) Unwrap() error { return e.error }
-
-func (e refusedError) Is(target error) bool {
-	return target == ErrRefused || target == syscall.ECONNREFUSED
-}
+// releaseAfter is how long connections that were opened in advance may be of use
+// to the first calls.
+const releaseAfter = 10 * time.Second

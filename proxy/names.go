@@ -3,16 +3,17 @@ package proxy
 import (
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // Errors of a [Dialer], in addition to those of packages context and net.
 var (
-	ErrTarget     = machine.ErrTarget    // the address is not a valid target
-	ErrNoMachine  = machine.ErrNoMachine // no machine has that name
-	ErrSeveral    = machine.ErrSeveral   // several machines have that name
-	ErrNoRegion   = awsapi.ErrNoRegion   // no region is configured
-	ErrNoTerminal = ask.ErrNoTerminal    // user input is needed and there is no terminal
+	ErrTarget     = driver.ErrTarget    // the address is not a valid target
+	ErrNoMachine  = driver.ErrNoMachine // no machine has that name
+	ErrSeveral    = driver.ErrSeveral   // several machines have that name
+	ErrNoRegion   = awsapi.ErrNoRegion  // no region is configured
+	ErrNoTerminal = ask.ErrNoTerminal   // user input is needed and there is no terminal
 )
 
 // Error describes what went wrong with a target and what to do about it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/plugin"
@@ -57,7 +58,7 @@ func exitStatus(ctx context.Context, err error) int {
 	case errors.As(err, &status):
 		say(err.Error())
 		return status.ExitCode()
-	case errors.Is(err, machine.ErrTarget), errors.Is(err, list.ErrPattern), errors.Is(err, quote.ErrCommand),
+	case errors.Is(err, driver.ErrTarget), errors.Is(err, list.ErrPattern), errors.Is(err, quote.ErrCommand),
 		errors.Is(err, plugin.ErrPlugin), errors.Is(err, sshconfig.ErrOption):
 		say(err.Error())
 		return statusUsage

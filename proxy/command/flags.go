@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -106,6 +107,7 @@ func sessionOptions(c *cli.Context) (machine.Options, error) {
 // accountOptions reads accountFlags.
 func accountOptions(c *cli.Context) (machine.Options, error) {
 	o := machine.Options{
+		Driver:         aws.Driver{},
 		Profile:        c.String("profile"),
 		Region:         c.String("region"),
 		ConnectTimeout: c.Duration("connect-timeout"),

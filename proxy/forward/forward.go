@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
@@ -99,7 +100,7 @@ func (f *forwarder) run() error {
 		return err
 	}
 	f.client, err = f.o.NewClient(f.ctx, limited, limit)
-	defer f.client.Warm.Drop()
+	defer f.client.Release()
 	if err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel.Tunnel 
 		Open: func(ctx context.Context) (stream.Port, error) {
 			limited, _, stop := f.o.ConnectLimit(ctx)
 			defer stop()
-			return f.client.Open(limited, "", d)
+			return f.client.Open(limited, d, false)
 		},
 		Log:     f.o.Log.Info,
 		Changed: f.tellState(d, onDemand),
@@ -237,7 +238,7 @@ func (f *forwarder) lost(d machine.Destination, err error) {
 		line = safetext.Printable(fmt.Sprintf("%s: %s refused, or could not be reached from there", f.o.Target, d))
 	case errors.Is(err, tunnel.ErrManySessions):
 		line = fmt.Sprintf("%s: %d sessions are in use: connections to more destinations are refused until one is free", f.o.Target, f.demand.Most)
-	case machine.Answered(err), errors.Is(err, machine.ErrConnectTimeout):
+	case f.o.Answered(err), errors.Is(err, driver.ErrConnectTimeout):
 		line = f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error()
 	}
 	if line != "" && f.repeats.isNew(line) {
@@ -287,19 +288,19 @@ func (f *forwarder) tellState(d machine.Destination, onDemand bool) func(tunnel.
 		case stream.Forbidden(err):
 			f.o.Notice(f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error())
 		case f.o.Once:
-			f.cancel(&machine.EndedError{Text: fmt.Sprintf("the session to %s ended: %s", d, endCause(err)), Err: err})
+			f.cancel(&machine.EndedError{Text: fmt.Sprintf("the session to %s ended: %s", d, f.endCause(err)), Err: err})
 		case s == tunnel.Down:
 			told = "ended"
-			f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, endCause(err), next)))
-		case told != machine.Cause(err):
-			told = machine.Cause(err)
+			f.o.Notice(safetext.Printable(fmt.Sprintf("%s: the session to %s ended (%s); %s", f.o.Target, d, f.endCause(err), next)))
+		case told != f.o.Cause(err):
+			told = f.o.Cause(err)
 			f.o.Notice(safetext.Printable(f.o.Explain(&machine.DestinationError{To: d, Err: err}).Error() + "; trying again"))
 		}
 	}
 }
 
 // endCause says why a session ended, in a few words.
-func endCause(err error) string {
+func (f *forwarder) endCause(err error) string {
 	reason, told := stream.Reason(err)
 	switch {
 	case told:
@@ -307,7 +308,7 @@ func endCause(err error) string {
 	case err == nil, errors.Is(err, io.EOF):
 		return "by the far side"
 	}
-	return machine.Cause(err)
+	return f.o.Cause(err)
 }
 
 // close ends everything, listeners first.

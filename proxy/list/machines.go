@@ -11,11 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -61,41 +57,46 @@ func Machines(ctx context.Context, o MachinesOptions) error {
 	if o.Region == "" && len(o.Regions) > 0 && o.Regions[0] != AllRegions {
 		o.Region = o.Regions[0] // initially, if there is no other
 	}
-	cfg, stop, err := load(ctx, &o.Options)
-	defer stop()
+	s, err := open(ctx, &o.Options)
 	if err != nil {
 		return err
 	}
-	o.Target = cfg.Region
-	regions := []string{cfg.Region}
+	defer s.Release()
+	o.Target = s.Region()
+	here := []driver.Service{s}
 	if len(o.Regions) > 0 {
-		if regions, err = o.regions(ctx, cfg); err != nil {
+		if here, err = o.inRegions(ctx, s); err != nil {
 			return err
 		}
 	}
-	return l.run(ctx, cfg, regions)
+	return l.run(ctx, here)
 }
 
-// load reads the configuration of a command without a target. The caller must
-// call stop when done.
-func load(ctx context.Context, o *machine.Options) (cfg aws.Config, stop func(), err error) {
+// open opens the service for a command without a target. The caller must release
+// it.
+func open(ctx context.Context, o *machine.Options) (driver.Service, error) {
 	o.Target = ""
-	limited, _, stopLimit := o.ConnectLimit(ctx)
-	defer stopLimit()
-	cfg, _, warm, err := awsapi.Load(ctx, limited, o.Account())
-	return cfg, warm.Drop, o.Explain(err)
+	limited, _, stop := o.ConnectLimit(ctx)
+	defer stop()
+	s, err := o.Driver.Open(ctx, limited, o.Account())
+	return s, o.Explain(err)
 }
 
-// regions returns the regions to list, without duplicates.
-func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []string, err error) {
+// inRegions returns the service in each of the regions to list, without
+// duplicates.
+func (o *MachinesOptions) inRegions(ctx context.Context, s driver.Service) (list []driver.Service, err error) {
+	regional, ok := s.(driver.Regional)
+	if !ok {
+		return nil, o.Explain(machine.ErrUnsupported)
+	}
+	var names []string
 	for _, name := range o.Regions {
 		if name != AllRegions {
 			names = append(names, name)
 			continue
 		}
 		limited, _, stop := o.ConnectLimit(ctx)
-		// The result omits regions that the account has not opted in to.
-		out, err := ec2.NewFromConfig(cfg).DescribeRegions(limited, &ec2.DescribeRegionsInput{})
+		all, err := regional.Regions(limited)
 		if err != nil {
 			err = cmp.Or(context.Cause(limited), err)
 		}
@@ -103,12 +104,13 @@ func (o *MachinesOptions) regions(ctx context.Context, cfg aws.Config) (names []
 		if err != nil {
 			return nil, o.Explain(err)
 		}
-		for _, r := range out.Regions {
-			names = append(names, aws.ToString(r.RegionName))
-		}
+		names = append(names, all...)
 	}
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	for _, name := range slices.Compact(names) {
+		list = append(list, regional.In(name))
+	}
+	return list, nil
 }
 
 // lister shows the results of one or more regions.
@@ -126,19 +128,19 @@ type lister struct {
 }
 
 // run lists all regions concurrently.
-func (l *lister) run(ctx context.Context, cfg aws.Config, regions []string) error {
+func (l *lister) run(ctx context.Context, services []driver.Service) error {
 	l.matched = make([]bool, len(l.patterns))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var asking sync.WaitGroup
-	for _, region := range regions {
+	var regions []string
+	for _, here := range services {
+		regions = append(regions, here.Region())
 		asking.Go(func() {
-			here := cfg.Copy()
-			here.Region = region
 			o := l.o.Options
-			o.Target = region
+			o.Target = here.Region()
 			if len(l.o.Regions) > 0 {
-				o.Region = region
+				o.Region = here.Region()
 			}
 			o.Notice = l.tell
 			heard, news, stop := whileHeard(ctx, o.ConnectTimeout)
@@ -196,11 +198,11 @@ func (l *lister) tell(text string) {
 }
 
 // machines lists the machines of a region.
-func (l *lister) machines(ctx context.Context, o *machine.Options, cfg aws.Config, news func(func() error) error) error {
-	return o.List(ctx, o.Inventory(cfg), func(page []inventory.Instance) error {
+func (l *lister) machines(ctx context.Context, o *machine.Options, s driver.Service, news func(func() error) error) error {
+	return o.List(ctx, s, func(page []driver.Machine) error {
 		return news(func() error {
 			page := slices.Clone(page)
-			slices.SortFunc(page, func(a, b inventory.Instance) int {
+			slices.SortFunc(page, func(a, b driver.Machine) int {
 				return cmp.Or(byName(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 			})
 			l.mu.Lock()
@@ -254,7 +256,7 @@ var machineColumns = []table.Column{
 
 const regionTitle = "REGION"
 
-func machineRow(m *inventory.Instance) table.Row {
+func machineRow(m *driver.Machine) table.Row {
 	return table.Row{JSON: m, Cells: []table.Cell{
 		{Text: cmp.Or(m.Name, m.Computer)},
 		{Text: m.ID},
@@ -338,7 +340,7 @@ func whileHeard(ctx context.Context, d time.Duration) (heard context.Context, ne
 	if d == 0 {
 		return heard, func(deal func() error) error { return deal() }, func() { cancel(nil) }
 	}
-	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("%w after %v", machine.ErrConnectTimeout, d)) })
+	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("%w after %v", driver.ErrConnectTimeout, d)) })
 	var mu sync.Mutex
 	news = func(deal func() error) error {
 		mu.Lock()

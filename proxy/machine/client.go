@@ -222,13 +222,13 @@ func open[S any](ctx context.Context, c *Client, dial func(id string) (S, error)
 
 // session returns the options of the Client's sessions.
 func (c *Client) session() driver.SessionOptions {
-	r := c.Options.session()
+	r := c.Options.Session()
 	r.Target = c.Target
 	return r
 }
 
-// session returns the options of sessions to o.Target.
-func (o *Options) session() driver.SessionOptions {
+// Session returns the options of sessions to o.Target.
+func (o *Options) Session() driver.SessionOptions {
 	return driver.SessionOptions{
 		Document:      o.Document,
 		Reason:        o.Reason,

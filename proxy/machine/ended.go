@@ -6,19 +6,19 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// A use is what a session is for. It decides which advice to give when the
+// Use is what a session is for. It decides which advice to give when the
 // session has ended.
-type use int
+type Use int
 
 const (
-	UseStream use = iota // a stream, mostly for ssh
+	UseStream Use = iota // a stream, mostly for ssh
 	UseForward
 	UseShell
 	UseCommand
 )
 
 // again returns what to do when a session has ended early.
-func (u use) again() string {
+func (u Use) again() string {
 	switch u {
 	case UseForward, UseShell:
 		return "start it again"

@@ -71,6 +71,9 @@ func (o *Options) meaning(err error) driver.Meaning {
 	return o.Driver.Explain(err, o.Account())
 }
 
+// Answered reports whether err is the service's answer.
+func (o *Options) Answered(err error) bool { return o.meaning(err).Answered }
+
 // Cause returns one line that says what went wrong, in the service's own words.
 // It truncates outside text to a readable length and removes the final full
 // stop, so that more text can follow.
@@ -108,7 +111,7 @@ func (o *Options) Explain(err error) error {
 func (o *Options) Next(err error) string {
 	var (
 		away    *AwayError
-		none    *noMachineError
+		none    *NoMachineError
 		several *SeveralError
 		own     interface{ Next() string }
 		dns     *net.DNSError

@@ -49,7 +49,7 @@ type Options struct {
 
 	Log *slog.Logger // nil: no log
 
-	Use     use  // what a session is for
+	Use     Use  // what a session is for
 	NoFlags bool // do not mention flags: the user did not type our command line
 
 	noSockets bool // ControlDir cannot be used

@@ -102,7 +102,7 @@ func (c *Client) Find(ctx context.Context) ([]driver.Machine, error) {
 		}
 	}
 	if len(list) == 0 {
-		return nil, &noMachineError{region: c.Service.Region(), near: near(c.Target.Name, all)}
+		return nil, &NoMachineError{region: c.Service.Region(), near: near(c.Target.Name, all)}
 	}
 	return list, nil
 }

@@ -66,7 +66,7 @@ func (c *Client) start(ctx context.Context, limit *ask.Limit, m *driver.Machine)
 		case err != nil:
 			return err
 		case len(list) == 0:
-			return &noMachineError{region: c.Service.Region()}
+			return &NoMachineError{region: c.Service.Region()}
 		}
 		m = &list[0]
 		switch {

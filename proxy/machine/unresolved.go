@@ -11,18 +11,18 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// noMachineError is driver.ErrNoMachine with the names that may have been meant.
-type noMachineError struct {
+// NoMachineError is driver.ErrNoMachine with the names that may have been meant.
+type NoMachineError struct {
 	region string
 	near   []string
 }
 
-func (e *noMachineError) Error() string {
+func (e *NoMachineError) Error() string {
 	return fmt.Sprintf("%v in %s", driver.ErrNoMachine, e.region)
 }
-func (e *noMachineError) Unwrap() error { return driver.ErrNoMachine }
+func (e *NoMachineError) Unwrap() error { return driver.ErrNoMachine }
 
-func (e *noMachineError) next() string {
+func (e *NoMachineError) next() string {
 	if len(e.near) == 0 {
 		return `"ssmpipe ls" lists what there is; --profile and --region choose account and region`
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
@@ -41,6 +42,7 @@ var ErrPlugin = errors.New("not what the AWS CLI passes to its plugin")
 // until the agent has answered. Unlike the original, Run also reports failures by
 // the exit status.
 func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal) error {
+	o.Driver = aws.Driver{}
 	o.Fill()
 	out := stdio.NewOutput(t.Out)
 	switch {
@@ -81,7 +83,7 @@ func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal
 		stdio.ReleaseStart()
 	}
 	o.Host, o.Port = safetext.Said(conn.Property("host")), safetext.Said(conn.Property("portNumber"))
-	o.Use = machine.UseOf(conn)
+	o.Use = useOf(conn)
 	p := &pluginSession{o: &o, conn: conn, given: given, request: &call.request, id: call.session.SessionID, t: t}
 	err = p.run(ctx)
 	conn.Close() // what goes wrong with that, session tells
@@ -176,8 +178,22 @@ func dialGiven(ctx context.Context, o *machine.Options, call *pluginCall) (*ssmp
 	if u, err := s.DataChannelURL(call.session.StreamURL); err == nil {
 		s.URL = u // Open reports what is wrong with it, and ends the session
 	}
-	conn, err := o.DialSession(limited, s)
+	session := o.Session()
+	conn, err := aws.Dial(limited, s, &session)
 	return conn, s, err
+}
+
+// useOf returns what a session is for.
+func useOf(conn *ssmproto.Conn) machine.Use {
+	switch {
+	case conn.SessionType() == ssmproto.NonInteractiveSession:
+		return machine.UseCommand
+	case conn.SessionType() != ssmproto.PortSession:
+		return machine.UseShell
+	case conn.Property("type") == "LocalPortForwarding":
+		return machine.UseForward
+	}
+	return machine.UseStream
 }
 
 // errNoRequest means that another session cannot be started, because the
@@ -200,7 +216,8 @@ func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {
 	s.Endpoint, s.Unsigned = p.given.Endpoint, p.given.Unsigned
 	limited, _, stop := p.o.ConnectLimit(ctx)
 	defer stop()
-	conn, err := p.o.DialSession(limited, s)
+	session := p.o.Session()
+	conn, err := aws.Dial(limited, s, &session)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/forward"
 	"github.com/ssmpipe/ssmpipe/proxy/listen"
-	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 	"github.com/ssmpipe/ssmpipe/proxy/tunnel"
@@ -84,7 +83,7 @@ func (f *pluginForward) open(ctx context.Context) (stream.Port, error) {
 	case ctx.Err() != nil:
 		return port, err
 	case err != nil:
-		why = machine.Cause(err)
+		why = f.o.Cause(err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

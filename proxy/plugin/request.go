@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/forward"
-	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -41,6 +41,21 @@ func (r *pluginRequest) value(name string) string {
 	return ""
 }
 
+// errAgentDecides says that the agent asked for a local end that was not
+// requested on this side.
+var errAgentDecides error = agentDecidesError{}
+
+type agentDecidesError struct{}
+
+func (agentDecidesError) Error() string {
+	return "the agent names another local end than was asked for"
+}
+
+// Next returns what the user can do.
+func (agentDecidesError) Next() string {
+	return "trust the machine no further, or name localPortNumber among the parameters if the document takes it"
+}
+
 // local returns where to listen for a session's connections. The request
 // decides, and what the agent reports, which its document derives from the
 // request, must agree. Otherwise a hostile machine could impersonate a local
@@ -50,14 +65,14 @@ func (r *pluginRequest) value(name string) string {
 func (r *pluginRequest) local(property func(name string) string) (forward.Spec, error) {
 	unix := r.value("localUnixSocket")
 	switch {
-	case r.DocumentName == machine.SSHDocument:
-		return forward.Spec{}, fmt.Errorf("%w: one, where %s has none", machine.ErrAgentDecides, machine.SSHDocument)
+	case r.DocumentName == aws.SSHDocument:
+		return forward.Spec{}, fmt.Errorf("%w: one, where %s has none", errAgentDecides, aws.SSHDocument)
 	case property("localConnectionType") == "unix" && (unix == "" || property("localUnixSocket") != unix):
-		return forward.Spec{}, fmt.Errorf("%w: the Unix socket %q", machine.ErrAgentDecides, safetext.Said(property("localUnixSocket")))
+		return forward.Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, safetext.Said(property("localUnixSocket")))
 	case property("localConnectionType") == "unix":
 		return forward.Spec{Network: "unix", Listen: unix}, nil
 	case r.value("localConnectionType") == "unix":
-		return forward.Spec{}, fmt.Errorf("%w: none on a Unix socket", machine.ErrAgentDecides)
+		return forward.Spec{}, fmt.Errorf("%w: none on a Unix socket", errAgentDecides)
 	}
 	port, err := r.localPort(property("localPortNumber"))
 	if err != nil {
@@ -82,5 +97,5 @@ func (r *pluginRequest) localPort(named string) (int, error) {
 	case err == nil && r.Parameters["localPortNumber"] == nil && !strings.HasPrefix(r.DocumentName, "AWS-") && other >= 1024:
 		return int(other), nil
 	}
-	return 0, fmt.Errorf("%w: port %s, not %s", machine.ErrAgentDecides, safetext.Said(named), asked)
+	return 0, fmt.Errorf("%w: port %s, not %s", errAgentDecides, safetext.Said(named), asked)
 }

@@ -2,25 +2,20 @@ package shell
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"maps"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
-)
-
-// AWS's session documents for running a command.
-const (
-	commandDocument     = "AWS-StartNonInteractiveCommand"
-	interactiveDocument = "AWS-StartInteractiveCommand"
 )
 
 // ExecOptions say what to run and which streams to use.
@@ -39,7 +34,7 @@ const signalled = 255
 // agentGivesUp is the notice after an outage while a command runs without a
 // terminal. No data that was sent is lost, but agents have been seen to stop
 // reading the command's output permanently when they find the channel closed.
-const agentGivesUp = ": the connection was lost for a moment; SSM agents may drop what the command prints from then on, or let it stand still, so check what it has done"
+const agentGivesUp = "%s: the connection was lost for a moment; %ss may drop what the command prints from then on, or let it stand still, so check what it has done"
 
 // Exec runs a command on the target and returns its exit status. Without a TTY,
 // standard output and standard error are kept separate, and In is not used. If
@@ -56,23 +51,18 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	if o.Alone {
 		stdio.TuneMemory()
 	}
-	contained := false
+	var separate atomic.Bool // the agent keeps the outputs apart
 	var interrupted sync.Once
 	o.Resumed = func() {
-		if !o.TTY && !contained {
-			interrupted.Do(func() { o.Notice(safetext.Printable(o.Target + agentGivesUp)) })
+		if separate.Load() {
+			interrupted.Do(func() { o.Notice(safetext.Printable(fmt.Sprintf(agentGivesUp, o.Target, o.Driver.Words().Agent))) })
 		}
 	}
-	conn, err := o.OpenShell(ctx, func(c *machine.Client, id string) (*awsapi.Session, error) {
-		if contained = machine.IsContainer(id); contained {
-			return c.ContainerSession(id, command), noDocument(&o.Options, o.Parameters)
-		}
-		document, parameters := o.document(command)
-		return c.NewSession(id, document, parameters), nil
-	})
+	conn, err := o.OpenShell(ctx, driver.ShellRequest{Command: command, Terminal: o.TTY, Parameters: o.Parameters})
 	if err != nil {
 		return 0, o.Explain(err)
 	}
+	separate.Store(!o.TTY && !conn.NoStatus)
 	if o.Alone {
 		stdio.ReleaseStart()
 	}
@@ -92,31 +82,13 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		return status & 0xff, nil
 	case told:
 		return signalled, nil
-	case o.TTY || contained:
+	case o.TTY || conn.NoStatus:
 		return 0, nil // the status is never reported
 	case failed.Is():
 		return 1, nil // the agent has reported it
 	}
 	o.Notice(safetext.Printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
 	return 1, nil
-}
-
-// document returns the document that runs command, and its parameters. A
-// document named by the user gets no parameters but the command and those that
-// the user passes.
-func (o *ExecOptions) document(command string) (name string, parameters map[string][]string) {
-	parameters = map[string][]string{"command": {command}}
-	switch {
-	case o.Document != "":
-		name = o.Document
-	case o.TTY:
-		name = interactiveDocument
-	default:
-		name = commandDocument
-		parameters["separateOutputStream"] = []string{"true"}
-	}
-	maps.Copy(parameters, o.Parameters)
-	return name, parameters
 }
 
 // Collect copies the command's output to out and errs until the command ends.

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
@@ -50,12 +50,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Alone {
 		stdio.TuneMemory()
 	}
-	conn, err := o.OpenShell(ctx, func(c *machine.Client, id string) (*awsapi.Session, error) {
-		if machine.IsContainer(id) {
-			return c.ContainerSession(id, containerShell), noDocument(&o.Options, o.Parameters)
-		}
-		return c.NewSession(id, o.Document, o.Parameters), nil
-	})
+	conn, err := o.OpenShell(ctx, driver.ShellRequest{Terminal: true, Parameters: o.Parameters})
 	if err != nil {
 		return o.Explain(err)
 	}
@@ -65,17 +60,6 @@ func Run(ctx context.Context, o Options) error {
 	err = Interact(ctx, &o.Options, conn, o.Terminal)
 	conn.Close() // session reports errors
 	return o.Explain(err)
-}
-
-// containerShell is the shell to run in a container.
-const containerShell = "/bin/sh"
-
-// noDocument rejects options that a session without a document cannot have.
-func noDocument(o *machine.Options, parameters map[string][]string) error {
-	if o.Document != "" || o.Reason != "" || len(parameters) > 0 {
-		return machine.ErrNoDocument
-	}
-	return nil
 }
 
 // Interact connects t to a shell, or another command, on conn. It returns when

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // host is a machine with its names in the configuration. Of the text of tags,
@@ -27,7 +27,7 @@ var validID = regexp.MustCompile(`^m?i-[0-9A-Za-z]+$`)
 
 // nameHosts assigns names to the machines of list. A name belongs to at most one
 // machine, and names that mean something else are not used.
-func nameHosts(list []inventory.Instance, suffix string, taken *Names) []host {
+func nameHosts(list []driver.Machine, suffix string, taken *Names) []host {
 	names := make(map[string]int) // how many have it, whatever its case
 	var hosts []host
 	seen := make(map[string]bool)
@@ -149,7 +149,7 @@ type privateNames struct {
 	named map[string]bool   // machines that are known to have one
 }
 
-func newPrivateNames(list []inventory.Instance) *privateNames {
+func newPrivateNames(list []driver.Machine) *privateNames {
 	p := &privateNames{make(map[string]string), make(map[string]bool)}
 	for _, i := range list {
 		if name := strings.ToLower(i.PrivateDNS); name != "" {

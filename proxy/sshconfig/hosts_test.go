@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // TestNames gives one machine a name and looks at what it is called.
@@ -45,7 +45,7 @@ func TestNames(t *testing.T) {
 		{"Mine", "Mine." + own + " mine." + own, ""},
 	} {
 		for suffix, want := range map[string]string{"": test.want, ".prod": test.withSuffix} {
-			hosts := nameHosts([]inventory.Instance{{ID: own, Name: test.name}}, suffix, taken)
+			hosts := nameHosts([]driver.Machine{{ID: own, Name: test.name}}, suffix, taken)
 			if got := strings.Join(hosts[0].aliases, " "); got != want && want != "" {
 				t.Errorf("%q with suffix %q: %s, want %s", test.name, suffix, got, want)
 			}
@@ -58,9 +58,9 @@ func TestNames(t *testing.T) {
 
 // TestNoTwoMachinesShareAName has names that become the same one.
 func TestNoTwoMachinesShareAName(t *testing.T) {
-	var list []inventory.Instance
+	var list []driver.Machine
 	for i, name := range []string{"web", "web", "Web", "db 1", "db-1", "db/1", "x.i-0000000000000001", "x", "x", "alone"} {
-		list = append(list, inventory.Instance{ID: "i-000000000000000" + string(rune('0'+i)), Name: name})
+		list = append(list, driver.Machine{ID: "i-000000000000000" + string(rune('0'+i)), Name: name})
 	}
 	list = append(list, list[0]) // as when a page came twice
 	owner := make(map[string]string)
@@ -86,7 +86,7 @@ func TestNoTwoMachinesShareAName(t *testing.T) {
 
 // TestWhatIsNoMachineIsLeftOut has ids and regions that are not.
 func TestWhatIsNoMachineIsLeftOut(t *testing.T) {
-	hosts := nameHosts([]inventory.Instance{
+	hosts := nameHosts([]driver.Machine{
 		{ID: "i-0;id", Name: "a"}, {ID: "", Name: "b"}, {ID: "i-0\n", Name: "c"},
 		{ID: "i-0", Name: "gone", State: "terminated"}, {ID: "i-1", Name: "going", State: "shutting-down"},
 		{ID: "i-2", Name: "here", State: "stopped", Region: "$(id)"},

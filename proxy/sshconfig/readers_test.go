@@ -13,7 +13,7 @@ import (
 
 	"github.com/kevinburke/ssh_config"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // Programs other than ssh read ~/.ssh/config as well. They know less of it, and
@@ -98,9 +98,9 @@ func runReader(t *testing.T, name, file string, hosts []string) (list []map[stri
 }
 
 // manyHosts is an account in which the lists of hosts take several lines.
-func manyHosts(n int) (list []inventory.Instance) {
+func manyHosts(n int) (list []driver.Machine) {
 	for i := range n {
-		list = append(list, inventory.Instance{ID: fmt.Sprintf("i-%017x", i), Region: "eu-central-1", Name: fmt.Sprintf("fleet-%04d", i), Platform: "Ubuntu"})
+		list = append(list, driver.Machine{ID: fmt.Sprintf("i-%017x", i), Region: "eu-central-1", Name: fmt.Sprintf("fleet-%04d", i), Platform: "Ubuntu"})
 	}
 	return list
 }

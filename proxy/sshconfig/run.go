@@ -10,7 +10,7 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/private"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
@@ -61,7 +61,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		if s.Taken = ReadNames(home); s.Taken.Cut() {
 			o.Notice("~/.ssh/config includes more than ssmpipe reads: a machine may be called what a host in the rest is")
 		}
-		err := machine.List(ctx, o.Options, func(page []inventory.Instance) error {
+		err := machine.List(ctx, o.Options, func(page []driver.Machine) error {
 			s.Hosts = append(s.Hosts, page...)
 			return nil
 		})

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // What real ssh makes of it.
@@ -201,7 +201,7 @@ func checkHosts(t *testing.T, exe, profile string, names ...string) {
 	path, started := recorder(t, exe)
 	o := Options{Executable: path, Home: "/home/ann", PushKey: true, ByName: true, HostsProfile: profile}
 	for i, name := range names {
-		o.Hosts = append(o.Hosts, inventory.Instance{ID: fmt.Sprintf("i-%016x", i), Name: name, Region: "eu-central-1",
+		o.Hosts = append(o.Hosts, driver.Machine{ID: fmt.Sprintf("i-%016x", i), Name: name, Region: "eu-central-1",
 			Platform: name, State: "running"})
 	}
 	if strings.ContainsFunc(exe+profile, unicode.IsControl) {

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // Options say what to write into the configuration.
@@ -31,7 +31,7 @@ type Options struct {
 	// Hosts are the machines to name, if ByName is set. Each gets its own region
 	// and HostsProfile, the profile with which they were found.
 	ByName       bool
-	Hosts        []inventory.Instance
+	Hosts        []driver.Machine
 	HostsProfile string
 
 	// Taken are the host names that already mean something else; nil means none.

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 var update = flag.Bool("update", false, "write the expected configurations anew")
 
 // fleet is a small account.
-var fleet = []inventory.Instance{
+var fleet = []driver.Machine{
 	{ID: "i-0aaaaaaaaaaaaaaa1", Region: "eu-central-1", Name: "web-1", State: "running", Platform: "Ubuntu 24.04"},
 	{ID: "i-0aaaaaaaaaaaaaaa2", Region: "eu-central-1", Name: "DB-Main", State: "stopped", Platform: "Amazon Linux 2023"},
 	{ID: "i-0aaaaaaaaaaaaaaa3", Region: "eu-central-1", Name: "worker", State: "running", Platform: "Debian GNU/Linux 12"},

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // putAll writes files into dir.
@@ -85,7 +85,7 @@ Host keys
 		"10.0.0.1", "0x7f.1", "0X7F000001", "2130706433", "-vault", "vault-", ".vault.", "»vault«", "va\u200bult.corp", "vault\n", "*vault*",
 		"ip-10-0-0-2.ec2.internal", "ip-10-0-0-2", "IP-10-0-0-2.EC2.internal", "ip-10-0-0-9.ec2.internal", "i-0fedcba9876543210.eu-central-1.compute.internal",
 	} {
-		list := []inventory.Instance{{ID: own, Name: name, PrivateDNS: "ip-10-0-0-1.ec2.internal"}, {ID: "i-02", PrivateDNS: "ip-10-0-0-2.ec2.internal"}}
+		list := []driver.Machine{{ID: own, Name: name, PrivateDNS: "ip-10-0-0-1.ec2.internal"}, {ID: "i-02", PrivateDNS: "ip-10-0-0-2.ec2.internal"}}
 		for _, h := range nameHosts(list, "", taken) {
 			for _, alias := range h.aliases {
 				if h.id == own && !strings.HasSuffix(alias, "."+own) {
@@ -97,14 +97,14 @@ Host keys
 	for _, name := range []string{
 		"web-1", "notthis", "comment", "earlier", "short", "none", "user", "ann", "true", "xgit", "pat-tern", "ip-10-0-0-1.ec2.internal", "ip-10-0-0-1",
 	} {
-		hosts := nameHosts([]inventory.Instance{{ID: own, Name: name, PrivateDNS: "ip-10-0-0-1.ec2.internal"}}, "", taken)
+		hosts := nameHosts([]driver.Machine{{ID: own, Name: name, PrivateDNS: "ip-10-0-0-1.ec2.internal"}}, "", taken)
 		if hosts[0].aliases[0] != name {
 			t.Errorf("%q is called %s: %s", name, hosts[0].aliases, hosts[0].note)
 		}
 	}
 	// A node outside EC2 is in nobody's DNS; what nothing is known of may be.
 	for id, want := range map[string]string{"mi-01": "ip-10-0-0-3.ec2.internal.mi-01", "i-01": "ip-10-0-0-3.ec2.internal"} {
-		hosts := nameHosts([]inventory.Instance{{ID: id, Name: "ip-10-0-0-3.ec2.internal"}}, "", taken)
+		hosts := nameHosts([]driver.Machine{{ID: id, Name: "ip-10-0-0-3.ec2.internal"}}, "", taken)
 		if hosts[0].aliases[0] != want {
 			t.Errorf("%s is called %s", id, hosts[0].aliases)
 		}
@@ -113,7 +113,7 @@ Host keys
 	putAll(t, dir, map[string]string{"home/.ssh/config": "Host mine.prod *.prod web-*\n", "home/.ssh/known_hosts": "web-1.prod" + someKey})
 	taken = namesIn(dir)
 	for name, want := range map[string]string{"mine": "mine." + own + ".prod", "web-1": "web-1.prod", "vault.corp": "vault.corp.prod"} {
-		hosts := nameHosts([]inventory.Instance{{ID: own, Name: name}}, ".prod", taken)
+		hosts := nameHosts([]driver.Machine{{ID: own, Name: name}}, ".prod", taken)
 		if hosts[0].aliases[0] != want {
 			t.Errorf("%q with a suffix is called %s", name, hosts[0].aliases)
 		}
@@ -187,7 +187,7 @@ func FuzzNames(f *testing.F) {
 		putAll(t, dir, map[string]string{"home/.ssh/config": config, "home/.ssh/known_hosts": known})
 		begun := time.Now()
 		n := namesIn(dir)
-		for _, h := range nameHosts([]inventory.Instance{{ID: "i-0", Name: name}}, "", n) {
+		for _, h := range nameHosts([]driver.Machine{{ID: "i-0", Name: name}}, "", n) {
 			for _, a := range h.aliases {
 				if n.meaning(strings.ToLower(a)) != "" && a == hostName(name) {
 					t.Errorf("%q has another meaning", a)

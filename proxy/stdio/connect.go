@@ -45,16 +45,12 @@ func dial(ctx context.Context, o *machine.Options, key *machine.Pushing) (net.Co
 	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
 	c, err := o.NewClient(ctx, limited, limit)
-	defer c.Warm.Drop()
+	defer c.Release()
 	if err != nil {
 		return nil, err
 	}
 	key.Start(ctx, c)
-	document := ""
-	if o.Host == "" {
-		document = machine.SSHDocument
-	}
-	port, err := c.Open(limited, document, machine.Destination{Host: o.Host, Port: o.Port})
+	port, err := c.Open(limited, machine.Destination{Host: o.Host, Port: o.Port}, o.Host == "")
 	if err != nil {
 		return nil, err
 	}
