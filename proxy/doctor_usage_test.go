@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
@@ -184,7 +185,7 @@ func TestDoctorLeavesNothing(t *testing.T) {
 		begun := time.Now()
 		ctx, stop := context.WithCancel(context.Background())
 		var last string
-		_, err := doctor.Run(ctx, doctor.Options{Options: machine.Options{Target: "web-1"}}, func(f doctor.Finding) {
+		_, err := doctor.Run(ctx, doctor.Options{Options: machine.Options{Driver: aws.Driver{}, Target: "web-1"}}, func(f doctor.Finding) {
 			if last = f.Check; interrupted && last == "handshake" {
 				time.AfterFunc(50*time.Millisecond, stop)
 			}

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
@@ -242,7 +243,7 @@ func TestMangledAnswers(t *testing.T) {
 		said.WriteString(text + "\n")
 	}
 	options := func(target string) machine.Options {
-		return machine.Options{Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
+		return machine.Options{Driver: aws.Driver{}, Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
 	}
 	screen := table.ScreenOf(null, false)
 	terminal := shell.Terminal{In: null, Out: null, Err: null}

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -338,7 +340,15 @@ func TestFindTellsWhatIsKnown(t *testing.T) {
 			t.Setenv(name, value)
 		}
 	}
-	list, err := machine.Find(t.Context(), machine.Options{Target: "web"})
+	find := func(name string) ([]driver.Machine, error) {
+		c, err := (&machine.Options{Driver: aws.Driver{}, Target: name}).Configure(t.Context(), t.Context())
+		defer c.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Find(t.Context())
+	}
+	list, err := find("web")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%v, %v", list, err)
 	}
@@ -347,7 +357,7 @@ func TestFindTellsWhatIsKnown(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
-	if _, err := machine.Find(t.Context(), machine.Options{Target: "none"}); !errors.Is(err, machine.ErrNoMachine) {
+	if _, err := find("none"); !errors.Is(err, driver.ErrNoMachine) {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
@@ -46,7 +47,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			io.WriteString(typing, script)
 			ended := make(chan error, 1)
 			go func() {
-				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Target: node1},
+				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Driver: aws.Driver{}, Target: node1},
 					Terminal: shell.Terminal{In: in, Out: out, Err: out}})
 				out.Close()
 				ended <- err
@@ -74,7 +75,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			if err != nil {
 				command = nil
 			}
-			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Target: node1}, Command: command,
+			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Driver: aws.Driver{}, Target: node1}, Command: command,
 				Terminal: shell.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
 				t.Errorf("%q: %v", command, got)
 			}

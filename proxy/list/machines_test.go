@@ -15,15 +15,15 @@ import (
 
 	"github.com/mattn/go-runewidth"
 
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 )
 
 // before is a time that is so long ago when it is looked at soon.
 func before(d time.Duration) time.Time { return time.Now().Add(-d - d/100 - time.Second/2) }
 
-func fewMachines() []inventory.Instance {
-	return []inventory.Instance{
+func fewMachines() []driver.Machine {
+	return []driver.Machine{
 		{ID: "i-0123456789abcdef0", Name: "web-1", State: "running", Ping: "Online", Pinged: before(2 * time.Minute), Agent: "3.3.2299.0", Platform: "Amazon Linux 2023", PrivateIP: "10.0.3.7"},
 		{ID: "i-0fedcba9876543210", Name: "web-2", State: "running", Ping: "ConnectionLost", Pinged: before(3 * time.Hour), Agent: "3.1.1", Platform: "Ubuntu 24.04", PrivateIP: "10.0.13.207"},
 		{ID: "i-0aaaaaaaaaaaaaaaa", Name: "データベース・プライマリ", State: "stopped"},
@@ -37,7 +37,7 @@ func machineTable(width int) (*table.Table, *bytes.Buffer) {
 	return &table.Table{Screen: &table.Screen{Out: &b, Width: width}, Columns: machineColumns}, &b
 }
 
-func show(t *testing.T, tab *table.Table, list ...inventory.Instance) {
+func show(t *testing.T, tab *table.Table, list ...driver.Machine) {
 	t.Helper()
 	var rows []table.Row
 	for i := range list {
@@ -150,7 +150,7 @@ func TestHostileNamesInTables(t *testing.T) {
 	for _, width := range []int{0, 80} {
 		tab, b := machineTable(width)
 		for _, name := range hostileNames {
-			show(t, tab, inventory.Instance{ID: name, Name: name, Region: name, State: name, Ping: name, Agent: name, Platform: name, PrivateIP: name})
+			show(t, tab, driver.Machine{ID: name, Name: name, Region: name, State: name, Ping: name, Agent: name, Platform: name, PrivateIP: name})
 		}
 		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 		if len(lines) != 1+len(hostileNames) {
@@ -170,13 +170,13 @@ func TestHostileNamesInJSON(t *testing.T) {
 	for _, name := range hostileNames {
 		tab, b := machineTable(80)
 		tab.Screen.JSON = true
-		m := inventory.Instance{ID: "i-0", Name: name, Tags: map[string]string{name: name}, Pinged: before(time.Hour).UTC().Round(0)}
+		m := driver.Machine{ID: "i-0", Name: name, Tags: map[string]string{name: name}, Pinged: before(time.Hour).UTC().Round(0)}
 		show(t, tab, m)
 		line := strings.TrimSuffix(b.String(), "\n")
 		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
 			t.Errorf("%q in %q", line[i:i+1], line)
 		}
-		var got inventory.Instance
+		var got driver.Machine
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
@@ -231,12 +231,9 @@ func TestPatterns(t *testing.T) {
 // TestOthersSessionsAreNotEnded, not even if the service lists them as one's
 // own.
 func TestOthersSessionsAreNotEnded(t *testing.T) {
-	const me, you = "arn:aws:iam::123456789012:user/me", "arn:aws:iam::123456789012:user/you"
-	l := &sessionLister{o: &SessionsOptions{}, owner: me}
-	if err := l.terminate(context.Background(), &activeSession{ID: "you-0", Owner: you}); err == nil || !strings.Contains(err.Error(), you) {
+	const you = "arn:aws:iam::123456789012:user/you"
+	l := &sessionLister{o: &SessionsOptions{}}
+	if err := l.terminate(context.Background(), &driver.Session{ID: "you-0", Owner: you, Foreign: true}); err == nil || !strings.Contains(err.Error(), you) {
 		t.Error(err)
-	}
-	if !sameOwner(me, strings.TrimPrefix(me, "arn:")) {
-		t.Error("one's own are others'")
 	}
 }

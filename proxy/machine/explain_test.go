@@ -5,38 +5,32 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/smithy-go"
-
-	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
-	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// TestKeysOfTheEnvironment: what a process has from there cannot be renewed.
-func TestKeysOfTheEnvironment(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
-	err := &smithy.GenericAPIError{Code: "ExpiredTokenException"}
-	if next := (&Options{}).Next(err); !strings.Contains(next, "of the environment") {
-		t.Error(next)
-	}
-	if next := (&Options{Profile: "p"}).Next(err); strings.Contains(next, "of the environment") {
-		t.Error(next)
-	}
+// plainDriver has its own words for errors: their text.
+type plainDriver struct{ driver.Driver }
+
+func (plainDriver) Words() driver.Words { return driver.Words{Cloud: "cloud", Agent: "agent"} }
+
+func (plainDriver) Explain(err error, _ *driver.Account) driver.Meaning {
+	return driver.Meaning{Cause: safetext.Said(err.Error()), Next: "do that"}
 }
 
 // TestTextsAreCut: nothing from outside makes a line without end, or ends it with
 // a full stop in its middle.
 func TestTextsAreCut(t *testing.T) {
 	long := strings.Repeat("ß", 100_000)
+	o := &Options{Driver: plainDriver{}, Target: "web-1"}
 	for _, tt := range []struct {
 		err  error
 		want string // in it
 	}{
 		{errors.New(long), "ß…; do that"},
-		{&awsapi.CredentialsError{Err: errors.New(long)}, "no credentials: ß"},
-		{&AwayError{&inventory.Instance{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")}, "is not connected: it is stopped; do that"},
+		{o.away(&driver.Machine{State: "stopped"}, errors.New("TargetNotConnected: i-1 is not connected.")), "is not connected: it is stopped; --start"},
 	} {
-		text := (&Error{Target: "web-1", Err: tt.err, Next: "do that"}).Error()
+		text := o.Explain(tt.err).Error()
 		if n := len([]rune(text)); n > safetext.MaxSaid+50 || !strings.Contains(text, tt.want) {
 			t.Errorf("%d characters: %.900q", n, text)
 		}

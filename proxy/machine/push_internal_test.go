@@ -1,10 +1,8 @@
 package machine
 
 import (
-	"encoding/json"
+	"context"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,32 +10,31 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 )
 
-// pushService accepts all keys and notes for which instance they were.
-func pushService(t *testing.T) (cfg aws.Config, got func() []string) {
-	var mu sync.Mutex
-	var ids []string
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var in struct{ InstanceId string }
-		json.NewDecoder(r.Body).Decode(&in)
-		mu.Lock()
-		ids = append(ids, in.InstanceId)
-		mu.Unlock()
-		w.Write([]byte(`{"Success": true}`))
-	}))
-	t.Cleanup(srv.Close)
-	cfg = aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL,
-		Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")}
-	return cfg, func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(ids)
-	}
+// pushService accepts all keys and notes for which machine they were.
+type pushService struct {
+	driver.Service
+
+	mu  sync.Mutex
+	ids []string
+}
+
+func (s *pushService) CanPush(string, keys.Way) error { return nil }
+
+func (s *pushService) PushKey(_ context.Context, id string, _ driver.Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = append(s.ids, id)
+	return nil
+}
+
+func (s *pushService) got() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ids)
 }
 
 // pushSocket is a path that is not too long for a socket.
@@ -60,7 +57,7 @@ func TestPushFollowsTheSession(t *testing.T) {
 		{"i-old", []string{"i-old"}},
 		{"i-new", []string{"i-old", "i-new"}},
 	} {
-		cfg, got := pushService(t)
+		service := &pushService{}
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
 			Notice: func(line string) { t.Error(line) },
 			Key:    &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
@@ -68,11 +65,11 @@ func TestPushFollowsTheSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Start(t.Context(), &Client{Options: o, Config: cfg, At: Machine{ID: "i-old"}})
+		p.Start(t.Context(), &Client{Options: o, Service: service, At: Machine{ID: "i-old"}})
 		p.Ready(c.at)
 		<-p.known
-		if !slices.Equal(got(), c.want) {
-			t.Errorf("pushed to %v, not %v", got(), c.want)
+		if got := service.got(); !slices.Equal(got, c.want) {
+			t.Errorf("pushed to %v, not %v", got, c.want)
 		}
 		p.Close()
 	}
@@ -80,7 +77,6 @@ func TestPushFollowsTheSession(t *testing.T) {
 
 // TestPushEndsWithoutASession, and nobody who waits for it is left waiting.
 func TestPushEndsWithoutASession(t *testing.T) {
-	cfg, _ := pushService(t)
 	for _, started := range []bool{true, false} {
 		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) },
 			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
@@ -89,7 +85,7 @@ func TestPushEndsWithoutASession(t *testing.T) {
 			t.Fatal(err)
 		}
 		if started {
-			p.Start(t.Context(), &Client{Options: o, Config: cfg, At: Machine{ID: "i-old"}})
+			p.Start(t.Context(), &Client{Options: o, Service: &pushService{}, At: Machine{ID: "i-old"}})
 		}
 		p.Close()
 		<-p.known

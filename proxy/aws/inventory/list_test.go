@@ -12,8 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
@@ -45,7 +47,7 @@ func (a *account) service() *inventory.Service {
 	return inventory.New(a.cfg, func(action string, err error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.told = append(a.told, fmt.Sprint(action, " ", inventory.Denied(err)))
+		a.told = append(a.told, fmt.Sprint(action, " ", awsapi.Denied(err)))
 	})
 }
 
@@ -159,7 +161,7 @@ func TestListWithoutOneOfTheServices(t *testing.T) {
 	a.DenyActions(inventory.SSMAction, inventory.EC2Action)
 	err := a.service().List(t.Context(), func([]driver.Machine) error { return nil })
 	var both *inventory.Error
-	if !errors.As(err, &both) || !inventory.Denied(both.EC2) || !inventory.Denied(both.SSM) {
+	if !errors.As(err, &both) || !awsapi.Denied(both.EC2) || !awsapi.Denied(both.SSM) {
 		t.Errorf("without both: %v", err)
 	}
 }
