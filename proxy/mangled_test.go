@@ -247,11 +247,10 @@ func TestMangledAnswers(t *testing.T) {
 	}
 	screen := table.ScreenOf(null, false)
 	terminal := shell.Terminal{In: null, Out: null, Err: null}
-	connect := func(ctx context.Context, target string, push *machine.PushKey, how string) error {
+	connect := func(ctx context.Context, target string, push *stdio.PushKey, how string) error {
 		ctx, leave := context.WithCancel(ctx)
 		defer leave()
-		o := options(target)
-		o.Key = push
+		o := stdio.Options{Options: options(target), Key: push}
 		in, w, err := os.Pipe()
 		if err != nil {
 			return err
@@ -286,9 +285,9 @@ func TestMangledAnswers(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key.pub")
 	writeFile(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsVK4EaXMUTYdIT9PHmXNBbGNTQXPZyqBQEYW1C7DzP\n")
 	to := func(target string, push keys.Way, how string) func(context.Context) error {
-		var k *machine.PushKey
+		var k *stdio.PushKey
 		if push != "" {
-			k = &machine.PushKey{Way: push, User: "u", Key: key}
+			k = &stdio.PushKey{Way: push, User: "u", Key: key}
 		}
 		return func(ctx context.Context) error { return connect(ctx, target, k, how) }
 	}

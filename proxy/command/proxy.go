@@ -23,7 +23,8 @@ func proxyCommand() *cli.Command {
 			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys by machine in `DIR`, for UserKnownHostsFile DIR/%h"},
 			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
 		}, keyFlags(&way), sessionFlags()),
-		Action: withSession(func(c *cli.Context, o machine.Options) error {
+		Action: withSession(func(c *cli.Context, shared machine.Options) error {
+			o := stdio.Options{Options: shared}
 			args := c.Args().Slice()
 			what := "TARGET"
 			if via := c.String("via"); via != "" {
@@ -89,7 +90,7 @@ func keyFlags(way *pushWay) []cli.Flag {
 }
 
 // pushKey reads keyFlags.
-func pushKey(c *cli.Context, way keys.Way) (*machine.PushKey, error) {
+func pushKey(c *cli.Context, way keys.Way) (*stdio.PushKey, error) {
 	if way == "" {
 		for _, name := range []string{"user", "key", "identity-agent"} {
 			if c.IsSet(name) {
@@ -98,7 +99,7 @@ func pushKey(c *cli.Context, way keys.Way) (*machine.PushKey, error) {
 		}
 		return nil, nil
 	}
-	k := &machine.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
+	k := &stdio.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
 	if c.String("via") != "" {
 		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
 	}

@@ -103,7 +103,7 @@ func TestProxy(t *testing.T) {
 	in, typed := pipe(t)
 	out, printed := pipe(t)
 	ended := make(chan error, 1)
-	go func() { ended <- stdio.Connect(t.Context(), o, in, printed) }()
+	go func() { ended <- stdio.Connect(t.Context(), stdio.Options{Options: o}, in, printed) }()
 	io.WriteString(typed, "hello\n")
 	buf := make([]byte, len("SSH-2.0-echo\r\nhello\n"))
 	if _, err := io.ReadFull(out, buf); err != nil || string(buf) != "SSH-2.0-echo\r\nhello\n" {
@@ -120,7 +120,7 @@ func TestProxyToAMachineThatIsAsleep(t *testing.T) {
 	o, _, _ := newMemory(t, "db")
 	in, _ := pipe(t)
 	_, out := pipe(t)
-	err := stdio.Connect(t.Context(), o, in, out)
+	err := stdio.Connect(t.Context(), stdio.Options{Options: o}, in, out)
 	const want = `db (m-2): the machine is asleep: its agent has not called in for 60 min; "ssmpipe doctor db" looks for the reason`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -133,7 +133,7 @@ func TestProxyToAMisspeltName(t *testing.T) {
 	_, out := pipe(t)
 	o.Target = "weba"
 	const want = "weba: there is no such machine in here; did you mean web?"
-	if err := stdio.Connect(t.Context(), o, in, out); err == nil || err.Error() != want {
+	if err := stdio.Connect(t.Context(), stdio.Options{Options: o}, in, out); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -47,6 +47,7 @@ type hurry struct {
 	held     time.Duration // tunnel.Tunnel.Held
 	idle     time.Duration // of sessions without a connection
 	sessions int64         // maxDemand
+	buffer   int           // machine.Client.Buffer
 }
 
 // maxDemand is the maximum number of concurrent sessions for the destinations of
@@ -104,6 +105,7 @@ func (f *forwarder) run() error {
 	if err != nil {
 		return err
 	}
+	f.client.Buffer = f.o.hurry.buffer
 	f.demand.Most = cmp.Or(f.o.hurry.sessions, maxDemand)
 	f.demand.Run(f.ctx, func(d machine.Destination) *tunnel.Tunnel { return f.tunnel(d, true) })
 	// Connect to all destinations at once. All must be reachable.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
@@ -160,12 +161,13 @@ func (l *life) live(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	o := Options{
-		Options: machine.Options{Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l), Buffer: 200_000},
+		Options: machine.Options{Driver: aws.Driver{}, Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l)},
 		Specs:   []Spec{spec},
 		Ready:   func(at Listening) { address <- at.Addr.String() },
 		hurry: hurry{
-			held: 20 * time.Millisecond,
-			idle: time.Duration(20+l.rng.IntN(100)) * time.Millisecond,
+			buffer: 200_000,
+			held:   20 * time.Millisecond,
+			idle:   time.Duration(20+l.rng.IntN(100)) * time.Millisecond,
 		},
 	}
 	ended := make(chan struct{})

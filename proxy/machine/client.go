@@ -22,6 +22,7 @@ type Client struct {
 	Options *Options
 	Target  driver.Target
 	Service driver.Service
+	Buffer  int        // of driver.PortRequest
 	limit   *ask.Limit // limits connecting once the machine is known; otherwise nil
 
 	mu sync.Mutex
@@ -158,7 +159,7 @@ func (c *Client) Machine() Machine {
 // document that the user named, if any.
 func (c *Client) Open(ctx context.Context, d Destination, ssh bool) (stream.Port, error) {
 	return open(ctx, c, func(id string) (stream.Port, error) {
-		return c.Service.OpenPort(ctx, id, driver.PortRequest{SessionOptions: c.session(), To: d, SSH: ssh, Buffer: c.Options.Buffer})
+		return c.Service.OpenPort(ctx, id, driver.PortRequest{SessionOptions: c.session(), To: d, SSH: ssh, Buffer: c.Buffer})
 	})
 }
 

@@ -22,13 +22,10 @@ type Options struct {
 	Profile  string        // of the cloud's configuration; "" means the default
 	Region   string        // "" means the profile's or the environment's
 
-	StripSuffix string   // removed from the end of Target, if present
-	AnyCase     bool     // match Target's name in any case, because ssh lowercases it
-	Pick        Pick     // chooses among machines of the same name
-	Start       bool     // start a stopped machine
-	Key         *PushKey // the key that ssh uses; nil if not known
-	HostKeys    string   // directory of known_hosts files by machine, with links by name; "" for none
-	ControlDir  string   // directory for ssh's ControlPath, created for this user; "" for none
+	StripSuffix string // removed from the end of Target, if present
+	AnyCase     bool   // match Target's name in any case, because ssh lowercases it
+	Pick        Pick   // chooses among machines of the same name
+	Start       bool   // start a stopped machine
 
 	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
 	ResumeTimeout  time.Duration // for one outage; 0 means no limit
@@ -51,10 +48,6 @@ type Options struct {
 
 	Use     Use  // what a session is for
 	NoFlags bool // do not mention flags: the user did not type our command line
-
-	noSockets bool // ControlDir cannot be used
-
-	Buffer int // for tests of programs that do not read; 0 is ssmproto.DefaultMuxBuffer
 
 	Resumed func() // called when a session resumes after an outage; may be nil
 }

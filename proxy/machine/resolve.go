@@ -43,7 +43,7 @@ func (c *Client) Resolve(ctx context.Context) (Machine, error) {
 	}
 	if !c.Options.Start {
 		var id string
-		if age, ok := cache.User().Get(&id, c.cacheKey()...); ok && age < cachedFor && c.Options.isID(id) {
+		if age, ok := cache.User().Get(&id, c.cacheKey()...); ok && age < cachedFor && c.Options.IsID(id) {
 			c.Options.Log.Debug("resolved", "target", c.Target.Text, "id", id, "asked", age.Round(time.Second).String()+" ago")
 			return Machine{ID: id, cached: true}, nil
 		}
@@ -73,8 +73,8 @@ func (c *Client) LookUp(ctx context.Context) (Machine, error) {
 	return Machine{ID: m.ID, Known: m}, nil
 }
 
-// isID reports whether text is an id that the service accepts as is.
-func (o *Options) isID(text string) bool {
+// IsID reports whether text is an id that the service accepts as is.
+func (o *Options) IsID(text string) bool {
 	t, err := o.Driver.Parse(text)
 	return err == nil && t.ID == text
 }

@@ -9,10 +9,20 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
+// Options say what to connect to, and what ssh needs besides the stream.
+type Options struct {
+	machine.Options
+	Key        *PushKey // the key that ssh uses; nil if not known
+	HostKeys   string   // directory of known_hosts files by machine, with links by name; "" for none
+	ControlDir string   // directory for ssh's ControlPath, created for this user; "" for none
+
+	noSockets bool // ControlDir cannot be used
+}
+
 // Connect connects to the target's port and pipes stdin and stdout over it
 // until the far side ends. Its error is written for the user. When ctx ends,
 // Connect ends the session and returns ctx's cause within 2 s.
-func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) error {
+func Connect(ctx context.Context, o Options, stdin, stdout *os.File) error {
 	o.Fill()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -21,12 +31,12 @@ func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) err
 	if o.Alone {
 		TuneMemory()
 	}
-	o.MakeControlDir()
-	key, err := o.NewPushing()
+	o.makeControlDir()
+	key, err := o.newPushing()
 	if err != nil {
 		return o.Explain(err)
 	}
-	defer key.Close()
+	defer key.close()
 	conn, err := dial(ctx, &o, key)
 	if err != nil {
 		return o.Explain(err)
@@ -35,13 +45,13 @@ func Connect(ctx context.Context, o machine.Options, stdin, stdout *os.File) err
 		ReleaseStart()
 		ends.Tune()
 	}
-	err = Copy(ctx, conn, ends.In, key.Hold(ends.Out), o.Log)
+	err = Copy(ctx, conn, ends.In, key.hold(ends.Out), o.Log)
 	conn.Close() // the session reports its own errors in closing
 	return o.Explain(err)
 }
 
 // dial opens a session and its stream, and pushes key meanwhile.
-func dial(ctx context.Context, o *machine.Options, key *machine.Pushing) (net.Conn, error) {
+func dial(ctx context.Context, o *Options, key *pushing) (net.Conn, error) {
 	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
 	c, err := o.NewClient(ctx, limited, limit)
@@ -49,13 +59,13 @@ func dial(ctx context.Context, o *machine.Options, key *machine.Pushing) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	key.Start(ctx, c)
+	key.start(ctx, c)
 	port, err := c.Open(limited, machine.Destination{Host: o.Host, Port: o.Port}, o.Host == "")
 	if err != nil {
 		return nil, err
 	}
-	o.LinkHostKeys(c.Machine().ID)
-	key.Ready(c.Machine().ID)
+	o.linkHostKeys(c.Machine().ID)
+	key.ready(c.Machine().ID)
 	return only(limited, port)
 }
 

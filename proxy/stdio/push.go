@@ -1,4 +1,4 @@
-package machine
+package stdio
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/ask"
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
@@ -59,28 +60,28 @@ func (k *PushKey) Check() error {
 	return nil
 }
 
-// Pushing pushes a key to the machine. All methods do nothing on nil.
-type Pushing struct {
-	Options *Options
-	agent   *keys.Agent        // nil if ssh finds the key itself
-	cancel  context.CancelFunc // nil before start
-	done    sync.WaitGroup
-	made    *keys.Made // nil unless the key is KeyMade
-	user    string     // the user that ssh logs in as; "" until known
+// pushing pushes a key to the machine. All methods do nothing on nil.
+type pushing struct {
+	o      *Options
+	agent  *keys.Agent        // nil if ssh finds the key itself
+	cancel context.CancelFunc // nil before start
+	done   sync.WaitGroup
+	made   *keys.Made // nil unless the key is KeyMade
+	user   string     // the user that ssh logs in as; "" until known
 
 	known chan struct{} // closed once the push has succeeded or failed
 	at    chan string   // receives the id of the machine with the session
 }
 
-// NewPushing prepares what ssh may need before the session is open.
-func (o *Options) NewPushing() (*Pushing, error) {
+// newPushing prepares what ssh may need before the session is open.
+func (o *Options) newPushing() (*pushing, error) {
 	if o.Key == nil {
 		return nil, nil
 	}
 	if err := o.Key.Check(); err != nil {
 		return nil, err
 	}
-	p := &Pushing{Options: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
+	p := &pushing{o: o, user: o.Key.User, known: make(chan struct{}), at: make(chan string, 1)}
 	if o.Key.Socket != "" {
 		var err error
 		if p.agent, err = keys.NewAgent(o.Key.Socket, p.known, o.Log); err != nil {
@@ -96,13 +97,13 @@ func (o *Options) NewPushing() (*Pushing, error) {
 	return p, nil
 }
 
-// Start pushes the key while the session is being opened. It needs only the
+// start pushes the key while the session is being opened. It needs only the
 // machine's id.
-func (p *Pushing) Start(ctx context.Context, c *Client) {
+func (p *pushing) start(ctx context.Context, c *machine.Client) {
 	if p == nil {
 		return
 	}
-	limit := p.Options.ConnectTimeout
+	limit := p.o.ConnectTimeout
 	if limit == 0 {
 		limit = keys.Time // others wait for known
 	}
@@ -130,14 +131,14 @@ func (p *Pushing) Start(ctx context.Context, c *Client) {
 			p.tell(id, err)
 			return
 		}
-		p.Options.Log.Info("key pushed", "user", p.user, "to", id, "by", p.Options.Key.Way)
+		p.o.Log.Info("key pushed", "user", p.user, "to", id, "by", p.o.Key.Way)
 	})
 }
 
 // tell tells the user why there is no key. The session goes on, since ssh may
 // have another one.
-func (p *Pushing) tell(id string, err error) {
-	name := p.Options.Target
+func (p *pushing) tell(id string, err error) {
+	name := p.o.Target
 	if id != name {
 		name = fmt.Sprintf("%s (%s)", name, id)
 	}
@@ -145,15 +146,15 @@ func (p *Pushing) tell(id string, err error) {
 	if p.user != "" {
 		whom = fmt.Sprintf(" for %q", p.user)
 	}
-	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, p.Options.Cause(err))
+	text := fmt.Sprintf("%s: no key pushed%s: %s", name, whom, p.o.Cause(err))
 	if next := p.next(err); next != "" {
 		text = strings.TrimRight(text, ". ") + "; " + next
 	}
-	p.Options.Notice(safetext.Printable(text))
+	p.o.Notice(safetext.Printable(text))
 }
 
-// Ready says that the session to machine id is open.
-func (p *Pushing) Ready(id string) {
+// ready says that the session to machine id is open.
+func (p *pushing) ready(id string) {
 	if p == nil {
 		return
 	}
@@ -163,14 +164,14 @@ func (p *Pushing) Ready(id string) {
 	p.at <- id
 }
 
-// Hold returns the writer to use for stdout. Without our agent, ssh
+// hold returns the writer to use for stdout. Without our agent, ssh
 // authenticates whenever it is ready, so it must not get that far before the
 // machine knows the key. The first thing that ssh waits for is sshd's banner.
 // It takes longer than the single call that pushes the key, because opening the
 // session took as many round trips before it. So normally the key is known by
-// then and nothing waits. Otherwise Hold delays the banner for as long as the
+// then and nothing waits. Otherwise hold delays the banner for as long as the
 // push may take, while ssh's own output is already on its way.
-func (p *Pushing) Hold(w io.Writer) io.Writer {
+func (p *pushing) hold(w io.Writer) io.Writer {
 	if p == nil || p.agent != nil {
 		return w
 	}
@@ -188,8 +189,8 @@ func (h *heldWriter) Write(b []byte) (int, error) {
 	return h.Writer.Write(b)
 }
 
-// Close releases everything that the push used.
-func (p *Pushing) Close() {
+// close releases everything that the push used.
+func (p *pushing) close() {
 	if p == nil {
 		return
 	}
@@ -204,17 +205,17 @@ func (p *Pushing) Close() {
 	p.done.Wait()
 	if p.made != nil {
 		if err := p.made.Close(); err != nil {
-			p.Options.Log.Info("the key was not replaced", "err", err)
+			p.o.Log.Info("the key was not replaced", "err", err)
 		}
 	}
 }
 
 // push pushes the key to machine id.
-func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
-	k := p.Options.Key
+func (p *pushing) push(ctx context.Context, c *machine.Client, id string) error {
+	k := p.o.Key
 	pusher, ok := c.Service.(driver.KeyPusher)
 	if !ok {
-		return ErrUnsupported
+		return machine.ErrUnsupported
 	}
 	if err := pusher.CanPush(id, k.Way); err != nil {
 		return err
@@ -238,8 +239,8 @@ func (p *Pushing) push(ctx context.Context, c *Client, id string) error {
 }
 
 // public returns the public key to push.
-func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
-	k := p.Options.Key
+func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
+	k := p.o.Key
 	if p.agent != nil {
 		return p.agent.Public, nil
 	}
@@ -249,7 +250,7 @@ func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 		if err == nil || k.Key == KeyAgent {
 			return key, err
 		}
-		p.Options.Log.Debug("no key of the ssh-agent", "err", err)
+		p.o.Log.Debug("no key of the ssh-agent", "err", err)
 	case KeyMade:
 	default:
 		return keys.FromFile(k.Key, k.Way)
@@ -265,7 +266,7 @@ func (p *Pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 var errUser = errors.New("not a name that a key can be pushed for")
 
 // next returns what the user can do about a key that could not be pushed.
-func (p *Pushing) next(err error) string {
+func (p *pushing) next(err error) string {
 	switch {
 	case errors.Is(err, keys.ErrKind):
 		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
@@ -274,5 +275,5 @@ func (p *Pushing) next(err error) string {
 	case errors.Is(err, keys.ErrAgentEmpty):
 		return "add a key with ssh-add, or use --key made"
 	}
-	return p.Options.Next(err)
+	return p.o.Next(err)
 }

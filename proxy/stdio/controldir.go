@@ -1,4 +1,4 @@
-package machine
+package stdio
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
-// MakeControlDir makes the directory for ssh's ControlPath. ssh binds its
+// makeControlDir makes the directory for ssh's ControlPath. ssh binds its
 // socket there after it has authenticated, and exits if it cannot.
-func (o *Options) MakeControlDir() {
+func (o *Options) makeControlDir() {
 	if o.ControlDir == "" {
 		return
 	}

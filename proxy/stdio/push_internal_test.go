@@ -1,4 +1,4 @@
-package machine
+package stdio
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
+	"github.com/ssmpipe/ssmpipe/proxy/machine"
 )
 
 // pushService accepts all keys and notes for which machine they were.
@@ -58,36 +59,36 @@ func TestPushFollowsTheSession(t *testing.T) {
 		{"i-new", []string{"i-old", "i-new"}},
 	} {
 		service := &pushService{}
-		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
-			Notice: func(line string) { t.Error(line) },
-			Key:    &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
-		p, err := o.NewPushing()
+		o := &Options{Options: machine.Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
+			Notice: func(line string) { t.Error(line) }},
+			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
+		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Start(t.Context(), &Client{Options: o, Service: service, At: Machine{ID: "i-old"}})
-		p.Ready(c.at)
+		p.start(t.Context(), &machine.Client{Options: &o.Options, Service: service, At: machine.Machine{ID: "i-old"}})
+		p.ready(c.at)
 		<-p.known
 		if got := service.got(); !slices.Equal(got, c.want) {
 			t.Errorf("pushed to %v, not %v", got, c.want)
 		}
-		p.Close()
+		p.close()
 	}
 }
 
 // TestPushEndsWithoutASession, and nobody who waits for it is left waiting.
 func TestPushEndsWithoutASession(t *testing.T) {
 	for _, started := range []bool{true, false} {
-		o := &Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) },
+		o := &Options{Options: machine.Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) }},
 			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
-		p, err := o.NewPushing()
+		p, err := o.newPushing()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if started {
-			p.Start(t.Context(), &Client{Options: o, Service: &pushService{}, At: Machine{ID: "i-old"}})
+			p.start(t.Context(), &machine.Client{Options: &o.Options, Service: &pushService{}, At: machine.Machine{ID: "i-old"}})
 		}
-		p.Close()
+		p.close()
 		<-p.known
 	}
 }

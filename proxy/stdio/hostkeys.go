@@ -1,4 +1,4 @@
-package machine
+package stdio
 
 import (
 	"errors"
@@ -22,10 +22,10 @@ import (
 // ssh opens it only after the stream has begun. ssh still decides what to do
 // about a new or changed key.
 
-// LinkHostKeys links the host name to the known_hosts file of machine id.
-func (o *Options) LinkHostKeys(id string) {
+// linkHostKeys links the host name to the known_hosts file of machine id.
+func (o *Options) linkHostKeys(id string) {
 	name := strings.ToLower(o.Target) // as ssh writes it in %h
-	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !o.isID(id) || strings.Contains(id, "/") {
+	if o.HostKeys == "" || name == "" || strings.ContainsAny(name, "/\\\x00") || strings.ContainsAny(name[:1], ".@") || !o.IsID(id) || strings.Contains(id, "/") {
 		return
 	}
 	link := filepath.Join(o.HostKeys, name)
