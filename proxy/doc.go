@@ -36,7 +36,8 @@
 // # Commands
 //
 // Each command of ssmpipe is a package below this one: stdio, forward, shell,
-// doctor, list, plugin, sshconfig. They take options, report events to the user
+// doctor, list, plugin, sshconfig. Package driver is the seam to a cloud's
+// service, package aws the driver for AWS. The commands take options, report events to the user
 // through the Notice option, and return errors for people to read: [Error]
 // names the next step in terms of the command's options.
 package proxy

@@ -20,32 +20,43 @@ type room struct {
 var layout = []room{
 	{".", "proxy/command", false},
 	{"proxy/command", "*", false},
-	{"completion", "proxy/aws/inventory proxy/machine proxy/regular proxy/safetext proxy/sshconfig", true},
+	{"completion", "proxy/aws proxy/cache proxy/driver proxy/machine proxy/regular proxy/safetext proxy/sshconfig", false},
 	{"proxy/demo", "proxy/aws/awstest proxy/lastly ssmproto/ssmtest", false},
 
 	// The library.
-	{"proxy", "proxy/ask proxy/aws/awsapi proxy/machine proxy/safetext proxy/stream proxy/tunnel ssmproto", true},
+	{"proxy", "proxy/ask proxy/aws proxy/aws/awsapi proxy/driver proxy/machine proxy/safetext proxy/stream proxy/tunnel ssmproto", true},
 
-	// What a user does.
-	{"proxy/plugin", "proxy/aws/awsapi proxy/forward proxy/listen proxy/machine proxy/quote proxy/safetext proxy/shell proxy/sshconfig proxy/stdio proxy/stream proxy/tunnel ssmproto", true},
-	{"proxy/doctor", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/machine proxy/openssh proxy/quote proxy/safetext proxy/stream proxy/table ssmproto", true},
-	{"proxy/forward", "proxy/listen proxy/machine proxy/safetext proxy/stream proxy/tunnel", false},
-	{"proxy/list", "proxy/aws/awsapi proxy/aws/inventory proxy/machine proxy/safetext proxy/stdio proxy/table", true},
-	{"proxy/shell", "proxy/aws/awsapi proxy/machine proxy/quote proxy/safetext proxy/stdio proxy/stream proxy/terminal", false},
-	{"proxy/sshconfig", "proxy/aws/inventory proxy/machine proxy/private proxy/regular proxy/safetext", false},
+	// AWS's plugin.
+	{"proxy/plugin", "proxy/aws proxy/aws/awsapi proxy/forward proxy/listen proxy/machine proxy/quote proxy/safetext proxy/shell proxy/sshconfig proxy/stdio proxy/stream proxy/tunnel ssmproto", true},
+
+	// What a user does, on any cloud.
+	{"proxy/doctor", "proxy/driver proxy/machine proxy/openssh proxy/quote proxy/safetext proxy/stream proxy/table", false},
+	{"proxy/forward", "proxy/driver proxy/listen proxy/machine proxy/safetext proxy/stream proxy/tunnel", false},
+	{"proxy/list", "proxy/driver proxy/machine proxy/safetext proxy/stdio proxy/table", false},
+	{"proxy/shell", "proxy/driver proxy/machine proxy/quote proxy/safetext proxy/stdio proxy/stream proxy/terminal", false},
+	{"proxy/sshconfig", "proxy/driver proxy/machine proxy/private proxy/regular proxy/safetext", false},
 	{"proxy/table", "proxy/safetext proxy/stdio", false},
-	{"proxy/stdio", "proxy/machine proxy/stream ssmproto/rawio", false},
+	{"proxy/stdio", "proxy/ask proxy/driver proxy/keys proxy/machine proxy/private proxy/safetext proxy/stream ssmproto/rawio", false},
 
 	// What commands stand on.
-	{"proxy/machine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/keys proxy/private proxy/quote proxy/safetext proxy/stream ssmproto", true},
-	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
+	{"proxy/machine", "proxy/ask proxy/cache proxy/driver proxy/safetext proxy/stream", false},
 	{"proxy/terminal", "proxy/lastly", false},
 	{"proxy/tunnel", "proxy/stream", false},
 
-	{"proxy/aws/awsapi", "proxy/ask proxy/lastly proxy/regular proxy/safetext ssmproto", true},
+	// The driver for AWS.
+	{"proxy/aws", "proxy/ask proxy/aws/awsapi proxy/aws/examine proxy/aws/inventory proxy/driver proxy/keys proxy/quote proxy/safetext proxy/stream ssmproto", true},
+	{"proxy/aws/examine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/driver proxy/quote proxy/safetext ssmproto", true},
+	{"proxy/aws/awsapi", "proxy/ask proxy/driver proxy/lastly proxy/regular proxy/safetext ssmproto", true},
 	{"proxy/aws/awstest", "ssmproto ssmproto/ssmtest", false},
-	{"proxy/aws/inventory", "proxy/private proxy/regular", true},
+	{"proxy/aws/inventory", "proxy/driver", true},
 
+	// The seams: of the service, and of the stream.
+	{"proxy/driver", "proxy/keys proxy/stream", false},
+	{"proxy/stream", "", false},
+
+	// What knows no cloud.
+	{"proxy/cache", "proxy/private proxy/regular", false},
+	{"proxy/keys", "proxy/lastly proxy/listen proxy/openssh proxy/private proxy/regular", false},
 	{"proxy/ask", "proxy/lastly proxy/safetext", false},
 	{"proxy/listen", "proxy/safetext", false},
 	{"proxy/lastly", "", false},
@@ -54,7 +65,6 @@ var layout = []room{
 	{"proxy/quote", "", false},
 	{"proxy/regular", "", false},
 	{"proxy/safetext", "", false},
-	{"proxy/stream", "", false},
 
 	// The data channel.
 	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
