@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/aws/examine"
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
@@ -15,26 +16,48 @@ import (
 // environment's configuration, and ignores profiles.
 type Driver struct{ Config *aws.Config }
 
-var _ driver.Driver = Driver{}
+var _ interface {
+	driver.Driver
+	driver.Adviser
+	driver.Examiner
+} = Driver{}
 
 // Words implements driver.Driver.
-func (Driver) Words() driver.Words { return driver.Words{Cloud: "AWS", Agent: "SSM agent"} }
+func (Driver) Words() driver.Words {
+	return driver.Words{Cloud: "AWS", Agent: "SSM agent", ID: "i-0123456789abcdef0"}
+}
 
 // Open implements driver.Driver.
 func (d Driver) Open(life, ctx context.Context, a *driver.Account) (driver.Service, error) {
-	s := &service{}
-	var err error
+	s, err := d.open(life, ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open returns the service with its configuration as far as it could be read,
+// also if there is an error.
+func (d Driver) open(life, ctx context.Context, a *driver.Account) (s *service, err error) {
+	s = &service{profile: a.Profile}
 	if d.Config != nil {
 		s.cfg, s.account, s.warm, err = awsapi.Given(life, ctx, *d.Config, a)
 	} else {
 		s.cfg, s.account, s.warm, err = awsapi.Load(life, ctx, a)
 	}
-	s.profile = a.Profile
 	if err != nil {
 		s.Release()
-		return nil, err
 	}
-	return s, nil
+	return s, err
+}
+
+// Examine implements driver.Examiner.
+func (d Driver) Examine(life context.Context, r *driver.ExamineRequest) (checks []driver.Check, end func()) {
+	return examine.Checks(life, r, func(ctx context.Context, change func(*aws.Config)) (driver.Service, aws.Config, error) {
+		s, err := d.open(life, ctx, r.Account)
+		change(&s.cfg)
+		return s, s.cfg, err
+	}, SSHDocument)
 }
 
 // CacheKey implements driver.Driver.

@@ -9,12 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/openssh"
 )
-
-// exampleInstance is an example of the ids that the configuration should match.
-const exampleInstance = "i-0123456789abcdef0"
 
 // withoutTarget downgrades a failure if no target was given: the user may not use
 // ssh at all.
@@ -30,12 +26,11 @@ var openSSH = regexp.MustCompile(`OpenSSH(?:_for_Windows)?_([0-9]+)\.([0-9]+)`)
 func (d *doctor) sshVersion(ctx context.Context) Finding {
 	path, err := exec.LookPath("ssh")
 	if err != nil {
-		d.block("ssh")
 		remedy := "install OpenSSH's client (on Debian openssh-client, on Red Hat openssh-clients)"
 		if runtime.GOOS == "windows" {
 			remedy = "install OpenSSH's client: Settings, Optional features"
 		}
-		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh in PATH", Remedy: remedy})
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh in PATH", Remedy: remedy, Blocks: true})
 	}
 	d.ssh = path
 	_, said, err := openssh.Ask(ctx, path, "-V")
@@ -44,7 +39,7 @@ func (d *doctor) sshVersion(ctx context.Context) Finding {
 	number := openSSH.FindStringSubmatch(version)
 	switch {
 	case err != nil:
-		return bad(StatusWarning, fmt.Errorf("%s -V: %w", path, err), "")
+		return d.bad(StatusWarning, fmt.Errorf("%s -V: %w", path, err), "")
 	case number == nil:
 		f.Status, f.Remedy = StatusWarning, "the configuration of \"ssmpipe ssh-config\" is for OpenSSH"
 	default:
@@ -63,14 +58,14 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	host := d.o.Target
 	switch {
 	case host == "":
-		host = exampleInstance
+		host = d.o.Driver.Words().ID
 	case strings.HasPrefix(host, "-") || strings.ContainsAny(host, " /:\\'\"`$&;|<>()*?~!"):
 		return skipped("%s is no name for ssh", host)
 	}
 	printed, said, err := openssh.Ask(ctx, d.ssh, "-G", "--", host)
 	if err != nil {
 		said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
-		return d.withoutTarget(bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh says so"))
+		return d.withoutTarget(d.bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh says so"))
 	}
 	set := make(map[string]string)
 	for line := range strings.Lines(printed) {
@@ -80,7 +75,7 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	command := set["proxycommand"]
 	program := ssmpipeIn(command)
 	hosts := ""
-	if !machine.ServiceID.MatchString(host) {
+	if t, err := d.o.Driver.Parse(host); err != nil || t.ID != host {
 		hosts = " --hosts" // ids match without it
 	}
 	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)

@@ -99,6 +99,7 @@ type Inventory interface {
 type Words struct {
 	Cloud string // "AWS"
 	Agent string // "SSM agent"
+	ID    string // a machine's id, as an example
 }
 
 // Target is what a target's text means to a driver, which interprets Text again

@@ -2,81 +2,66 @@ package driver
 
 import (
 	"context"
-	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// An Examiner contributes the cloud's own checks to "ssmpipe doctor". A Driver
-// may implement it.
+// An Examiner knows what to check for "ssmpipe doctor". A Driver may implement
+// it.
 type Examiner interface {
-	// Examine begins an examination. It makes no calls before the checks do. The
-	// caller must close it.
-	Examine(r *ExamineRequest) Examination
+	// Examine returns the checks to make, in order, and a function that ends what
+	// they have started. It makes no calls itself. What outlasts a check ends with
+	// life.
+	Examine(life context.Context, r *ExamineRequest) (checks []Check, end func())
 }
 
-// ExamineRequest says what to examine. The methods and fields that the doctor
-// sets as it goes may be used in the checks of later stages only.
+// ExamineRequest says what to examine.
 type ExamineRequest struct {
-	Account *Account
-	Target  Target // zero without a target
-	Port    string // to connect to
-	Options SessionOptions
+	Account  *Account
+	Target   Target // zero without a target
+	Port     string // of the target
+	Document string // the user's choice; "" means the driver's
 
 	// PushKey says to try to push a key for User.
 	PushKey bool
 	User    string
 
-	// Limit bounds the time for connecting.
-	Limit func(context.Context) (context.Context, context.CancelFunc)
-
-	// Blocked reports whether nothing can build on a check, and Block says so.
-	Blocked func(check string) bool
-	Block   func(check string)
-
-	Found Machine // what the target names; set before StageMachine
-	Trial Trial   // set before StageSession
+	Doctor Doctor
 }
 
-// Trial is a session that was opened as a test.
-type Trial struct {
-	Port   stream.Port // nil if it could not be opened
-	Err    error
-	Opened time.Time
-	Close  func() // ends it; can be called again
+// Doctor is what an Examiner's checks need of the doctor. Its methods are called
+// by the checks only: Use before Target, Target before Open, Open before Port.
+type Doctor interface {
+	// Use says which service to use from now on. The doctor closes it.
+	Use(Service)
+
+	// Target looks for the machine that the target names, and describes it. If
+	// partly is set, not all machines can be seen, so that one with an id may exist
+	// although it is not found. The finding is then a warning without a remedy, as
+	// it is if looking is not allowed.
+	Target(ctx context.Context, partly bool) (Machine, Finding)
+
+	// Open opens a session to the port as a test. The doctor closes the Port, which
+	// may already be closed.
+	Open(context.Context) (stream.Port, error)
+
+	// Port says what is at the port.
+	Port(context.Context) Finding
+
+	// Problem returns a finding that says what err means and what helps.
+	Problem(Status, error) Finding
 }
-
-// Examination is a cloud's part in an examination. It is used by one goroutine.
-type Examination interface {
-	// Checks returns the checks of a stage, in order.
-	Checks(s Stage) []Check
-
-	// Service returns the service that the checks of StageAccount have opened, or
-	// nil.
-	Service() Service
-
-	Close()
-}
-
-// Stage is a part of an examination.
-type Stage int
-
-// The stages, in order. The doctor's own checks come between them: it looks for
-// the target after StageAccount, and examines the port after StageSession.
-const (
-	StageAccount Stage = iota // configuration, credentials, network, permissions
-	StageMachine              // its state, its agent
-	StageSession              // how far Trial got
-	StageEnd                  // what comes after the port
-)
 
 // Check is one check. Those that it needs come before it. A finding without a
 // status means that there was nothing to check.
 type Check struct {
-	Name    string
-	Needs   []string
-	Look    func(context.Context) Finding
-	NoLimit bool // a person may be asked
+	Name  string
+	Needs []string
+	Look  func(context.Context) Finding
+
+	// Patient says that a person may be asked. Only the time for connecting limits
+	// the check then.
+	Patient bool
 }
 
 // Status is the result of a check.
@@ -96,6 +81,10 @@ type Finding struct {
 	Detail string     `json:"detail"`
 	Remedy string     `json:"remedy,omitempty"`
 	Allow  *Statement `json:"allow,omitempty"` // what a policy lacks
+
+	// Blocks says that other checks cannot build on this one, although it has not
+	// failed.
+	Blocks bool `json:"-"`
 }
 
 // Statement is a statement of an IAM policy.

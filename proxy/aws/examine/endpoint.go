@@ -1,4 +1,4 @@
-package doctor
+package examine
 
 import (
 	"cmp"
@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awsapi"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // probeLimit limits the time to reach one endpoint.
@@ -59,23 +60,23 @@ type probe struct {
 }
 
 // startProbes starts probes of all endpoints concurrently.
-func (d *doctor) startProbes(ctx context.Context) {
-	d.startProbe(ctx, "ssm", awsapi.Endpoint(ctx, d.cfg))
-	messages, err := url.Parse(awsapi.NewSession(d.cfg, ssm.StartSessionInput{}).ExpectedEndpoint())
+func (e *examination) startProbes(ctx context.Context) {
+	e.startProbe(ctx, "ssm", awsapi.Endpoint(ctx, e.cfg))
+	messages, err := url.Parse(awsapi.NewSession(e.cfg, ssm.StartSessionInput{}).ExpectedEndpoint())
 	if err != nil || messages.Host == "" {
 		messages = nil
 	}
-	d.startProbe(ctx, "ssmmessages", messages)
-	d.startProbe(ctx, "ec2", ec2Endpoint(ctx, d.cfg))
-	if d.o.PushKey {
-		d.startProbe(ctx, "ec2-instance-connect", instanceConnectEndpoint(ctx, d.cfg))
+	e.startProbe(ctx, "ssmmessages", messages)
+	e.startProbe(ctx, "ec2", ec2Endpoint(ctx, e.cfg))
+	if e.PushKey {
+		e.startProbe(ctx, "ec2-instance-connect", instanceConnectEndpoint(ctx, e.cfg))
 	}
 }
 
-func (d *doctor) startProbe(ctx context.Context, service string, u *url.URL) *probe {
+func (e *examination) startProbe(ctx context.Context, service string, u *url.URL) *probe {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeLimit, fmt.Errorf("no answer within %v", probeLimit))
-	p := &probe{service: service, region: d.cfg.Region, url: u, cancel: cancel, done: make(chan struct{}), step: stepDNS}
-	d.probes[service] = p
+	p := &probe{service: service, region: e.cfg.Region, url: u, cancel: cancel, done: make(chan struct{}), step: stepDNS}
+	e.probes[service] = p
 	go func() {
 		defer close(p.done)
 		defer cancel()
@@ -83,7 +84,7 @@ func (d *doctor) startProbe(ctx context.Context, service string, u *url.URL) *pr
 			p.err = errors.New("the region and the settings lead to no endpoint")
 			return
 		}
-		p.walk(ctx, awsapi.Transport(&d.cfg))
+		p.walk(ctx, awsapi.Transport(&e.cfg))
 	}()
 	return p
 }
@@ -185,17 +186,16 @@ func (p *probe) skew() (time.Duration, bool) {
 }
 
 // endpoint returns a check that reports the result of a probe.
-func (d *doctor) endpoint(service string) func(context.Context) Finding {
-	return func(ctx context.Context) Finding {
-		p := d.probes[service]
+func (e *examination) endpoint(service string) func(context.Context) driver.Finding {
+	return func(ctx context.Context) driver.Finding {
+		p := e.probes[service]
 		p.wait(ctx)
 		if ctx.Err() != nil {
-			return bad(StatusFailed, context.Cause(ctx), "")
+			return e.bad(driver.StatusFailed, context.Cause(ctx), "")
 		}
 		f := p.finding()
-		if f.Status == StatusFailed && service != "ssm" && service != "ssmmessages" {
-			d.block("endpoint " + service)
-			f.Status = StatusWarning // ids work without names, and sessions without either
+		if f.Status == driver.StatusFailed && service != "ssm" && service != "ssmmessages" {
+			f.Status, f.Blocks = driver.StatusWarning, true // ids work without names, and sessions without either
 			if service == "ec2" {
 				f.Remedy += "; without it machines have no names but what Systems Manager knows"
 			}
@@ -204,9 +204,9 @@ func (d *doctor) endpoint(service string) func(context.Context) Finding {
 	}
 }
 
-func (p *probe) finding() Finding {
+func (p *probe) finding() driver.Finding {
 	if p.url == nil {
-		return bad(StatusFailed, p.err, "check the region's name, and AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT")
+		return driver.Finding{Status: driver.StatusFailed, Detail: p.err.Error(), Remedy: "check the region's name, and AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT"}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,7 +218,7 @@ func (p *probe) finding() Finding {
 		text += " (" + p.addresses() + ")"
 	}
 	if p.err != nil {
-		return Finding{Status: StatusFailed, Detail: fmt.Sprintf("%s: %s: %s", text, p.step, p.cause()), Remedy: p.remedy()}
+		return driver.Finding{Status: driver.StatusFailed, Detail: fmt.Sprintf("%s: %s: %s", text, p.step, p.cause()), Remedy: p.remedy()}
 	}
 	return ok("%s answers after %d ms", text, p.took.Milliseconds())
 }

@@ -1,4 +1,4 @@
-package doctor
+package examine
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 )
 
 // sessionPreferences are the preferences of an account, in the document's format.
@@ -26,13 +28,13 @@ type sessionPreferences struct {
 const defaultIdleTimeout = 20
 
 // preferences reports the account's preferences and what they mean for ssh.
-func (d *doctor) preferences(ctx context.Context) Finding {
-	if d.document == nil {
+func (e *examination) preferences(ctx context.Context) driver.Finding {
+	if e.document == nil {
 		return ok("none set: sessions end when %d min idle, are not encrypted with KMS and not logged", defaultIdleTimeout)
 	}
 	var p sessionPreferences
-	if err := json.Unmarshal([]byte(*d.document), &p); err != nil {
-		return bad(StatusWarning, fmt.Errorf("the document %s cannot be read: %w", preferencesDocument, err), "")
+	if err := json.Unmarshal([]byte(*e.document), &p); err != nil {
+		return e.bad(driver.StatusWarning, fmt.Errorf("the document %s cannot be read: %w", preferencesDocument, err), "")
 	}
 	in := p.Inputs
 	idle := minutes(in.IdleTimeout)
@@ -43,7 +45,7 @@ func (d *doctor) preferences(ctx context.Context) Finding {
 	f := ok("")
 	if idle <= 1 {
 		facts[0] = "sessions end when 1 min idle"
-		f.Status = StatusWarning
+		f.Status = driver.StatusWarning
 		f.Remedy = "set ServerAliveInterval 30 in the ssh configuration"
 	}
 	if limit := minutes(in.MaxDuration); limit > 0 {
@@ -53,10 +55,10 @@ func (d *doctor) preferences(ctx context.Context) Finding {
 		facts = append(facts, "no KMS key")
 	} else {
 		facts = append(facts, fmt.Sprintf("KMS key %s, for shells (which need kms:GenerateDataKey) and not for ssh, which encrypts for itself", in.KMSKey))
-		probe := d.startProbe(ctx, "kms", kmsEndpoint(ctx, d.cfg))
+		probe := e.startProbe(ctx, "kms", kmsEndpoint(ctx, e.cfg))
 		probe.wait(ctx)
-		if way := probe.finding(); way.Status == StatusFailed {
-			f.Status, f.Remedy = StatusWarning, way.Remedy
+		if way := probe.finding(); way.Status == driver.StatusFailed {
+			f.Status, f.Remedy = driver.StatusWarning, way.Remedy
 			facts = append(facts, "the endpoint for which cannot be reached: "+way.Detail)
 		}
 	}
