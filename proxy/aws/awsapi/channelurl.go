@@ -102,11 +102,7 @@ func (s *Session) checkChannel(u *url.URL) error {
 // namedEndpoint returns the endpoint that the user configured for the service
 // that started the session, or nil for AWS's own.
 func (s *Session) namedEndpoint() *url.URL {
-	u, err := url.Parse(cmp.Or(s.Starter, aws.ToString(s.api().Options().BaseEndpoint)))
-	if err != nil || u.Host == "" {
-		return nil
-	}
-	return u
+	return readEndpoint(cmp.Or(s.Starter, aws.ToString(s.api().Options().BaseEndpoint)))
 }
 
 // dnsSuffixes returns the DNS suffixes of AWS hosts in the region's partition,

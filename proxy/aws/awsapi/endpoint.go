@@ -51,7 +51,7 @@ func checkEnvironment() error {
 		}
 	}
 	for _, name := range names {
-		if value := os.Getenv(name); value != "" && !isEndpoint(value) {
+		if value := os.Getenv(name); value != "" && readEndpoint(value) == nil {
 			return &SettingError{name, endpointForm}
 		}
 	}
@@ -63,28 +63,39 @@ func checkProfile(shared *config.SharedConfig) error {
 	if ignored := shared.IgnoreConfiguredEndpoints; ignored != nil && *ignored {
 		return nil
 	}
-	if shared.BaseEndpoint != "" && !isEndpoint(shared.BaseEndpoint) {
+	if shared.BaseEndpoint != "" && readEndpoint(shared.BaseEndpoint) == nil {
 		return &SettingError{"the profile's " + endpointKey, endpointForm}
 	}
 	for name, values := range shared.Services.ServiceValues {
 		value, ok := values[endpointKey]
-		if ok && slices.Contains(endpointServices, strings.ToUpper(name)) && !isEndpoint(value) {
+		if ok && slices.Contains(endpointServices, strings.ToUpper(name)) && readEndpoint(value) == nil {
 			return &SettingError{fmt.Sprintf("%s of %s in the profile's services section", endpointKey, name), endpointForm}
 		}
 	}
 	return nil
 }
 
-func isEndpoint(value string) bool {
+// readEndpoint returns the URL of an endpoint, or nil if value is none.
+func readEndpoint(value string) *url.URL {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" {
-		return false
+		return nil
 	}
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
-		return true
+		return u
 	}
-	return false
+	return nil
+}
+
+// channelAt returns the data channel endpoint on the host of an endpoint, with
+// TLS if that has it.
+func channelAt(u *url.URL) *url.URL {
+	scheme := "wss"
+	if u.Scheme == "http" || u.Scheme == "ws" {
+		scheme = "ws"
+	}
+	return &url.URL{Scheme: scheme, Host: u.Host}
 }
 
 // dataChannelOverride returns the data channel endpoint from the user's
@@ -102,15 +113,11 @@ func dataChannelOverride(cfg aws.Config) (*url.URL, error) {
 	if value == "" || ignoresEndpoints(cfg) {
 		return nil, nil
 	}
-	if !isEndpoint(value) {
+	u := readEndpoint(value)
+	if u == nil {
 		return nil, &SettingError{name, endpointForm}
 	}
-	u, _ := url.Parse(value)
-	scheme := "wss"
-	if u.Scheme == "http" || u.Scheme == "ws" {
-		scheme = "ws"
-	}
-	return &url.URL{Scheme: scheme, Host: u.Host}, nil
+	return channelAt(u), nil
 }
 
 // ignoresEndpoints reports whether the environment, or else the profile, says

@@ -305,7 +305,10 @@ func (s *Session) ExpectedEndpoint() string {
 	// If the API is elsewhere, so are its data channels: this holds for servers
 	// that people run on their own machines.
 	if base := aws.ToString(s.api().Options().BaseEndpoint); base != "" {
-		return "ws" + strings.TrimPrefix(base, "http")
+		if u := readEndpoint(base); u != nil {
+			return channelAt(u).String()
+		}
+		return ""
 	}
 	u, err := s.regionalEndpoint()
 	if err != nil {
