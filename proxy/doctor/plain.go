@@ -23,18 +23,18 @@ func (d *doctor) plainChecks(life context.Context) []driver.Check {
 		return list
 	}
 	var found driver.Machine
-	return append(list,
+	list = append(list,
 		driver.Check{Name: "target", Needs: []string{"configuration"}, Look: func(ctx context.Context) (f Finding) {
 			found, f = d.Target(ctx, false)
 			return f
 		}},
-		driver.Check{Name: "agent", Needs: []string{"target"}, Look: func(context.Context) Finding { return d.agent(&found) }},
-		driver.Check{Name: "push key", Needs: []string{"target"}, Look: func(context.Context) Finding {
-			if !d.o.PushKey {
-				return Finding{}
-			}
+		driver.Check{Name: "agent", Needs: []string{"target"}, Look: func(context.Context) Finding { return d.agent(&found) }})
+	if d.o.PushKey {
+		list = append(list, driver.Check{Name: "push key", Needs: []string{"agent"}, Look: func(context.Context) Finding {
 			return skipped("only a connection with --push-key shows it")
-		}},
+		}})
+	}
+	return append(list,
 		driver.Check{Name: "session", Needs: []string{"agent"}, Look: func(ctx context.Context) Finding {
 			if _, err := d.Open(ctx); err != nil {
 				return d.Problem(StatusFailed, err)

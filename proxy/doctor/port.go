@@ -20,17 +20,20 @@ const bannerLimit = 3 * time.Second
 // Port implements driver.Doctor. It checks what the server on the port sends, and
 // measures the round trip time if the stream can.
 func (d *doctor) Port(ctx context.Context) Finding {
+	nobody := Finding{Status: StatusFailed, Detail: "the agent could not connect to it, or it hung up at once",
+		Remedy: fmt.Sprintf("check that something listens on port %s there, also on localhost (\"ss -ltn\"), such as sshd, and see its log", d.o.Port)}
 	var conn net.Conn = d.session
 	if d.session.Multiplexed() {
 		one, err := d.session.Open(ctx)
-		if err != nil {
+		switch {
+		case stream.Refused(err):
+			return nobody
+		case err != nil:
 			return d.Problem(StatusFailed, err)
 		}
 		defer one.Close()
 		conn = one
 	}
-	nobody := Finding{Status: StatusFailed, Detail: "the agent could not connect to it, or it hung up at once",
-		Remedy: fmt.Sprintf("check that something listens on port %s there, also on localhost (\"ss -ltn\"), such as sshd, and see its log", d.o.Port)}
 	said, err := firstLine(ctx, conn)
 	silent := errors.Is(err, os.ErrDeadlineExceeded)
 	way := ""

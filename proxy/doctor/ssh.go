@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -55,10 +56,10 @@ func (d *doctor) sshVersion(ctx context.Context) Finding {
 // sshConfig asks ssh itself what it would do. Like any use of ssh, that runs the
 // commands of "Match exec" in the user's configuration.
 func (d *doctor) sshConfig(ctx context.Context) Finding {
-	host := d.o.Target
+	host := cmp.Or(d.o.Target, d.o.Driver.Words().ID)
 	switch {
 	case host == "":
-		host = d.o.Driver.Words().ID
+		return skipped("it depends on the machine")
 	case strings.HasPrefix(host, "-") || strings.ContainsAny(host, " /:\\'\"`$&;|<>()*?~!"):
 		return skipped("%s is no name for ssh", host)
 	}
