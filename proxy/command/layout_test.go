@@ -30,7 +30,7 @@ var layout = []room{
 	{"proxy/plugin", "proxy/aws proxy/aws/awsapi proxy/forward proxy/listen proxy/machine proxy/quote proxy/safetext proxy/shell proxy/sshconfig proxy/stdio proxy/stream proxy/tunnel ssmproto", true},
 
 	// What a user does, on any cloud.
-	{"proxy/doctor", "proxy/driver proxy/machine proxy/openssh proxy/quote proxy/safetext proxy/stream proxy/table", false},
+	{"proxy/doctor", "proxy/driver proxy/machine proxy/openssh proxy/safetext proxy/stream proxy/table", false},
 	{"proxy/forward", "proxy/driver proxy/listen proxy/machine proxy/safetext proxy/stream proxy/tunnel", false},
 	{"proxy/list", "proxy/driver proxy/machine proxy/safetext proxy/stdio proxy/table", false},
 	{"proxy/shell", "proxy/driver proxy/machine proxy/quote proxy/safetext proxy/stdio proxy/stream proxy/terminal", false},
@@ -45,7 +45,7 @@ var layout = []room{
 
 	// The driver for AWS.
 	{"proxy/aws", "proxy/ask proxy/aws/awsapi proxy/aws/examine proxy/aws/inventory proxy/driver proxy/keys proxy/quote proxy/safetext proxy/stream ssmproto", true},
-	{"proxy/aws/examine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/driver proxy/quote proxy/safetext ssmproto", true},
+	{"proxy/aws/examine", "proxy/ask proxy/aws/awsapi proxy/aws/inventory proxy/driver proxy/quote proxy/safetext proxy/stream ssmproto", true},
 	{"proxy/aws/awsapi", "proxy/ask proxy/driver proxy/lastly proxy/regular proxy/safetext ssmproto", true},
 	{"proxy/aws/awstest", "ssmproto ssmproto/ssmtest", false},
 	{"proxy/aws/inventory", "proxy/driver", true},
