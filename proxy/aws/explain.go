@@ -30,7 +30,7 @@ func (Driver) Explain(err error, a *driver.Account) driver.Meaning {
 		closed *ssmproto.ClosedError
 	)
 	m := driver.Meaning{
-		Cause:         Cause(err),
+		Cause:         cause(err),
 		Next:          next(err, a),
 		Answered:      errors.As(err, &api),
 		NotConnected:  awsapi.IsCode(err, "TargetNotConnected"),
@@ -49,10 +49,10 @@ func (Driver) Explain(err error, a *driver.Account) driver.Meaning {
 	return m
 }
 
-// Cause shortens an error to what the service said, or to what kept the call from
+// cause shortens an error to what the service said, or to what kept the call from
 // reaching it. It truncates outside text to a readable length and removes the
 // final full stop, so that more text can follow.
-func Cause(err error) string {
+func cause(err error) string {
 	var (
 		foreign *awsapi.ForeignError
 		via     *ssmproto.ProxyError
@@ -71,24 +71,24 @@ func Cause(err error) string {
 	case errors.As(err, &list):
 		var parts []string
 		if list.EC2 != nil {
-			parts = append(parts, inventory.EC2Action+": "+Cause(list.EC2))
+			parts = append(parts, inventory.EC2Action+": "+cause(list.EC2))
 		}
 		if list.SSM != nil {
-			parts = append(parts, inventory.SSMAction+": "+Cause(list.SSM))
+			parts = append(parts, inventory.SSMAction+": "+cause(list.SSM))
 		}
 		return strings.Join(parts, "; ")
 	case errors.As(err, &creds) && errors.As(err, &helper):
 		return "no credentials: " + helper.Error()
 	case errors.As(err, &creds):
-		return "no credentials: " + Cause(creds.Err)
+		return "no credentials: " + cause(creds.Err)
 	case errors.As(err, &resume):
-		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), Cause(resume.Err))
+		return fmt.Sprintf("could not resume the session within %v: %s", resume.After.Round(time.Second), cause(resume.Err))
 	case errors.As(err, &foreign):
 		return foreign.Error()
 	case errors.As(err, &via):
 		return via.Error()
 	}
-	return awsapi.Cause(err)
+	return awsapi.cause(err)
 }
 
 // next returns what the user can do about an error.

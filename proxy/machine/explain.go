@@ -134,7 +134,7 @@ func (o *Options) Next(err error) string {
 	case m.Next != "":
 		return m.Next
 	case m.NoCredentials && driver.TimedOut(err):
-		return o.NextAfterTimeout()
+		return o.nextAfterTimeout()
 	case stream.Refused(err):
 		if o.Host != "" {
 			return fmt.Sprintf("check that something listens on %s, as seen from there", Destination{Host: o.Host, Port: o.Port})
@@ -153,13 +153,13 @@ func (o *Options) Next(err error) string {
 	case errors.As(err, &op) && op.Op != "listen":
 		return "check the network and HTTPS_PROXY"
 	case driver.TimedOut(err):
-		return o.NextAfterTimeout()
+		return o.nextAfterTimeout()
 	}
 	return ""
 }
 
-// NextAfterTimeout returns what to do when a limit of time is over.
-func (o *Options) NextAfterTimeout() string {
+// nextAfterTimeout returns what to do when a limit of time is over.
+func (o *Options) nextAfterTimeout() string {
 	if o.NoFlags {
 		return "check the network and HTTPS_PROXY"
 	}
