@@ -88,7 +88,7 @@ func cause(err error) string {
 	case errors.As(err, &via):
 		return via.Error()
 	}
-	return awsapi.cause(err)
+	return awsapi.Cause(err)
 }
 
 // next returns what the user can do about an error.
