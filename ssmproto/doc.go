@@ -38,6 +38,6 @@
 // opens them, attempt.go limits each attempt, close.go ends the Conn. vigil.go
 // decides whether a link is dead and linkwatch.go acts on that; silence.go does
 // the same for the agent. roam.go puts the link in doubt when the network
-// changes. On top of a Conn, port.go, mux.go, muxstream.go and muxframe.go
-// carry connections.
+// changes. On top of a Conn, port.go and mux.go carry connections, many at a time
+// by package mux.
 package ssmproto

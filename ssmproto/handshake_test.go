@@ -110,7 +110,7 @@ func TestPrematureHandshakeComplete(t *testing.T) {
 	c := newConn(nil, nil)
 	defer c.cancel()
 	c.feed(agentMessage(0, HandshakeComplete, []byte("{}")))
-	if err := c.failure(); c.isOpen() || err == nil || !strings.Contains(err.Error(), "before it was answered") {
+	if err := c.Err(); c.isOpen() || err == nil || !strings.Contains(err.Error(), "before it was answered") {
 		t.Errorf("open: %v, %v", c.isOpen(), err)
 	}
 }
@@ -125,7 +125,7 @@ func TestTextsFromOutsideAreCut(t *testing.T) {
 	c.wg.Wait()
 	c.feed(agentMessage(1, HandshakeComplete, fmt.Appendf(nil, `{"CustomerMessage":%s}`, quoted)),
 		serviceMessage(ChannelClosed, fmt.Sprintf(`{"Output":%s}`, quoted)))
-	for _, text := range []string{c.Message(), c.failure().Error()} {
+	for _, text := range []string{c.Message(), c.Err().Error()} {
 		if len(text) > maxText+50 || len(text) < maxText/2 || !utf8.ValidString(text) || !strings.HasSuffix(text, "ß…") {
 			t.Errorf("%d bytes: %.600q", len(text), text)
 		}
@@ -179,7 +179,7 @@ func TestCompletingWhatWasRefusedFails(t *testing.T) {
 	c.wg.Wait()
 	c.feed(agentMessage(1, HandshakeComplete, []byte(`{}`)))
 	var refused *HandshakeError
-	if err := c.failure(); c.isOpen() || !errors.As(err, &refused) {
+	if err := c.Err(); c.isOpen() || !errors.As(err, &refused) {
 		t.Errorf("open: %v, %v", c.isOpen(), err)
 	}
 }
@@ -225,7 +225,7 @@ func TestHandshakeRefusals(t *testing.T) {
 			t.Errorf("%s: answered %v", tt.name, answers)
 		}
 		var refused *HandshakeError
-		if err := c.failure(); !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.text) {
+		if err := c.Err(); !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: failed with %v", tt.name, err)
 		}
 	}

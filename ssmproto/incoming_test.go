@@ -12,14 +12,14 @@ func TestConnectToPortError(t *testing.T) {
 	flag := agentMessage(0, FlagPayload, []byte{0, 0, 0, 3})
 	c := opened(t)
 	c.feed(flag)
-	if err := c.failure(); !errors.Is(err, ErrNotConnected) {
+	if err := c.Err(); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("got %v", err)
 	}
 	c = opened(t)
 	c.hs.sessionType = PortSession
 	c.hs.properties = map[string]any{"type": "LocalPortForwarding"}
 	c.feed(flag)
-	if err := c.failure(); err != nil {
+	if err := c.Err(); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

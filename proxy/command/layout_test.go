@@ -60,7 +60,9 @@ var layout = []room{
 	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/agent", "ssmproto ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/wire", "ssmproto", false},
-	{"ssmproto", "ssmproto/rawio", false},
+	{"ssmproto", "ssmproto/deadline ssmproto/mux ssmproto/rawio", false},
+	{"ssmproto/mux", "ssmproto/deadline", false},
+	{"ssmproto/deadline", "", false},
 	{"ssmproto/rawio", "", false},
 }
 
