@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // Conn is a stream over the data channel of one session. It outlives its
@@ -59,7 +60,7 @@ type Conn struct {
 	refusal    error  // why we refused the handshake
 	refused    func() // called when the agent could not make a connection; nil: there is only one
 
-	link        *link
+	link        *link.Link
 	linked      bool          // link is up
 	cause       error         // why the last link ended
 	stalled     bool          // the reader waits for room
@@ -85,11 +86,11 @@ type Conn struct {
 // affects the Conn.
 func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	c := newConn(session, cfg)
-	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
+	early := link.StartDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
 	grant, err := session.Open(ctx)
 	if err != nil {
 		c.cancel()
-		early.drop()
+		early.Drop()
 		return nil, err
 	}
 	c.wg.Go(func() { c.supervise(grant, early) })
@@ -148,10 +149,10 @@ func newConn(session Session, cfg *Config) *Conn {
 		c.cfg.silenceAfter = silenceAfter
 	}
 	if c.cfg.pingAfter == 0 {
-		c.cfg.pingAfter = pingAfter
+		c.cfg.pingAfter = link.PingAfter
 	}
 	if c.cfg.watchNetwork == nil {
-		c.cfg.watchNetwork = watchNetwork
+		c.cfg.watchNetwork = link.WatchNetwork
 	}
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, _ = http.DefaultTransport.(*http.Transport)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // TestConnectToPortError ends a session of one connection, and not one of many.
@@ -34,5 +36,12 @@ func TestReasonOfTheService(t *testing.T) {
 		if _, err := io.ReadAll(c); !errors.As(err, &closed) || closed.Reason != reason {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestLargestMessage: the link lets through what the core takes, and no more.
+func TestLargestMessage(t *testing.T) {
+	if link.MaxMessage != MaxFrame {
+		t.Errorf("%d and %d bytes", link.MaxMessage, MaxFrame)
 	}
 }

@@ -3,24 +3,26 @@ package ssmproto
 import (
 	"net"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // The other methods of net.Conn.
 
 // LocalAddr returns the local address of the current link, or a placeholder if
 // there never was one.
-func (c *Conn) LocalAddr() net.Addr { return c.addr((net.Conn).LocalAddr) }
+func (c *Conn) LocalAddr() net.Addr { return c.addr((*link.Link).LocalAddr) }
 
 // RemoteAddr returns the service's address: the far side's is not known.
-func (c *Conn) RemoteAddr() net.Addr { return c.addr((net.Conn).RemoteAddr) }
+func (c *Conn) RemoteAddr() net.Addr { return c.addr((*link.Link).RemoteAddr) }
 
-func (c *Conn) addr(of func(net.Conn) net.Addr) net.Addr {
+func (c *Conn) addr(of func(*link.Link) net.Addr) net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link == nil {
 		return noAddr{}
 	}
-	return of(c.link.net)
+	return of(c.link)
 }
 
 type noAddr struct{}
