@@ -8,13 +8,11 @@ import (
 
 // Bounds of the steps of connecting. resumeTimeout bounds the first call of
 // Resume in an outage, and each later call may take that much longer, up to
-// dialTimeout. upgradeTimeout bounds the WebSocket's upgrade once there is a
-// connection, for which see dialNet. A step that takes longer than staleAge may
-// be given up and started again.
+// link.DialTimeout. A step that takes longer than staleAge may be given up and
+// started again.
 const (
-	resumeTimeout  = 5 * time.Second
-	upgradeTimeout = 5 * time.Second
-	staleAge       = time.Second
+	resumeTimeout = 5 * time.Second
+	staleAge      = time.Second
 )
 
 // errStale means that a step was given up because it hangs and would probably

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
 )
 
 // Bounds of Close: lingerTime is how long it waits for acknowledgements,
@@ -48,12 +50,12 @@ func (c *Conn) Close() error {
 func (c *Conn) linger(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit := deadline{cond: &c.drained}
-	limit.set(time.Now().Add(d))
-	defer limit.set(time.Time{})
+	limit := deadline.Deadline{Cond: &c.drained}
+	limit.Set(time.Now().Add(d))
+	defer limit.Set(time.Time{})
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for c.linked && c.err == nil && !c.s.out.idle() && !limit.passed() {
+	for c.linked && c.err == nil && !c.s.out.idle() && !limit.Passed() {
 		c.drained.Wait()
 	}
 }
@@ -93,12 +95,12 @@ func (c *Conn) sayGoodbye() {
 	}
 	c.s.out.control(FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(TerminateSession)))
 	c.wakeWriter()
-	limit := deadline{cond: &c.drained}
-	limit.set(time.Now().Add(100 * time.Millisecond))
-	defer limit.set(time.Time{})
+	limit := deadline.Deadline{Cond: &c.drained}
+	limit.Set(time.Now().Add(100 * time.Millisecond))
+	defer limit.Set(time.Time{})
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for flag := c.s.out.end; c.linked && c.err == nil && c.written < flag && !limit.passed(); {
+	for flag := c.s.out.end; c.linked && c.err == nil && c.written < flag && !limit.Passed(); {
 		c.drained.Wait()
 	}
 }
@@ -125,7 +127,12 @@ func (c *Conn) failLocked(err error) {
 	c.drained.Broadcast()
 }
 
-func (c *Conn) failure() error {
+// Done returns a channel that is closed when c has ended; Err says why.
+func (c *Conn) Done() <-chan struct{} { return c.ended }
+
+// Err returns why c has ended, or nil if it has not. io.EOF means that it ended
+// normally.
+func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err

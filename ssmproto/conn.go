@@ -2,6 +2,7 @@ package ssmproto
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // Conn is a stream over the data channel of one session. It outlives its
@@ -45,8 +49,8 @@ type Conn struct {
 	readable   sync.Cond // data to read, an end, or a deadline
 	writable   sync.Cond // room to write, an end, or a deadline
 	drained    sync.Cond // what the link's reader and Close wait for
-	readUntil  deadline
-	writeUntil deadline
+	readUntil  deadline.Deadline
+	writeUntil deadline.Deadline
 
 	s          *stream
 	hs         handshake
@@ -56,7 +60,7 @@ type Conn struct {
 	refusal    error  // why we refused the handshake
 	refused    func() // called when the agent could not make a connection; nil: there is only one
 
-	link        *link
+	link        *link.Link
 	linked      bool          // link is up
 	cause       error         // why the last link ended
 	stalled     bool          // the reader waits for room
@@ -82,11 +86,11 @@ type Conn struct {
 // affects the Conn.
 func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	c := newConn(session, cfg)
-	early := startDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
+	early := link.StartDial(c.ctx, c.cfg.Endpoint, c.cfg.Transport, nil)
 	grant, err := session.Open(ctx)
 	if err != nil {
 		c.cancel()
-		early.drop()
+		early.Drop()
 		return nil, err
 	}
 	c.wg.Go(func() { c.supervise(grant, early) })
@@ -95,7 +99,7 @@ func Dial(ctx context.Context, session Session, cfg *Config) (*Conn, error) {
 	case <-c.opened:
 		return c, nil
 	case <-c.ended:
-		err = c.failure()
+		err = c.Err()
 	case <-ctx.Done():
 		err = c.unopened(context.Cause(ctx))
 	}
@@ -145,10 +149,10 @@ func newConn(session Session, cfg *Config) *Conn {
 		c.cfg.silenceAfter = silenceAfter
 	}
 	if c.cfg.pingAfter == 0 {
-		c.cfg.pingAfter = pingAfter
+		c.cfg.pingAfter = link.PingAfter
 	}
 	if c.cfg.watchNetwork == nil {
-		c.cfg.watchNetwork = watchNetwork
+		c.cfg.watchNetwork = link.WatchNetwork
 	}
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, _ = http.DefaultTransport.(*http.Transport)
@@ -161,7 +165,7 @@ func newConn(session Session, cfg *Config) *Conn {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.readable.L, c.writable.L, c.drained.L = &c.mu, &c.mu, &c.mu
-	c.readUntil.cond, c.writeUntil.cond = &c.readable, &c.writable
+	c.readUntil.Cond, c.writeUntil.Cond = &c.readable, &c.writable
 	c.s = newStream(InputStreamData, OutputStreamData, c.start, randomSeed())
 	c.s.in.control = c.control
 	c.s.closed = c.channelClosed
@@ -205,7 +209,7 @@ func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if c.readUntil.passed() {
+		if c.readUntil.Passed() {
 			return 0, false, os.ErrDeadlineExceeded
 		}
 		if len(p) == 0 {
@@ -239,7 +243,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if c.writeUntil.passed() {
+		if c.writeUntil.Passed() {
 			return n, os.ErrDeadlineExceeded
 		}
 		if c.err != nil {
@@ -287,7 +291,7 @@ func (c *Conn) waitForSendRoom() (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if c.writeUntil.passed() {
+		if c.writeUntil.Passed() {
 			return 0, os.ErrDeadlineExceeded
 		}
 		if c.err != nil {
@@ -297,6 +301,16 @@ func (c *Conn) waitForSendRoom() (int, error) {
 			return min(room, maxBacklog), nil
 		}
 		c.writable.Wait()
+	}
+}
+
+// SendFlag sends a flag to the agent, in order after what has been written.
+func (c *Conn) SendFlag(f Flag) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.s.out.control(FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(f)))
+		c.wakeWriter()
 	}
 }
 

@@ -2,8 +2,12 @@ package ssmproto
 
 import (
 	"bytes"
+	"encoding/binary"
+	"net"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // What tests of the core have in common: messages made by hand, and a Conn and a
@@ -43,16 +47,29 @@ func opened(t *testing.T) *Conn {
 
 // feed hands messages to c as a link would that has read them.
 func (c *Conn) feed(messages ...[]byte) {
-	l := &link{net: &wire{socket: &socket{}}}
+	from := new(told)
+	l := link.New(from, func() {})
 	for _, m := range messages {
-		frame := serverFrame(opBinary, m)
-		for len(frame) > 0 {
-			n := copy(l.in.space(), frame)
-			l.in.filled(n)
-			frame = frame[n:]
+		frame := binary.BigEndian.AppendUint64([]byte{0x82, 127}, uint64(len(m))) // RFC 6455 section 5.2
+		from.said = append(frame, m...)
+		for len(from.said) > 0 {
+			l.Fill()
 		}
 		c.received(l)
 	}
+}
+
+// told is the connection of a link to a service that has said something and
+// says no more.
+type told struct {
+	net.Conn
+	said []byte
+}
+
+func (t *told) Read(p []byte) (int, error) {
+	n := copy(p, t.said)
+	t.said = t.said[n:]
+	return n, nil
 }
 
 func newTestStream() *stream {

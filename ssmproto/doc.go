@@ -14,7 +14,7 @@
 // Events and the time go in, messages come out. Start reading there, then
 // follow a message:
 //
-//	event in     link.go       reads from the WebSocket; frame.go finds the messages
+//	event in     link/link.go  reads from the WebSocket, link/frame.go finds the messages
 //	             incoming.go   passes them to the core, holding Conn's lock
 //	             conn.go       Write passes the program's bytes to the core
 //	             supervise.go  writeLoop passes the time, attach reports a new link
@@ -28,16 +28,15 @@
 //	             cipher.go     encrypts and decrypts the stream
 //
 //	message out  supervise.go  writeLoop takes messages from the core
-//	             link.go       frames them and writes many at once
-//	             socket.go     writes them to the network, below TLS
+//	             link/link.go  frames them and writes many at once
 //
 // The receiver delivers the agent's other messages in order with the stream;
 // control in incoming.go handles them, with handshake.go and shell.go.
 //
-// Around the core, supervise.go gives a Conn one link after another: dial.go
-// opens them, attempt.go limits each attempt, close.go ends the Conn. vigil.go
-// decides whether a link is dead and linkwatch.go acts on that; silence.go does
-// the same for the agent. roam.go puts the link in doubt when the network
-// changes. On top of a Conn, port.go, mux.go, muxstream.go and muxframe.go
-// carry connections.
+// Around the core, supervise.go gives a Conn one link after another, with the
+// first message of hello.go: package link opens them and decides whether one is
+// dead. attempt.go limits each attempt, close.go ends the Conn. silence.go
+// decides whether the agent is gone. roam.go puts the link in doubt when the
+// network changes. On top of a Conn, port.go and mux.go carry connections, many
+// at a time by package mux.
 package ssmproto

@@ -12,7 +12,7 @@ func TestMapNamesFilesThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`\w+\.go\b`).FindAllString(string(doc), -1)
+	names := regexp.MustCompile(`[\w/]+\.go\b`).FindAllString(string(doc), -1)
 	if len(names) < 20 {
 		t.Errorf("the map names only %d files", len(names))
 	}

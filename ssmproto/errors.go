@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
 )
 
 var (
@@ -24,10 +26,6 @@ var (
 	// ErrAgentSilent means that the service can be reached, but the agent has
 	// not acknowledged anything for as long as an outage may last.
 	ErrAgentSilent = errors.New("the agent does not answer")
-
-	// ErrDeadPeer means that a link was given up because nothing arrived over
-	// it, not even pongs.
-	ErrDeadPeer = errors.New("nothing heard on the data channel")
 )
 
 type notConnectedError struct{}
@@ -42,7 +40,7 @@ func (notConnectedError) Refused() bool { return true }
 // human-readable reason.
 type ClosedError struct{ Reason string }
 
-func (e *ClosedError) Error() string { return "the session was closed: " + clip(e.Reason) }
+func (e *ClosedError) Error() string { return "the session was closed: " + clip.Text(e.Reason) }
 
 // EndReason returns the reason.
 func (e *ClosedError) EndReason() string { return e.Reason }
@@ -55,29 +53,12 @@ func (e *ClosedError) Forbidden() bool {
 	return strings.Contains(e.Reason, "Forwarding to") && strings.Contains(e.Reason, "is forbidden")
 }
 
-// UpgradeError means that the WebSocket's upgrade was refused.
-type UpgradeError struct {
-	Status int
-	// Foreign reports that the response did not come from the service: see the
-	// function Foreign. LeadsTo is the host that it redirects to, if any.
-	Foreign bool
-	LeadsTo string
-}
-
-func (e *UpgradeError) Error() string {
-	switch {
-	case !e.Foreign:
-		return fmt.Sprintf("the data channel was refused with HTTP status %d", e.Status)
-	case e.LeadsTo != "":
-		return fmt.Sprintf("something on the way to the data channel answered in its place: HTTP status %d, which leads to %s", e.Status, e.LeadsTo)
-	}
-	return fmt.Sprintf("something on the way to the data channel answered in its place: HTTP status %d", e.Status)
-}
-
 // HandshakeError means that the handshake with the agent failed.
 type HandshakeError struct{ Err error }
 
-func (e *HandshakeError) Error() string { return "handshake with the agent: " + clip(e.Err.Error()) }
+func (e *HandshakeError) Error() string {
+	return "handshake with the agent: " + clip.Text(e.Err.Error())
+}
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // ResumeError means that the session could not be resumed in time. Err is the

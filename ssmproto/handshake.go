@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
 )
 
 // DefaultClientVersion is the version that the handshake reports. It is one of
@@ -107,11 +109,11 @@ func (h *handshake) answer(ctx context.Context, request []byte, clientVersion st
 	if n := len(req.RequestedClientActions); n > maxActions {
 		return nil, fmt.Errorf("the agent asks for %d actions", n)
 	}
-	h.agentVersion = clipTo(req.AgentVersion, maxName)
+	h.agentVersion = clip.To(req.AgentVersion, maxName)
 	res := handshakeResponse{ClientVersion: clientVersion}
 	seen := make(map[string]bool)
 	for _, action := range req.RequestedClientActions {
-		done := processedAction{ActionType: clipTo(action.ActionType, maxName), ActionStatus: actionSuccess}
+		done := processedAction{ActionType: clip.To(action.ActionType, maxName), ActionStatus: actionSuccess}
 		var failed error
 		switch {
 		case seen[action.ActionType]:
@@ -129,7 +131,7 @@ func (h *handshake) answer(ctx context.Context, request []byte, clientVersion st
 			if done.ActionStatus == actionSuccess {
 				done.ActionStatus = actionFailed
 			}
-			done.Error = clip(failed.Error())
+			done.Error = clip.Text(failed.Error())
 			res.Errors = append(res.Errors, done.Error)
 			err = errors.Join(err, failed)
 		}
@@ -155,7 +157,7 @@ func (h *handshake) takeSessionType(parameters []byte) error {
 		h.sessionType, h.properties = p.SessionType, p.Properties
 		return nil
 	}
-	return fmt.Errorf("unsupported session type %q", clipTo(string(p.SessionType), maxName))
+	return fmt.Errorf("unsupported session type %q", clip.To(string(p.SessionType), maxName))
 }
 
 func (h *handshake) takeKey(ctx context.Context, parameters []byte,

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
 )
 
 // counted answers a request and returns how many data keys were asked for.
@@ -71,7 +73,7 @@ func TestHandshakeIsBounded(t *testing.T) {
 		if keys != tt.keys || !strings.Contains(said, tt.want) || (said == "") != (tt.want == "") {
 			t.Errorf("%s: %d keys, %.300q; want %d, %q", tt.name, keys, said, tt.keys, tt.want)
 		}
-		if len(said) > maxText+100 || len(response) > 8<<10 {
+		if len(said) > clip.MaxText+100 || len(response) > 8<<10 {
 			t.Errorf("%s: an error of %d bytes, a response of %d", tt.name, len(said), len(response))
 		}
 	}
@@ -110,7 +112,7 @@ func TestPrematureHandshakeComplete(t *testing.T) {
 	c := newConn(nil, nil)
 	defer c.cancel()
 	c.feed(agentMessage(0, HandshakeComplete, []byte("{}")))
-	if err := c.failure(); c.isOpen() || err == nil || !strings.Contains(err.Error(), "before it was answered") {
+	if err := c.Err(); c.isOpen() || err == nil || !strings.Contains(err.Error(), "before it was answered") {
 		t.Errorf("open: %v, %v", c.isOpen(), err)
 	}
 }
@@ -125,28 +127,14 @@ func TestTextsFromOutsideAreCut(t *testing.T) {
 	c.wg.Wait()
 	c.feed(agentMessage(1, HandshakeComplete, fmt.Appendf(nil, `{"CustomerMessage":%s}`, quoted)),
 		serviceMessage(ChannelClosed, fmt.Sprintf(`{"Output":%s}`, quoted)))
-	for _, text := range []string{c.Message(), c.failure().Error()} {
-		if len(text) > maxText+50 || len(text) < maxText/2 || !utf8.ValidString(text) || !strings.HasSuffix(text, "ß…") {
+	for _, text := range []string{c.Message(), c.Err().Error()} {
+		if len(text) > clip.MaxText+50 || len(text) < clip.MaxText/2 || !utf8.ValidString(text) || !strings.HasSuffix(text, "ß…") {
 			t.Errorf("%d bytes: %.600q", len(text), text)
 		}
 	}
 	if _, err := ParseAck(append([]byte(`{"AcknowledgedMessageSequenceNumber":3`), append(bytes.Repeat([]byte(" "), maxAck), '}')...)); err == nil {
 		t.Error("an acknowledgement of any length is read")
 	}
-}
-
-func FuzzClip(f *testing.F) {
-	f.Add("aß…", 2)
-	f.Add("\xff\xff\xff\xff", 3)
-	f.Fuzz(func(t *testing.T, s string, n int) {
-		if n < 0 || n > 1000 {
-			return
-		}
-		got := clipTo(s, n)
-		if len(got) > max(n+len("…"), 0) && got != s || utf8.ValidString(s) && !utf8.ValidString(got) {
-			t.Errorf("%q of %q", got, s)
-		}
-	})
 }
 
 // TestOneHandshake: a second one is not answered and changes nothing.
@@ -179,7 +167,7 @@ func TestCompletingWhatWasRefusedFails(t *testing.T) {
 	c.wg.Wait()
 	c.feed(agentMessage(1, HandshakeComplete, []byte(`{}`)))
 	var refused *HandshakeError
-	if err := c.failure(); c.isOpen() || !errors.As(err, &refused) {
+	if err := c.Err(); c.isOpen() || !errors.As(err, &refused) {
 		t.Errorf("open: %v, %v", c.isOpen(), err)
 	}
 }
@@ -225,7 +213,7 @@ func TestHandshakeRefusals(t *testing.T) {
 			t.Errorf("%s: answered %v", tt.name, answers)
 		}
 		var refused *HandshakeError
-		if err := c.failure(); !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.text) {
+		if err := c.Err(); !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: failed with %v", tt.name, err)
 		}
 	}

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // control handles the agent's messages that are not stream data. It is called
@@ -36,7 +39,7 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 	case t == HandshakeComplete && !c.isOpen():
 		var done handshakeComplete
 		if err = json.Unmarshal(payload, &done); err == nil {
-			c.hs.message = clip(done.CustomerMessage)
+			c.hs.message = clip.Text(done.CustomerMessage)
 			c.s.in.cipher, c.s.out.cipher = c.hs.cipher, c.hs.cipher
 			c.open()
 		}
@@ -123,7 +126,7 @@ func (c *Conn) channelClosed(payload []byte) {
 	c.over = true
 	var closed struct{ Output string }
 	json.Unmarshal(payload, &closed) // the reason is optional
-	c.reason = clip(closed.Output)
+	c.reason = clip.Text(closed.Output)
 	c.log.Debug("channel closed", "output", c.reason)
 	if c.s.in.gap() {
 		c.grace = time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
@@ -153,13 +156,13 @@ func (c *Conn) endIfComplete() {
 
 // received passes everything that the link has read to the core. An error ends
 // the link.
-func (c *Conn) received(l *link) error {
+func (c *Conn) received(l *link.Link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ended error
 	before, arrived, proofs, now, frames, size := c.s.in.total, c.s.in.arrived(), c.s.proofs, c.now(), 0, 0
 	for c.err == nil {
-		frame, err := l.next()
+		frame, err := l.Next()
 		if frame == nil {
 			ended = err
 			break
@@ -175,11 +178,10 @@ func (c *Conn) received(l *link) error {
 		return ended
 	}
 	if c.s.proofs > proofs {
-		l.proof = true
 		c.agentAnswered(now)
 	}
-	l.stream += c.s.in.arrived() - arrived
-	l.moderate(frames, size, c.s.in.total > before && c.s.out.idle())
+	l.Received(c.s.in.arrived()-arrived, c.s.proofs > proofs)
+	l.Moderate(frames, size, c.s.in.total > before && c.s.out.idle())
 	if c.s.in.total > before {
 		c.readable.Signal()
 		if before == 0 {
@@ -215,6 +217,10 @@ const gapLimit = time.Minute
 // section 4).
 const repeatEvery = 100 * time.Millisecond
 
+// tellRepeat is how many messages must be missing to be reported: the agent
+// takes three seconds for as many.
+const tellRepeat = 30
+
 // tellRepeatAfter is how long a gap must be open to be reported: messages that
 // were merely reordered have arrived by then.
 const tellRepeatAfter = time.Second
@@ -229,7 +235,7 @@ func (c *Conn) checkGap(now time.Duration) {
 	if c.gapBegan == 0 {
 		c.gapBegan = now
 	}
-	if n := c.s.in.missing(); n >= dearMessages && !c.gapTold && now-c.gapBegan >= tellRepeatAfter {
+	if n := c.s.in.missing(); n >= tellRepeat && !c.gapTold && now-c.gapBegan >= tellRepeatAfter {
 		c.gapTold = true
 		c.log.Info("the agent repeats messages that were lost", "messages", n)
 		if c.cfg.OnRepeat != nil {
@@ -246,17 +252,17 @@ func (c *Conn) checkGap(now time.Duration) {
 
 // waitForRoom blocks the reader while Read does not keep up, so that memory
 // stays bounded and TCP slows the agent down.
-func (c *Conn) waitForRoom(l *link) bool {
+func (c *Conn) waitForRoom(l *link.Link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.s.in.full() {
 		c.stalled = true
-		l.watch.pause()
+		l.Pause()
 		for c.s.in.full() && c.err == nil && c.linked {
 			c.drained.Wait()
 		}
 		c.stalled = false
-		l.watch.unpause()
+		l.Unpause()
 		c.s.out.postpone(c.now())
 	}
 	return c.err == nil && c.linked

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // TestConnectToPortError ends a session of one connection, and not one of many.
@@ -12,14 +14,14 @@ func TestConnectToPortError(t *testing.T) {
 	flag := agentMessage(0, FlagPayload, []byte{0, 0, 0, 3})
 	c := opened(t)
 	c.feed(flag)
-	if err := c.failure(); !errors.Is(err, ErrNotConnected) {
+	if err := c.Err(); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("got %v", err)
 	}
 	c = opened(t)
 	c.hs.sessionType = PortSession
 	c.hs.properties = map[string]any{"type": "LocalPortForwarding"}
 	c.feed(flag)
-	if err := c.failure(); err != nil {
+	if err := c.Err(); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
@@ -34,5 +36,12 @@ func TestReasonOfTheService(t *testing.T) {
 		if _, err := io.ReadAll(c); !errors.As(err, &closed) || closed.Reason != reason {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestLargestMessage: the link lets through what the core takes, and no more.
+func TestLargestMessage(t *testing.T) {
+	if link.MaxMessage != MaxFrame {
+		t.Errorf("%d and %d bytes", link.MaxMessage, MaxFrame)
 	}
 }

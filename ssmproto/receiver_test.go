@@ -72,11 +72,11 @@ func TestGapThatIsNotFilled(t *testing.T) {
 	cfg.SetGapLimit(50 * time.Millisecond)
 	c := newConn(nil, cfg)
 	defer c.cancel()
-	for seq, end := int64(1), time.Now().Add(5*time.Second); c.failure() == nil && time.Now().Before(end); seq++ {
+	for seq, end := int64(1), time.Now().Add(5*time.Second); c.Err() == nil && time.Now().Before(end); seq++ {
 		c.feed(data(seq, "x"))
 		time.Sleep(time.Millisecond) // the agent's pace
 	}
-	if err := c.failure(); !errors.Is(err, ErrGap) {
+	if err := c.Err(); !errors.Is(err, ErrGap) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -239,7 +239,7 @@ func FuzzReceive(f *testing.F) {
 			n, stderr := c.s.in.read(b)
 			got = mark(got, b[:n], stderr)
 		}
-		ended := c.failure() != nil // and what comes then is not taken in
+		ended := c.Err() != nil // and what comes then is not taken in
 		if !bytes.HasPrefix(expected, got) || !ended && len(got) < len(expected) {
 			t.Errorf("got %q, want %q; ended: %v", got, expected, ended)
 		}

@@ -1,20 +1,6 @@
 package ssmproto
 
-import (
-	"context"
-	"errors"
-	"net"
-	"sync"
-	"time"
-)
-
-// errMoved means that a link was given up because this machine no longer has
-// its local address.
-var errMoved = errors.New("the network has changed")
-
-// doubtTime is how long, at least, a link in doubt may stay silent: TCP
-// retransmits after 0.2, 0.6 and 1.4 s, and the round trip.
-const doubtTime = 2 * time.Second
+import "github.com/ssmpipe/ssmpipe/ssmproto/link"
 
 // roamed is called when the network has changed or the machine was asleep. The
 // next attempt to connect is made at once, and a link must prove itself.
@@ -28,35 +14,16 @@ func (c *Conn) roamed() {
 		a.giveUp(a.patience)
 	}
 	c.mu.Lock()
-	var l *link
+	var l *link.Link
 	if c.linked {
 		l = c.link
 	}
 	// A slow path needs longer: twice the time in which answers usually arrive.
-	patience := max(doubtTime, 2*c.s.out.rtt.timeout())
+	patience := 2 * c.s.out.rtt.timeout()
 	c.mu.Unlock()
-	switch {
-	case l == nil:
-	case gone(l.net.LocalAddr()):
-		l.giveUp(errMoved) // nothing can reach that address any more
-	default:
-		l.watch.doubtful(patience, rerouted(l.net))
+	if l != nil {
+		l.Roamed(patience)
 	}
-}
-
-// rerouted reports whether a new connection to the far end of conn would use
-// another local address. Packets of conn itself may still arrive.
-func rerouted(conn net.Conn) bool {
-	local, isTCP := conn.LocalAddr().(*net.TCPAddr)
-	if !isTCP || local.IP.IsLoopback() {
-		return false
-	}
-	now, err := net.Dial("udp", conn.RemoteAddr().String()) // sends nothing
-	if err != nil {
-		return false // there is no route at the moment
-	}
-	defer now.Close()
-	return !now.LocalAddr().(*net.UDPAddr).IP.Equal(local.IP)
 }
 
 // roamedSince reports whether roamed was called since the last call of
@@ -67,85 +34,5 @@ func (c *Conn) roamedSince() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// gone reports whether this machine no longer has the address addr.
-func gone(addr net.Addr) bool {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || tcp.IP.IsLoopback() { // all of 127.0.0.0/8 is local, listed or not
-		return false
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.Equal(tcp.IP) {
-			return false
-		}
-	}
-	return true
-}
-
-// slept reports whether the machine was asleep while its clocks advanced by
-// these times: on most systems the monotonic clock stops during sleep. Where it
-// does not, a link has been silent for too long after a sleep.
-func slept(monotonic, wall time.Duration) bool { return wall-monotonic > time.Second }
-
-// watchNetwork calls changed when the network has changed or the machine was
-// asleep, until ctx ends. Linux reports both, macOS changes of the network,
-// other systems neither. (linkWatch.check also detects sleep.) It costs nothing
-// while nothing happens.
-func watchNetwork(ctx context.Context, changed func()) {
-	var wg sync.WaitGroup
-	events := make(chan struct{}, 1)
-	for _, wait := range watchers(ctx) {
-		wg.Go(func() {
-			for wait() {
-				select {
-				case events <- struct{}{}:
-				default:
-				}
-			}
-		})
-	}
-	gather(ctx, events, changed)
-	wg.Wait()
-}
-
-// A change of the network causes many events: for the link, the address, then
-// routes. Events within gatherTime of the first count as one change, and there
-// is at most one change per restTime, even on a machine that starts containers
-// all day.
-const (
-	gatherTime = 100 * time.Millisecond
-	restTime   = time.Second
-)
-
-// gather calls changed for events until ctx ends.
-func gather(ctx context.Context, events <-chan struct{}, changed func()) {
-	pause := func(d time.Duration) {
-		select {
-		case <-time.After(d):
-		case <-ctx.Done():
-		}
-	}
-	for {
-		select {
-		case <-events:
-		case <-ctx.Done():
-			return
-		}
-		pause(gatherTime)
-		select {
-		case <-events:
-		default:
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		changed()
-		pause(restTime - gatherTime)
 	}
 }

@@ -98,28 +98,3 @@ func TestAddressThatIsTakenAway(t *testing.T) {
 	within(t, "it", 1500*time.Millisecond, near, far)
 	r.wantLinks(t, 2)
 }
-
-func TestWatchLeavesNoDescriptor(t *testing.T) {
-	count := func() int {
-		fds, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip(err)
-		}
-		return len(fds)
-	}
-	checkLeaks(t)
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		l.Close() // now the runtime has the descriptors of its poller
-	}
-	before := count()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		ssmproto.WatchNetwork(ctx, func() {})
-		close(ended)
-	}()
-	waitFor(t, "route socket or timer", func() bool { return count() > before })
-	cancel()
-	<-ended
-	waitFor(t, "end of both", func() bool { return count() == before })
-}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
 )
 
 // What sessions with a shell or a command have in addition to their stream.
@@ -49,7 +51,7 @@ func (c *Conn) setExitStatus(payload []byte) {
 	text := strings.TrimSpace(strings.TrimPrefix(string(payload), exitPrefix))
 	status, err := strconv.Atoi(text)
 	if err != nil {
-		c.log.Debug("exit status not understood", "payload", clip(text))
+		c.log.Debug("exit status not understood", "payload", clip.Text(text))
 		return
 	}
 	c.exit = &status

@@ -62,7 +62,7 @@ func (c *Conn) Fail(err error) { c.fail(err) }
 // that is too long. The link may be fine nevertheless: it ends at the service.
 // c.mu is held.
 func (c *Conn) checkAgent(now time.Duration) {
-	waiting := !c.stalled && !c.s.out.idle() && !c.link.watch.silent()
+	waiting := !c.stalled && !c.s.out.idle() && !c.link.Silent()
 	if !waiting || !c.waiting {
 		c.answered = now // the agent owes nothing, or only from now on
 	}

@@ -52,19 +52,6 @@ func TestStandstillKeepsTheLink(t *testing.T) {
 	}
 }
 
-// TestStoppedProcessKeepsTheLink: after a stop of the whole process, what came
-// meanwhile is read first.
-func TestStoppedProcessKeepsTheLink(t *testing.T) {
-	r := newRig(t, ssmtest.Config{})
-	near, far := r.dialBoth(t, nil)
-	data := random(2<<20, 1)
-	go far.Write(data)
-	check(t, expect("down", near, data[:1<<20]))
-	near.PretendStop(time.Hour) // longer than any outage may last
-	check(t, expect("down", near, data[1<<20:]))
-	r.wantLinks(t, 1)
-}
-
 // TestDeadLinkInADownloadIsReplaced once others can be made, and not only at the
 // end of the longest grace.
 func TestDeadLinkInADownloadIsReplaced(t *testing.T) {
@@ -79,26 +66,6 @@ func TestDeadLinkInADownloadIsReplaced(t *testing.T) {
 	check(t, expect("down", near, data[1<<20:]))
 	t.Logf("done after %v", time.Since(begun))
 	r.wantLinks(t, 2)
-}
-
-// TestWhatTheSocketHoldsIsReadFirst: a link that is given up still hands over
-// what has come.
-func TestWhatTheSocketHoldsIsReadFirst(t *testing.T) {
-	r := newRig(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}})
-	near, far := r.dialBoth(t, nil)
-	giveUp := near.GiveUpLink()
-	data := random(128<<10, 1)
-	release := near.Lock() // nothing is taken in meanwhile
-	if _, err := far.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "the agent to have read it all", func() bool { return r.Sessions()[0].BytesDown() == int64(len(data)) })
-	r.StallAgent(true) // nothing is repeated any more
-	giveUp()
-	release()
-	near.SetReadDeadline(time.Now().Add(5 * time.Second))
-	check(t, expect("down", near, data))
-	r.StallAgent(false)
 }
 
 // TestRepetitionIsTold: what was lost with a link in a download is told with the

@@ -7,18 +7,20 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // supervise gives the Conn one link after another until the Conn ends. Its
 // goroutine and the network watcher's are the only ones that a Conn has without
 // a link.
-func (c *Conn) supervise(g Grant, early *headStart) {
+func (c *Conn) supervise(g Grant, early *link.HeadStart) {
 	var o outage
 	for {
 		silent, second, err := c.serve(g, early, &o)
-		early.drop()
+		early.Drop()
 		if c.ctx.Err() != nil {
-			second.drop()
+			second.Drop()
 			return
 		}
 		c.log.Info("no link", "err", err)
@@ -28,7 +30,7 @@ func (c *Conn) supervise(g Grant, early *headStart) {
 		if err = c.failed(&o, err); err == nil {
 			g, early, err = c.resume(g.URL, second, &o)
 		} else {
-			second.drop()
+			second.Drop()
 		}
 		if err != nil {
 			c.fail(err)
@@ -73,7 +75,7 @@ func (c *Conn) final(err error, o *outage) bool {
 		via     *ProxyError
 	)
 	switch {
-	case errors.Is(err, errFrameTooLarge):
+	case errors.Is(err, link.ErrTooLarge):
 		return true // the message would be retransmitted
 	case errors.As(err, &via):
 		// In an established session the proxy belongs to a network that was
@@ -124,8 +126,8 @@ func (c *Conn) failed(o *outage, err error) error {
 // resume requests another grant until it gets one or the outage ends the Conn.
 // Meanwhile it connects to the last link's endpoint, unless second is such a
 // connection already.
-func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headStart, error) {
-	defer func() { second.drop() }()
+func (c *Conn) resume(last string, second *link.HeadStart, o *outage) (Grant, *link.HeadStart, error) {
+	defer func() { second.Drop() }()
 	for {
 		select {
 		case <-time.After(o.wait()):
@@ -136,11 +138,11 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 		c.roamedSince() // forget changes before this attempt
 		o.attempts++
 		o.asked = time.Now()
-		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, dialTimeout))
+		a := c.try(o, min(time.Duration(o.attempts)*resumeTimeout, link.DialTimeout))
 		early := second
 		second = nil
 		if early == nil {
-			early = startDial(c.ctx, last, c.cfg.Transport, a.connected)
+			early = link.StartDial(c.ctx, last, c.cfg.Transport, a.connected)
 		} else {
 			// The service can be reached. If the call hangs nevertheless, it
 			// uses a connection from before.
@@ -150,7 +152,7 @@ func (c *Conn) resume(last string, second *headStart, o *outage) (Grant, *headSt
 		if err = c.tried(a, err); err == nil {
 			return g, early, nil
 		}
-		early.drop()
+		early.Drop()
 		if c.ctx.Err() != nil {
 			return Grant{}, nil, c.ctx.Err()
 		}
@@ -191,36 +193,29 @@ func (c *Conn) endOutage(o *outage) {
 // serve runs one link until it ends. It reads on this goroutine and writes on
 // another, which ends before serve returns. It returns when the link was lost,
 // and a connection for another link if one has been made.
-func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, second *headStart, err error) {
-	h := hello{
-		MessageSchemaVersion: "1.0",
-		RequestID:            newUUID(),
-		TokenValue:           g.Token,
-		ClientID:             c.id,
-		ClientVersion:        c.cfg.ClientVersion,
-	}
-	a := c.try(o, dialTimeout+upgradeTimeout)
+func (c *Conn) serve(g Grant, early *link.HeadStart, o *outage) (silent time.Time, second *link.HeadStart, err error) {
+	a := c.try(o, link.DialTimeout+link.UpgradeTimeout)
 	if c.roamedSince() {
-		early.drop() // its local address may be gone
+		early.Drop() // its local address may be gone
 		early = nil
 	}
-	l, err := dialLink(a.ctx, g, h, c.cfg.Transport, early, c.wakeWriter)
+	r := link.Request{URL: g.URL, Header: g.Header, First: c.hello(g.Token)}
+	l, err := link.Dial(a.ctx, r, c.cfg.Transport, early, c.wakeWriter)
 	if err = c.tried(a, err); err != nil {
 		return time.Now(), nil, err
 	}
-	c.log.Debug("data channel open", "address", l.net.RemoteAddr())
-	l.settled = func() { c.endOutage(o) }
-	c.watch(l, g.URL)
+	c.log.Debug("data channel open", "address", l.RemoteAddr())
+	c.watch(l, o)
 	c.attach(l)
 	// Closing the socket wakes a reader that waits for the network.
-	stop := context.AfterFunc(c.ctx, l.close)
+	stop := context.AfterFunc(c.ctx, l.Close)
 	defer stop()
 	written := make(chan error, 1)
 	go func() {
 		err := c.writeLoop(l)
-		if err != nil && l.why.Load() == nil {
+		if err != nil && l.GivenUp() == nil {
 			c.detach(l)
-			l.close()
+			l.Close()
 		}
 		written <- err
 	}()
@@ -228,34 +223,32 @@ func (c *Conn) serve(g Grant, early *headStart, o *outage) (silent time.Time, se
 	c.detach(l)
 	c.wakeWriter()
 	writeErr := <-written
-	l.close()
-	l.net.release()
-	silent, second = l.watch.close()
-	if silent.IsZero() {
-		silent = time.Now()
-	}
-	if why := l.why.Load(); why != nil {
-		return silent, second, *why
-	}
-	return silent, second, cmp.Or(writeErr, err)
+	silent, second = l.End()
+	return silent, second, cmp.Or(l.GivenUp(), writeErr, err)
 }
 
-// watch starts the watch of a link to address.
-func (c *Conn) watch(l *link, address string) {
-	w := &l.watch
-	w.vigil.patience, w.vigil.limit = c.cfg.pingAfter, max(c.cfg.ResumeTimeout, 0)
-	w.dial = func() *headStart { return startProbe(c.ctx, address, c.cfg.Transport) }
-	w.spawn = c.wg.Go
-	w.onOutage = func(o Outage) {
-		c.log.Info("the link is silent", "over", o.Over, "for", o.Lasted)
-		if c.cfg.OnOutage != nil {
+// watch starts the watch of a link that may end the outage o.
+func (c *Conn) watch(l *link.Link, o *outage) {
+	l.Watch(c.ctx, link.Watch{
+		Patience: c.cfg.pingAfter,
+		Limit:    max(c.cfg.ResumeTimeout, 0),
+		Go:       c.wg.Go,
+		OnSilent: func(lasted time.Duration, over bool) {
+			c.log.Info("the link is silent", "over", over, "for", lasted)
+			if c.cfg.OnOutage == nil {
+				return
+			}
+			o := Outage{Err: ErrDeadPeer, Lasted: lasted}
+			if over {
+				o = Outage{Lasted: lasted, Over: true}
+			}
 			c.cfg.OnOutage(o)
-		}
-	}
-	w.start()
+		},
+		OnSettled: func() { c.endOutage(o) },
+	})
 }
 
-func (c *Conn) attach(l *link) {
+func (c *Conn) attach(l *link.Link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link, c.linked = l, true
@@ -264,7 +257,7 @@ func (c *Conn) attach(l *link) {
 	c.s.relink()
 }
 
-func (c *Conn) detach(l *link) {
+func (c *Conn) detach(l *link.Link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.linked = false
@@ -275,13 +268,13 @@ func (c *Conn) detach(l *link) {
 	c.drained.Broadcast()
 }
 
-func (c *Conn) readLoop(l *link) error {
+func (c *Conn) readLoop(l *link.Link) error {
 	for c.waitForRoom(l) {
-		if err := l.fill(); err != nil {
+		if err := l.Fill(); err != nil {
 			return err
 		}
 		err := c.received(l)
-		l.alive()
+		l.Alive()
 		if err != nil {
 			return err
 		}
@@ -293,7 +286,7 @@ func (c *Conn) readLoop(l *link) error {
 const batchFrames = 64
 
 // writeLoop writes the core's frames, and sleeps until there may be more.
-func (c *Conn) writeLoop(l *link) error {
+func (c *Conn) writeLoop(l *link.Link) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -314,7 +307,7 @@ func (c *Conn) writeLoop(l *link) error {
 			if frame == nil {
 				break
 			}
-			l.queue(opBinary, frame)
+			l.Queue(frame)
 		}
 		due := c.s.out.deadline()
 		if c.s.out.room() > 0 {
@@ -322,8 +315,8 @@ func (c *Conn) writeLoop(l *link) error {
 		}
 		sent, tell := c.s.out.next, c.lingering > 0
 		c.mu.Unlock()
-		if len(l.out) > 0 || l.control() {
-			if err := l.write(); err != nil {
+		if l.Pending() {
+			if err := l.Write(); err != nil {
 				return err
 			}
 			if tell {

@@ -70,7 +70,11 @@ var layout = []room{
 	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/agent", "ssmproto ssmproto/ssmtest/wire", false},
 	{"ssmproto/ssmtest/wire", "ssmproto", false},
-	{"ssmproto", "ssmproto/rawio", false},
+	{"ssmproto", "ssmproto/clip ssmproto/deadline ssmproto/link ssmproto/mux", false},
+	{"ssmproto/link", "ssmproto/clip ssmproto/rawio", false},
+	{"ssmproto/mux", "ssmproto/deadline", false},
+	{"ssmproto/clip", "", false},
+	{"ssmproto/deadline", "", false},
 	{"ssmproto/rawio", "", false},
 }
 

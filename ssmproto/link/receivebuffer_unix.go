@@ -1,6 +1,6 @@
 //go:build unix
 
-package ssmproto
+package link
 
 import "syscall"
 

@@ -1,7 +1,8 @@
-package ssmproto
+package link
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,16 +11,16 @@ import (
 	"time"
 )
 
-// linkWatch watches one link: it runs the timer of its vigil and carries out
+// watch watches one link: it runs the timer of its vigil and carries out
 // what the vigil decides. Its methods may be called concurrently, except those
 // of the reader.
-type linkWatch struct {
+type watch struct {
 	born     time.Time
 	ping     func()            // requests a ping
 	giveUp   func(error)       // ends the link
-	dial     func() *headStart // starts the second connection
-	spawn    func(func())      // runs a function on a goroutine of the Conn
-	onOutage func(Outage)      // called when a silence is reported; calls do not overlap
+	dial     func() *HeadStart // starts the second connection
+	spawn    func(func())
+	onSilent func(lasted time.Duration, over bool)
 
 	// Used only by the goroutine that reads.
 	window      int64         // messages of the stream since windowSince
@@ -30,18 +31,18 @@ type linkWatch struct {
 	provedAt atomic.Int64 // the last answer to a ping, likewise
 	recent   atomic.Int64 // messages of the stream in the last second or two before heardAt
 	paused   atomic.Bool  // the reader waits for room: silence means nothing
-	told     atomic.Bool  // onOutage has been called for the present silence
+	told     atomic.Bool  // onSilent has been called for the present silence
 	doubts   atomic.Bool  // the vigil is trying a second connection
 
 	mu      sync.Mutex
-	timer   *time.Timer
-	looked  bool // check has run at least once
+	timer   *time.Timer // nil: the watch has not begun
+	looked  bool        // check has run at least once
 	over    bool
 	due     time.Time // when check is to run,
 	dueWall time.Time // and by the wall clock
 	vigil   vigil
 	quiet   time.Duration // when the silence that told refers to began
-	second  *headStart    // the vigil's second connection; nil: there is none
+	second  *HeadStart    // the vigil's second connection; nil: there is none
 }
 
 // lateTime is how late a timer must be to show that this process did not run,
@@ -49,19 +50,69 @@ type linkWatch struct {
 // has not been read yet.
 const lateTime = 2 * time.Second
 
+// ErrDeadPeer means that a link was given up because nothing arrived over it,
+// not even pongs.
+var ErrDeadPeer = errors.New("nothing heard on the data channel")
+
+// Watch says how a Link is watched.
+type Watch struct {
+	// Patience is how long the link may be silent before a ping, PingAfter
+	// unless a test is in a hurry. A dead link is given up after three times
+	// that, at the earliest.
+	Patience time.Duration
+
+	// Limit is how long the link may be silent while the service cannot be
+	// reached. 0 means no limit.
+	Limit time.Duration
+
+	// Go runs a function on a goroutine that the caller waits for.
+	Go func(func())
+
+	// OnSilent is called when the link has been silent for so long that another
+	// connection is tried, and when that is over. Calls do not overlap.
+	OnSilent func(lasted time.Duration, over bool)
+
+	// OnSettled is called once, by the reader, when the link has proved itself:
+	// when it has carried something that only a working session sends.
+	OnSettled func()
+}
+
+// Watch starts the watch of the link, before anything is read. Connections that
+// it tries end with ctx. When the link is dead, the watch gives it up, and Fill
+// returns ErrDeadPeer.
+func (l *Link) Watch(ctx context.Context, cfg Watch) {
+	l.settled = cfg.OnSettled
+	w := &l.watch
+	w.vigil.patience, w.vigil.limit = cfg.Patience, cfg.Limit
+	w.dial = func() *HeadStart { return l.open(ctx) }
+	w.spawn, w.onSilent = cfg.Go, cfg.OnSilent
+	w.start()
+}
+
+// Pause records that the reader waits for room, so that silence means nothing,
+// and Unpause that it reads again.
+func (l *Link) Pause() { l.watch.pause() }
+
+// Unpause ends Pause.
+func (l *Link) Unpause() { l.watch.unpause() }
+
+// Silent reports whether the network may be down: nothing has been heard for so
+// long that a second connection is being tried.
+func (l *Link) Silent() bool { return l.watch.doubts.Load() }
+
 // start begins the watch.
-func (w *linkWatch) start() {
+func (w *watch) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(time.Hour, w.check)
 	w.sleep(min(w.vigil.patience, settleTime))
 }
 
-func (w *linkWatch) age() time.Duration { return time.Since(w.born) }
+func (w *watch) age() time.Duration { return time.Since(w.born) }
 
 // hear records that something was received: messages of the stream, if any, and
 // possibly a pong. Only the goroutine that reads may call it.
-func (w *linkWatch) hear(age time.Duration, messages int64, pong bool) {
+func (w *watch) hear(age time.Duration, messages int64, pong bool) {
 	if d := age - w.windowSince; d >= time.Second {
 		w.before = 0
 		if d < 2*time.Second {
@@ -84,15 +135,15 @@ func (w *linkWatch) hear(age time.Duration, messages int64, pong bool) {
 
 // pause records that the reader waits for room, so that silence means nothing,
 // and unpause that it reads again.
-func (w *linkWatch) pause() { w.paused.Store(true) }
+func (w *watch) pause() { w.paused.Store(true) }
 
-func (w *linkWatch) unpause() {
+func (w *watch) unpause() {
 	w.heardAt.Store(int64(w.age()))
 	w.paused.Store(false)
 }
 
 // check runs when the timer is due.
-func (w *linkWatch) check() {
+func (w *watch) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -109,7 +160,7 @@ func (w *linkWatch) check() {
 }
 
 // doubtful puts the link in doubt: it must prove itself within patience.
-func (w *linkWatch) doubtful(patience time.Duration, rerouted bool) {
+func (w *watch) doubtful(patience time.Duration, rerouted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.vigil.rerouted = rerouted
@@ -121,8 +172,8 @@ func (w *linkWatch) doubtful(patience time.Duration, rerouted bool) {
 }
 
 // look carries out what the vigil decides and sets the timer. w.mu is held.
-func (w *linkWatch) look() {
-	if w.over {
+func (w *watch) look() {
+	if w.over || w.timer == nil {
 		return
 	}
 	v, now := &w.vigil, w.age()
@@ -153,12 +204,8 @@ func (w *linkWatch) look() {
 	w.sleep(max(again-now, time.Millisecond))
 }
 
-// silent reports whether the network may be down: nothing has been heard for so
-// long that a second connection is being tried.
-func (w *linkWatch) silent() bool { return w.doubts.Load() }
-
 // sleep sets the timer. w.mu is held.
-func (w *linkWatch) sleep(d time.Duration) {
+func (w *watch) sleep(d time.Duration) {
 	now := time.Now()
 	w.due, w.dueWall = now.Add(d), now.Round(0).Add(d)
 	w.timer.Reset(d)
@@ -166,26 +213,26 @@ func (w *linkWatch) sleep(d time.Duration) {
 
 // tell reports a silence in which a second connection is tried, and its end.
 // w.mu is held.
-func (w *linkWatch) tell(now time.Duration) {
+func (w *watch) tell(now time.Duration) {
 	since := w.vigil.since()
 	switch told := w.told.Load(); {
 	case told && since > w.quiet:
 		w.told.Store(false)
-		w.onOutage(Outage{Lasted: since - w.quiet, Over: true})
+		w.onSilent(since-w.quiet, true)
 	case w.vigil.begun > 0 && since <= w.vigil.begun && now-w.vigil.begun >= time.Second:
 		w.told.Store(true)
 		w.quiet = since
-		w.onOutage(Outage{Err: ErrDeadPeer, Lasted: now - since})
+		w.onSilent(now-since, false)
 	}
 }
 
 // await waits for the second connection.
-func (w *linkWatch) await(second *headStart) {
+func (w *watch) await(second *HeadStart) {
 	<-second.done
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.second != second {
-		second.drop() // no longer needed
+		second.Drop() // no longer needed
 		return
 	}
 	w.vigil.probed(w.age(), second.err == nil)
@@ -197,13 +244,13 @@ func (w *linkWatch) await(second *headStart) {
 
 // dropSecond closes the second connection without waiting for that. w.mu is
 // held.
-func (w *linkWatch) dropSecond() {
+func (w *watch) dropSecond() {
 	if w.second == nil {
 		return
 	}
 	select {
 	case <-w.second.done:
-		w.second.drop()
+		w.second.Drop()
 	default:
 		w.second.cancel() // await drops it
 	}
@@ -212,11 +259,13 @@ func (w *linkWatch) dropSecond() {
 
 // close ends the watch. It returns when the link fell silent, if it did, and
 // the second connection if that has been made; the caller drops it.
-func (w *linkWatch) close() (silent time.Time, second *headStart) {
+func (w *watch) close() (silent time.Time, second *HeadStart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
-	w.timer.Stop()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
 	if w.vigil.begun > 0 {
 		silent = w.born.Add(w.vigil.since())
 	}
@@ -227,17 +276,16 @@ func (w *linkWatch) close() (silent time.Time, second *headStart) {
 	return silent, second
 }
 
-// startProbe starts a connection like the one to address, without a token.
+// startProbe starts a connection like the one to u, without a token.
 // Without TLS the far end must answer a request: a TCP connection alone may
 // have been accepted by the far end's kernel, or by something in between.
-func startProbe(ctx context.Context, address string, t *http.Transport) *headStart {
-	u, _ := url.Parse(address) // a link was made to it
+func startProbe(ctx context.Context, u *url.URL, t *http.Transport) *HeadStart {
 	if u.Scheme == "wss" {
-		return startDial(ctx, address, t, nil)
+		return start(ctx, u, t, nil)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	h := startDial(ctx, address, t, nil)
-	answered := &headStart{to: h.to, cancel: cancel, done: make(chan struct{})}
+	h := start(ctx, u, t, nil)
+	answered := &HeadStart{to: h.to, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(answered.done)
 		<-h.done

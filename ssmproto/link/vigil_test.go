@@ -1,4 +1,4 @@
-package ssmproto
+package link
 
 import (
 	"testing"
@@ -21,7 +21,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // run plays w and returns when the link was given up, or 0 if it was not within
 // ten minutes, and how many pings and second connections were made.
 func (w watched) run(t *testing.T) (end time.Duration, pings, probes int) {
-	v := vigil{patience: pingAfter, limit: w.limit, rerouted: w.rerouted}
+	v := vigil{patience: PingAfter, limit: w.limit, rerouted: w.rerouted}
 	v.download = w.download
 	var due, made time.Duration
 	for now := time.Duration(0); now < 10*time.Minute; now += 10 * time.Millisecond {
@@ -48,7 +48,7 @@ func (w watched) run(t *testing.T) (end time.Duration, pings, probes int) {
 		case w.network >= 0 && now >= max(made, seconds(w.network))+200*time.Millisecond:
 			v.probed(now, true)
 			due = now
-		case now-made >= dialTimeout:
+		case now-made >= DialTimeout:
 			v.probed(now, false)
 			due = now
 		}

@@ -1,4 +1,4 @@
-package ssmproto
+package link
 
 import (
 	"encoding/binary"
@@ -25,12 +25,19 @@ const (
 	maxServerHead = 2 + 8 // servers send no mask
 )
 
+// MaxMessage is how many bytes a message from the service may have: it limits
+// memory.
+const MaxMessage = 256 << 10
+
 var (
 	// errMoreToCome means that the rest of a frame has not been read yet.
 	errMoreToCome = errors.New("incomplete frame")
 
-	errFrameTooLarge = fmt.Errorf("a message of more than %d bytes", MaxFrame)
-	errFrame         = errors.New("a frame that violates RFC 6455")
+	// ErrTooLarge means that the service sent a message of more than MaxMessage
+	// bytes.
+	ErrTooLarge = fmt.Errorf("a message of more than %d bytes", MaxMessage)
+
+	errFrame = errors.New("a frame that violates RFC 6455")
 )
 
 // appendFrame appends a message as a client sends it: one frame, masked with
@@ -81,7 +88,7 @@ func (f *frameReader) space() []byte {
 		f.start = 0
 	}
 	if f.end == len(f.buf) {
-		grown := make([]byte, max(2*len(f.buf), 32<<10)) // MaxFrame bounds it
+		grown := make([]byte, max(2*len(f.buf), 32<<10)) // MaxMessage bounds it
 		copy(grown, f.buf)
 		f.buf = grown
 	}
@@ -109,8 +116,8 @@ func (f *frameReader) next() (opcode byte, payload []byte, err error) {
 		case final && opcode != opContinuation:
 			return opcode, payload, nil
 		}
-		if len(f.fragments)+len(payload) > MaxFrame {
-			return 0, nil, errFrameTooLarge
+		if len(f.fragments)+len(payload) > MaxMessage {
+			return 0, nil, ErrTooLarge
 		}
 		f.fragments = append(f.fragments, payload...)
 		if opcode != opContinuation {
@@ -149,8 +156,8 @@ func (f *frameReader) frame() (final bool, opcode byte, payload []byte, err erro
 	switch {
 	case len(b) < head:
 		return false, 0, nil, errMoreToCome
-	case n > MaxFrame:
-		return false, 0, nil, errFrameTooLarge
+	case n > MaxMessage:
+		return false, 0, nil, ErrTooLarge
 	case uint64(len(b)-head) < n:
 		return false, 0, nil, errMoreToCome
 	}

@@ -1,4 +1,4 @@
-package ssmproto
+package mux
 
 import (
 	"encoding/binary"
@@ -10,45 +10,45 @@ import (
 // command, two for the payload's length, four for the connection's number,
 // little-endian.
 const (
-	muxHead    = 8
-	muxVersion = 1
+	headLen = 8
+	version = 1
 )
 
-// muxCmd is the command of a frame.
-type muxCmd byte
+// command is the command of a frame.
+type command byte
 
 const (
-	muxSYN muxCmd = iota // opens a connection
-	muxFIN               // ends it, in both directions
-	muxPSH               // carries its data
-	muxNOP               // does nothing: a keep-alive
+	syn command = iota // opens a connection
+	fin                // ends it, in both directions
+	psh                // carries its data
+	nop                // does nothing: a keep-alive
 )
 
-// MuxError means that the agent's multiplexer sent an invalid frame, which
+// Error means that the agent's multiplexer sent an invalid frame, which
 // ended the session.
-type MuxError struct {
-	cmd muxCmd
+type Error struct {
+	cmd command
 	id  uint32
 }
 
-func (e *MuxError) Error() string {
+func (e *Error) Error() string {
 	switch e.cmd {
-	case muxSYN:
+	case syn:
 		return fmt.Sprintf("the agent opened a connection (%d), which only clients do", e.id)
-	case muxFIN, muxPSH:
+	case fin, psh:
 		return fmt.Sprintf("the agent sent something for connection %d, which was never opened", e.id)
 	}
 	return fmt.Sprintf("the agent's multiplexer sent an unknown command (%d)", e.cmd)
 }
 
 var (
-	errMuxNumbers = errors.New("the session has run out of connection numbers")
-	errMuxControl = errors.New("the agent's multiplexer sent a command with a payload")
+	errNumbers = errors.New("the session has run out of connection numbers")
+	errControl = errors.New("the agent's multiplexer sent a command with a payload")
 )
 
-// muxPart is a frame, or the part of a data frame that has been received.
-type muxPart struct {
-	cmd  muxCmd
+// piece is a frame, or the part of a data frame that has been received.
+type piece struct {
+	cmd  command
 	id   uint32
 	data []byte
 }
@@ -56,7 +56,7 @@ type muxPart struct {
 // demux splits a stream into frames. It keeps only the header of the current
 // frame.
 type demux struct {
-	head [muxHead]byte
+	head [headLen]byte
 	have int // bytes of head received
 	left int // bytes of the payload still to come
 }
@@ -64,23 +64,23 @@ type demux struct {
 // next returns the first part of p, which is not empty, and the rest. The part
 // is a NOP while the header is not complete. A SYN is an error, as only the
 // client opens connections.
-func (d *demux) next(p []byte) (part muxPart, rest []byte, err error) {
+func (d *demux) next(p []byte) (part piece, rest []byte, err error) {
 	if d.left == 0 {
 		n := copy(d.head[d.have:], p)
 		d.have += n
-		if p = p[n:]; d.have < muxHead {
-			return muxPart{cmd: muxNOP}, p, nil
+		if p = p[n:]; d.have < headLen {
+			return piece{cmd: nop}, p, nil
 		}
 		d.have = 0
 		d.left = int(binary.LittleEndian.Uint16(d.head[2:]))
 		part = d.part()
 		switch {
-		case d.head[0] != muxVersion:
-			return part, nil, fmt.Errorf("the agent's multiplexer speaks version %d, not %d", d.head[0], muxVersion)
-		case part.cmd == muxSYN || part.cmd > muxNOP:
-			return part, nil, &MuxError{part.cmd, part.id}
-		case part.cmd != muxPSH && d.left > 0:
-			return part, nil, errMuxControl
+		case d.head[0] != version:
+			return part, nil, fmt.Errorf("the agent's multiplexer speaks version %d, not %d", d.head[0], version)
+		case part.cmd == syn || part.cmd > nop:
+			return part, nil, &Error{part.cmd, part.id}
+		case part.cmd != psh && d.left > 0:
+			return part, nil, errControl
 		}
 		return part, p, nil
 	}
@@ -91,12 +91,12 @@ func (d *demux) next(p []byte) (part muxPart, rest []byte, err error) {
 }
 
 // part returns the part that the header describes, without data.
-func (d *demux) part() muxPart {
-	return muxPart{cmd: muxCmd(d.head[1]), id: binary.LittleEndian.Uint32(d.head[4:])}
+func (d *demux) part() piece {
+	return piece{cmd: command(d.head[1]), id: binary.LittleEndian.Uint32(d.head[4:])}
 }
 
-func appendMuxFrame(b []byte, cmd muxCmd, id uint32, data []byte) []byte {
-	b = append(b, muxVersion, byte(cmd))
+func appendFrame(b []byte, cmd command, id uint32, data []byte) []byte {
+	b = append(b, version, byte(cmd))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(data)))
 	b = binary.LittleEndian.AppendUint32(b, id)
 	return append(b, data...)

@@ -1,4 +1,4 @@
-package ssmproto
+package mux
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 // FuzzDemux: a stream is taken apart in the same way however it comes, and no
 // part is anything but of it.
 func FuzzDemux(f *testing.F) {
-	stream := appendMuxFrame(nil, muxPSH, 3, []byte("data"))
-	stream = appendMuxFrame(stream, muxNOP, 0, nil)
-	stream = appendMuxFrame(stream, muxFIN, 3, nil)
+	stream := appendFrame(nil, psh, 3, []byte("data"))
+	stream = appendFrame(stream, nop, 0, nil)
+	stream = appendFrame(stream, fin, 3, nil)
 	f.Add(stream, byte(1))
-	f.Add(appendMuxFrame(stream, muxSYN, 2, nil), byte(7))
+	f.Add(appendFrame(stream, syn, 2, nil), byte(7))
 	f.Fuzz(func(t *testing.T, stream []byte, size byte) {
 		apart := func(size int) (out []byte, failed string) {
 			var d demux
@@ -30,7 +30,7 @@ func FuzzDemux(f *testing.F) {
 						t.Fatalf("%d bytes, of which %d, left %d", len(p), len(part.data), len(after))
 					}
 					switch {
-					case part.cmd == muxNOP:
+					case part.cmd == nop:
 					case part.data == nil:
 						out = binary.LittleEndian.AppendUint32(append(out, byte(part.cmd)), part.id)
 					default:
@@ -52,32 +52,32 @@ func FuzzDemux(f *testing.F) {
 // FuzzMux: whatever the agent sends, what waits is counted right, and nothing
 // else is kept.
 func FuzzMux(f *testing.F) {
-	f.Add(appendMuxFrame(appendMuxFrame(nil, muxPSH, 3, []byte("data")), muxFIN, 3, nil))
-	f.Add(appendMuxFrame(nil, muxPSH, 5, bytes.Repeat([]byte("x"), 60_000)))
+	f.Add(appendFrame(appendFrame(nil, psh, 3, []byte("data")), fin, 3, nil))
+	f.Add(appendFrame(nil, psh, 5, bytes.Repeat([]byte("x"), 60_000)))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		m := &Mux{buffer: 1 << 30, streams: make(map[uint32]*muxStream), last: 9}
+		m := &Mux{stream: newScript(), buffer: 1 << 30, conns: make(map[uint32]*conn), last: 9}
 		m.room.L, m.sendable.L = &m.mu, &m.mu
 		for id := uint32(3); id <= 7; id += 2 { // 9 is closed already
-			m.streams[id] = newMuxStream(m, id)
+			m.conns[id] = newConn(m, id)
 		}
 		var in demux
 		m.mu.Lock()
 		m.take(&in, said)
 		m.mu.Unlock()
 		waiting := 0
-		for _, s := range m.streams {
+		for _, s := range m.conns {
 			waiting += s.in.n
 		}
-		if m.waiting != waiting || waiting > len(said) || len(m.streams) != 3 {
-			t.Fatalf("%d bytes wait, %d are counted, of %d; %d connections", waiting, m.waiting, len(said), len(m.streams))
+		if m.waiting != waiting || waiting > len(said) || len(m.conns) != 3 {
+			t.Fatalf("%d bytes wait, %d are counted, of %d; %d connections", waiting, m.waiting, len(said), len(m.conns))
 		}
-		for _, s := range []*muxStream{m.streams[3], m.streams[5]} {
+		for _, s := range []*conn{m.conns[3], m.conns[5]} {
 			if s.in.n > 0 {
 				s.Read(make([]byte, 1+len(said)/2))
 			}
 			s.Close()
 		}
-		if last := m.streams[7]; m.waiting != last.in.n {
+		if last := m.conns[7]; m.waiting != last.in.n {
 			t.Errorf("%d bytes are counted, %d wait", m.waiting, last.in.n)
 		}
 	})
@@ -105,4 +105,4 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-var _ net.Conn = (*muxStream)(nil)
+var _ net.Conn = (*conn)(nil)

@@ -1,4 +1,4 @@
-package ssmproto
+package link
 
 import (
 	"bytes"
@@ -62,7 +62,7 @@ func TestFramesAreReadHoweverTheyAreCut(t *testing.T) {
 	var wire []byte
 	var want []string
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{0, 1, 125, 126, 1144, 65535, 65536, MaxFrame} {
+	for _, n := range []int{0, 1, 125, 126, 1144, 65535, 65536, MaxMessage} {
 		payload := make([]byte, n)
 		for i := range payload {
 			payload[i] = byte(r.Uint32())
@@ -91,7 +91,7 @@ func TestFramesAreReadHoweverTheyAreCut(t *testing.T) {
 
 func TestBrokenFrames(t *testing.T) {
 	head := func(b ...byte) []byte { return append(b, make([]byte, 20)...) }
-	many := bytes.Repeat(rawFrame(opContinuation, make([]byte, MaxFrame/2)), 2)
+	many := bytes.Repeat(rawFrame(opContinuation, make([]byte, MaxMessage/2)), 2)
 	for name, c := range map[string]struct {
 		wire []byte
 		want error
@@ -104,9 +104,9 @@ func TestBrokenFrames(t *testing.T) {
 		"long control":             {serverFrame(opPong, make([]byte, 126)), errFrame},
 		"continuation of nothing":  {serverFrame(opContinuation, []byte("x")), errFrame},
 		"message within a message": {append(rawFrame(opBinary, []byte("x")), serverFrame(opBinary, nil)...), errFrame},
-		"too large":                {head(finBit|opBinary, 127, 0, 0, 0, 0, 0, 4, 0, 1), errFrameTooLarge},
-		"more than there can be":   {head(finBit|opBinary, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), errFrameTooLarge},
-		"too large in fragments":   {append(rawFrame(opBinary, []byte("x")), many...), errFrameTooLarge},
+		"too large":                {head(finBit|opBinary, 127, 0, 0, 0, 0, 0, 4, 0, 1), ErrTooLarge},
+		"more than there can be":   {head(finBit|opBinary, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), ErrTooLarge},
+		"too large in fragments":   {append(rawFrame(opBinary, []byte("x")), many...), ErrTooLarge},
 	} {
 		if got, err := readAll(c.wire, len(c.wire)); !errors.Is(err, c.want) || len(got) > 0 {
 			t.Errorf("%s: %d messages, %v", name, len(got), err)

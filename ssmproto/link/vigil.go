@@ -1,4 +1,4 @@
-package ssmproto
+package link
 
 import "time"
 
@@ -7,9 +7,9 @@ import "time"
 // connection to the same endpoint that uses no token:
 //
 //	                   ping after       second after     given up after, at the earliest
-//	usually            pingAfter, 5 s   twice that       deadFactor times that, 15 s
+//	usually            PingAfter, 5 s   twice that       deadFactor times that, 15 s
 //	during a download  2/5 of it, 2 s   twice that       deadFactor times that, 6 s
-//	in doubt           at once          half doubtTime   doubtTime, 2 s, or more (Conn.roamed)
+//	in doubt           at once          half doubtTime   doubtTime, 2 s, or more (Link.Roamed)
 //
 // A silent link is given up only once the second connection has been made:
 // until then the network is down, and when it comes back TCP delivers what is
@@ -20,7 +20,7 @@ import "time"
 // for a while, until a ping is answered. Other data may have arrived before
 // that and only be read now; it is a reason to wait longer, but no proof.
 const (
-	pingAfter  = 5 * time.Second
+	PingAfter  = 5 * time.Second
 	deadFactor = 3
 )
 

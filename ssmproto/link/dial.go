@@ -1,19 +1,13 @@
-package ssmproto
+package link
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
-
-	"golang.org/x/net/proxy"
 )
 
 // Bounds of opening a connection. It may hang because of one packet that was
@@ -24,7 +18,7 @@ import (
 // paths; later ones have enough for round trips of almost a second, so that
 // there are never more than four.
 const (
-	dialTimeout   = 15 * time.Second // in all
+	DialTimeout   = 15 * time.Second // in all
 	besideEvery   = time.Second
 	besideTimeout = 3 * time.Second
 )
@@ -32,7 +26,7 @@ const (
 // dialNet opens the byte stream that a WebSocket to u runs on. If connected is
 // not nil, it is called with the time that the successful attempt took.
 func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(took time.Duration)) (*wire, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
 	type result struct {
 		conn *wire
 		err  error
@@ -50,7 +44,7 @@ func dialNet(ctx context.Context, u *url.URL, t *http.Transport, connected func(
 			}
 		}
 	}()
-	limit := dialTimeout
+	limit := DialTimeout
 	for {
 		select {
 		case <-beside.C:
@@ -114,10 +108,10 @@ func dialOnce(ctx context.Context, u *url.URL, t *http.Transport) (*wire, error)
 	return w, nil
 }
 
-// headStart is a connection that is opened before it is known to be needed: the
+// HeadStart is a connection that is opened before it is known to be needed: the
 // host of a data channel follows from the region, or from the previous channel
 // when a session is resumed, so that connecting overlaps with the API call.
-type headStart struct {
+type HeadStart struct {
 	to     string // scheme and host
 	cancel context.CancelFunc
 	done   chan struct{} // closed once conn or err is set
@@ -125,15 +119,21 @@ type headStart struct {
 	err    error
 }
 
-// startDial starts to dial address, of which only scheme and host matter, and
-// calls connected as dialNet does. The caller must call drop.
-func startDial(ctx context.Context, address string, t *http.Transport, connected func(took time.Duration)) *headStart {
+// StartDial starts to connect to address, a ws or wss URL of which only scheme
+// and host matter. If connected is not nil, it is called with the time that the
+// successful attempt took. StartDial returns nil, which is a valid
+// HeadStart, if address is no such URL. The caller must call Drop.
+func StartDial(ctx context.Context, address string, t *http.Transport, connected func(took time.Duration)) *HeadStart {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil
 	}
+	return start(ctx, u, t, connected)
+}
+
+func start(ctx context.Context, u *url.URL, t *http.Transport, connected func(took time.Duration)) *HeadStart {
 	ctx, cancel := context.WithCancel(ctx)
-	h := &headStart{to: u.Scheme + u.Host, cancel: cancel, done: make(chan struct{})}
+	h := &HeadStart{to: u.Scheme + u.Host, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
 		h.conn, h.err = dialNet(ctx, u, t, connected)
@@ -143,7 +143,7 @@ func startDial(ctx context.Context, address string, t *http.Transport, connected
 
 // take waits for the connection and returns it, or nil if it does not lead to u
 // or could not be made.
-func (h *headStart) take(ctx context.Context, u *url.URL) *wire {
+func (h *HeadStart) take(ctx context.Context, u *url.URL) *wire {
 	if h == nil || h.to != u.Scheme+u.Host {
 		return nil
 	}
@@ -157,9 +157,9 @@ func (h *headStart) take(ctx context.Context, u *url.URL) *wire {
 	return conn
 }
 
-// drop closes the connection if it was not taken, and returns once that is
+// Drop closes the connection if it was not taken, and returns once that is
 // done.
-func (h *headStart) drop() {
+func (h *HeadStart) Drop() {
 	if h == nil {
 		return
 	}
@@ -169,91 +169,6 @@ func (h *headStart) drop() {
 		h.conn.Close()
 		h.conn = nil
 	}
-}
-
-func dialTCP(ctx context.Context, u *url.URL, target string, secure bool, t *http.Transport, dial contextDialer) (net.Conn, error) {
-	via, err := proxyFor(u, secure, t)
-	if err != nil {
-		return nil, err
-	}
-	if via == nil {
-		return dial(ctx, "tcp", target)
-	}
-	switch via.Scheme {
-	case "socks5", "socks5h":
-		d, err := proxy.FromURL(via, dial)
-		if err != nil {
-			return nil, err
-		}
-		return d.(proxy.ContextDialer).DialContext(ctx, "tcp", target)
-	case "http", "https":
-		conn, err := dial(ctx, "tcp", hostPort(via, via.Scheme == "https"))
-		if err != nil {
-			return nil, fmt.Errorf("proxy %s: %w", proxyName(via), err)
-		}
-		if via.Scheme == "https" {
-			if conn, err = startTLS(ctx, conn, via.Hostname(), t.TLSClientConfig); err != nil {
-				return nil, fmt.Errorf("proxy %s: %w", proxyName(via), err)
-			}
-		}
-		if err := connect(ctx, conn, target, via); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return conn, nil
-	}
-	return nil, fmt.Errorf("proxy %s: unknown scheme", proxyName(via))
-}
-
-// proxyFor asks t for the proxy of u, with the scheme that proxy settings use.
-func proxyFor(u *url.URL, secure bool, t *http.Transport) (*url.URL, error) {
-	if t.Proxy == nil {
-		return nil, nil
-	}
-	asked := *u
-	asked.Scheme = "http"
-	if secure {
-		asked.Scheme = "https"
-	}
-	return t.Proxy(&http.Request{Method: http.MethodGet, URL: &asked, Host: u.Host, Header: http.Header{}})
-}
-
-// maxHead is how many bytes are read of the header of a response, from a proxy
-// or from the service: neither is authenticated by then.
-const maxHead = 64 << 10
-
-var errHeadTooLarge = fmt.Errorf("the response header has more than %d bytes", maxHead)
-
-// connect asks the HTTP proxy via for a tunnel to target.
-func connect(ctx context.Context, conn net.Conn, target string, via *url.URL) error {
-	failed := func(err error) error {
-		return fmt.Errorf("proxy %s: %w", proxyName(via), contextError(ctx, err))
-	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
-	if user := via.User; user != nil {
-		password, _ := user.Password()
-		req.Header.Set("Proxy-Authorization", "Basic "+
-			base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
-	}
-	if err := req.Write(conn); err != nil {
-		return failed(err)
-	}
-	// The buffer holds only the response: the far side waits for us to speak.
-	head := &io.LimitedReader{R: conn, N: maxHead}
-	res, err := http.ReadResponse(bufio.NewReader(head), req)
-	if err != nil && head.N == 0 {
-		err = errHeadTooLarge
-	}
-	if err != nil {
-		return failed(err)
-	}
-	// There is no body to read: the tunnel follows, or the connection ends.
-	if res.StatusCode != http.StatusOK {
-		return NewProxyError(via, target, res)
-	}
-	return nil
 }
 
 func startTLS(ctx context.Context, conn net.Conn, host string, config *tls.Config) (net.Conn, error) {
@@ -292,15 +207,4 @@ func contextError(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// contextDialer adapts a dial function to the Dialer of golang.org/x/net/proxy.
-type contextDialer func(ctx context.Context, network, address string) (net.Conn, error)
-
-func (d contextDialer) Dial(network, address string) (net.Conn, error) {
-	return d(context.Background(), network, address)
-}
-
-func (d contextDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return d(ctx, network, address)
 }

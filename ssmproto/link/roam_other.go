@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package ssmproto
+package link
 
 import "context"
 
