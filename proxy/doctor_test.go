@@ -88,7 +88,7 @@ func TestDoctor(t *testing.T) {
 		}, nil, "identity", doctor.StatusFailed, "", "AWS_SECRET_ACCESS_KEY", 1},
 		{"HTTPS_PROXY is not a URL", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL=https://nothing.invalid", "HTTPS_PROXY=http://me:se%cret@proxy.example:3128")
-		}, nil, "endpoint ssm", doctor.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: it is written as http://NAME:PASSWORD@HOST:PORT, special characters as %XX", 1},
+		}, nil, "endpoint ssm", doctor.StatusFailed, "DNS: ", "HTTPS_PROXY is not a URL, and has no effect: write it as http://NAME:PASSWORD@HOST:PORT, special characters as %XX", 1},
 		{"no such profile", func(t *testing.T, p *patient) { p.profile(t, "[profile good]\nregion = us-east-1\n") }, []string{"--profile", "nobody", "web-1"},
 			"configuration", doctor.StatusFailed, `no profile "nobody"`, "there is good", 1},
 		{"no region", func(_ *testing.T, p *patient) { p.unset("AWS_REGION") }, nil,
@@ -96,7 +96,7 @@ func TestDoctor(t *testing.T) {
 		{"a zone in place of the region", nil, []string{"--region", "us-east-1a", "web-1"},
 			"configuration", doctor.StatusFailed, "from --region", "its region is us-east-1", 1},
 		{"no region is written so", nil, []string{"--region", "virginia", "web-1"},
-			"configuration", doctor.StatusFailed, "virginia", "written as eu-central-1", 1},
+			"configuration", doctor.StatusFailed, "virginia", "looks like eu-central-1", 1},
 		{"the clock is wrong", func(_ *testing.T, p *patient) { p.SetClock(20 * time.Minute) }, nil,
 			"clock", doctor.StatusFailed, "19 min behind", "NTP", 1},
 		{"the clock is not quite right", func(_ *testing.T, p *patient) { p.SetClock(-2*time.Minute - 30*time.Second) }, nil,
@@ -109,7 +109,7 @@ func TestDoctor(t *testing.T) {
 		}, nil,
 			"endpoint ssmmessages", doctor.StatusFailed, "TCP: ", "com.amazonaws.us-east-1.ssmmessages", 1},
 		{"ec2 is dead", func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_ENDPOINT_URL_EC2=http://127.0.0.1:1") }, []string{node1},
-			"endpoint ec2", doctor.StatusWarning, "TCP: ", "without it machines have no names", 0},
+			"endpoint ec2", doctor.StatusWarning, "TCP: ", "without it only the names", 0},
 		{"ssm does not resolve", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSM=https://nothing.invalid")
 		}, nil, "endpoint ssm", doctor.StatusFailed, "nothing.invalid: DNS: ", "private DNS names", 1},
@@ -120,7 +120,7 @@ func TestDoctor(t *testing.T) {
 		{"ec2:DescribeInstances is denied", deny("ec2:DescribeInstances"), []string{node1},
 			"permission ec2:DescribeInstances", doctor.StatusWarning, "UnauthorizedOperation", "names, addresses and states", 0},
 		{"ssm:DescribeInstanceInformation is denied", deny("ssm:DescribeInstanceInformation"), nil,
-			"permission ssm:DescribeInstanceInformation", doctor.StatusWarning, "AccessDenied", "what the agents say", 0},
+			"permission ssm:DescribeInstanceInformation", doctor.StatusWarning, "AccessDenied", "the agents' status", 0},
 		{"both are denied, and the target is a name", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), nil,
 			"target", doctor.StatusFailed, "", "ask for the IAM permission", 1},
 		{"both are denied, and the target is an id", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), []string{node1},
@@ -136,7 +136,7 @@ func TestDoctor(t *testing.T) {
 		{"ssmmessages:OpenDataChannel is denied", func(_ *testing.T, p *patient) { p.OnUpgrade(func(int) int { return 403 }) }, nil,
 			"data channel", doctor.StatusFailed, "403", "ask for ssmmessages:OpenDataChannel", 1},
 		{"ssm:ResumeSession is denied", deny("ssm:ResumeSession"), nil,
-			"permission ssm:ResumeSession", doctor.StatusFailed, "AccessDenied", "once an hour", 1},
+			"permission ssm:ResumeSession", doctor.StatusFailed, "AccessDenied", "the hourly disconnect", 1},
 		{"ssm:TerminateSession is denied", deny("ssm:TerminateSession"), nil,
 			"permission ssm:TerminateSession", doctor.StatusWarning, "AccessDenied", "no session behind", 0},
 		{"keys cannot be pushed", deny("ec2-instance-connect:SendSSHPublicKey"), []string{"--push-key", "--user", "ops", "web-1"},
@@ -144,7 +144,7 @@ func TestDoctor(t *testing.T) {
 
 		{"no such machine", nil, []string{"web-2"}, "target", doctor.StatusFailed, "no such machine", "did you mean web-1?", 1},
 		{"in another region", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Region = "us-west-2" }) }, nil,
-			"target", doctor.StatusFailed, "no such machine in us-east-1", "--profile and --region choose", 1},
+			"target", doctor.StatusFailed, "no such machine in us-east-1", "--profile and --region select", 1},
 		{"the region is in the name", nil, []string{"web-1--us-west-2"},
 			"configuration", doctor.StatusOK, "us-west-2 (from the target)", "", 1},
 		{"several", func(_ *testing.T, p *patient) {
@@ -186,25 +186,25 @@ func TestDoctor(t *testing.T) {
 			})
 		}, nil, "port 22", doctor.StatusFailed, "so far", "listens on port 22", 1},
 		{"sshd is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, nil,
-			"port 22", doctor.StatusWarning, "says nothing", "not how sshd behaves", 0},
+			"port 22", doctor.StatusWarning, "sends nothing", "sshd does not behave like that", 0},
 		{"a web server is silent", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("") }) }, []string{"web-1", "80"},
-			"port 80", doctor.StatusOK, "says nothing by itself, round trip", "", 0},
+			"port 80", doctor.StatusOK, "sends nothing by itself, round trip", "", 0},
 		{"not sshd", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("220 mail\r\n") }) }, nil,
-			"port 22", doctor.StatusWarning, "220 mail", "not how sshd behaves", 0},
+			"port 22", doctor.StatusWarning, "220 mail", "sshd does not behave like that", 0},
 		{"sshd has had enough", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Dial = says("Exceeded MaxStartups\r\n") })
 		}, nil, "port 22", doctor.StatusWarning, `says "Exceeded MaxStartups"`, "how busy it is", 0},
 		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = says("") }) }, nil,
-			"port 22", doctor.StatusFailed, "hung up", "see its log", 1},
+			"port 22", doctor.StatusFailed, "closed the connection", "see its log", 1},
 		{"sshd greets first", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Dial = speaks("hello\nagain\nSSH-2.0-x y\r\n") })
 		}, nil, "port 22", doctor.StatusOK, "SSH-2.0-x y, round", "", 0},
 
 		{"no ssh", func(t *testing.T, p *patient) { os.Remove(p.tool(t, "ssh")) }, nil,
-			"ssh", doctor.StatusFailed, "no ssh in PATH", "install OpenSSH", 1},
+			"ssh", doctor.StatusFailed, "no ssh on PATH", "install the OpenSSH client", 1},
 		{"ssh hangs", func(t *testing.T, p *patient) {
 			os.WriteFile(p.tool(t, "ssh"), []byte("#!/bin/sh\nwhile :; do :; done\n"), 0o755)
-		}, nil, "ssh", doctor.StatusWarning, "no end within 5s", "", 1},
+		}, nil, "ssh", doctor.StatusWarning, "did not exit within 5s", "", 1},
 		{"an ancient ssh", func(t *testing.T, p *patient) {
 			os.WriteFile(p.tool(t, "ssh"), []byte("#!/bin/sh\necho OpenSSH_7.2p2 >&2\necho 'proxycommand ssmpipe x'\n"), 0o755)
 		}, nil, "ssh", doctor.StatusWarning, "OpenSSH_7.2p2", "needs Include", 0},
@@ -217,7 +217,7 @@ func TestDoctor(t *testing.T) {
 		}, nil, "ssh config", doctor.StatusFailed, "aws ssm start-session", "ssmpipe ssh-config --install", 1},
 		{"the configuration calls what has gone", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nproxycommand /nowhere/ssmpipe proxy web-1 22\n")
-		}, nil, "ssh config", doctor.StatusFailed, "/nowhere/ssmpipe, which is not there", "again", 1},
+		}, nil, "ssh config", doctor.StatusFailed, "/nowhere/ssmpipe, which does not exist", "again", 1},
 		{"ssh lets the session end", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nserveraliveinterval 0\nproxycommand ssmpipe proxy web-1 22\n")
 		}, nil, "ssh config", doctor.StatusWarning, "idle", "ServerAliveInterval 60", 0},

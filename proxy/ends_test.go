@@ -90,7 +90,7 @@ func TestSignals(t *testing.T) {
 				}
 				text := ""
 				if fault == "offline" {
-					text = "could not be ended"
+					text = "could not end the session"
 				}
 				p.wantEnd(t, b, 0, 1, text)
 			})
@@ -187,7 +187,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"AccessDenied", refuse("StartSession", "AccessDeniedException", "User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession", 99),
 			nil, "AccessDeniedException: User: arn:aws:iam::1:user/u is not authorized to perform: ssm:StartSession; ask for the IAM permission"},
-		{"unknown node", func(*bare) {}, []string{"i-0000"}, "i-0000: TargetNotConnected: i-0000 is not connected; check that it runs"},
+		{"unknown node", func(*bare) {}, []string{"i-0000"}, "i-0000: TargetNotConnected: i-0000 is not connected; check that it is running"},
 		{"unknown document", func(*bare) {}, []string{"--document", "My-Own", node1}, "InvalidDocument: Document with name My-Own does not exist; check --document"},
 		{"control characters", refuse("StartSession", "Evil", "a\nb\x1b[31m", 99), nil, "Evil: a b [31m"},
 		{"upgrade refused", func(b *bare) { b.OnUpgrade(func(int) int { return 403 }) }, nil, "ssmmessages:OpenDataChannel"},
@@ -333,7 +333,7 @@ func TestNotices(t *testing.T) {
 	far.Close()
 	<-p.ended
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], "connection lost") || !strings.Contains(lines[1], "connected again") {
+	if len(lines) != 2 || !strings.Contains(lines[0], "connection lost") || !strings.Contains(lines[1], "reconnected") {
 		t.Errorf("stderr %q", p.stderr.String())
 	}
 }

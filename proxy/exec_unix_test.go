@@ -165,8 +165,8 @@ func TestExecLost(t *testing.T) {
 		end  bool   // the session, meanwhile
 		want string // the last line, with %s for the node
 	}{
-		"ended meanwhile": {nil, true, `ssmpipe: %s: the session has ended while the connection was down \(for \d+s\); see what the command has done before you run it again`},
-		"not in time":     {[]string{"--resume-timeout", "1s"}, false, `ssmpipe: %s: could not resume the session within \d+s: .*; check the network, and see what the command has done before you run it again; --resume-timeout sets how long is tried`},
+		"ended meanwhile": {nil, true, `ssmpipe: %s: the session has ended while the connection was down \(for \d+s\); check what the command has done before you run it again`},
+		"not in time":     {[]string{"--resume-timeout", "1s"}, false, `ssmpipe: %s: could not resume the session within \d+s: .*; check the network, and check what the command has done before you run it again; --resume-timeout sets how long to keep trying`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -270,7 +270,7 @@ func TestExecDocument(t *testing.T) {
 	r := newShellRig(t, awstest.Config{})
 	got := run(t, r.command("exec", "--document", "AWS-StartNonInteractiveCommand", node1, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
 	if got.status != 1 || string(got.stdout) != "out\nerr\n" || strings.Count(got.stderr, "\n") != 1 ||
-		!strings.Contains(got.stderr, node1+": the agent did not tell the command's exit status") {
+		!strings.Contains(got.stderr, node1+": the agent did not report the command's exit status") {
 		t.Errorf("%+v", got)
 	}
 	got = run(t, r.command("exec", "--document", "AWS-StartNonInteractiveCommand", "--parameters", "separateOutputStream=true",

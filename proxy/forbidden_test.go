@@ -40,7 +40,7 @@ func TestForwardToLoopbackThere(t *testing.T) {
 				f.Wait()
 				close(f.ended)
 			}()
-			f.wantEnd(t, 1, "is forbidden; the agent forwards to no loopback")
+			f.wantEnd(t, 1, "is forbidden; the agent does not forward to loopback")
 			if n := len(b.Sessions()); n != 1 {
 				t.Errorf("%d sessions", n)
 			}

@@ -18,7 +18,7 @@ func TestHTTPProxyRefuses(t *testing.T) {
 		status    int
 		cause, do string
 	}{
-		{http.StatusForbidden, ": 403 Forbidden; ", "ask who runs the proxy to allow that host"},
+		{http.StatusForbidden, ": 403 Forbidden; ", "ask whoever runs the proxy to allow that host"},
 		{http.StatusProxyAuthRequired, ": 407 Proxy Authentication Required; ", "give the proxy's user and password in HTTPS_PROXY"},
 		{http.StatusFound, ": 302 Found; ", "a captive portal"},
 	} {

@@ -83,7 +83,7 @@ func (r *linkRig) foreign(t testing.TB, dir string) {
 func TestPluginInstall(t *testing.T) {
 	t.Parallel()
 	r := newLinkRig(t, "bin", "opt")
-	wantSaid(t, r.plugin(t, "--install"), 0, r.at("bin")+" leads to "+filepath.Join(r.home, "opt", "ssmpipe")+" now")
+	wantSaid(t, r.plugin(t, "--install"), 0, r.at("bin")+" now leads to "+filepath.Join(r.home, "opt", "ssmpipe"))
 	r.want(t, "bin", true)
 	r.want(t, "opt", false)
 	wantSaid(t, r.plugin(t, "--install"), 0, r.at("bin")+" is installed already")
@@ -112,19 +112,19 @@ func TestPluginInstall(t *testing.T) {
 func TestPluginInstallPlace(t *testing.T) {
 	t.Parallel()
 	r := newLinkRig(t, "other", "opt", "bin", ".local/bin")
-	wantSaid(t, r.plugin(t, "--install"), 0, r.at(".local/bin")+" leads to")
+	wantSaid(t, r.plugin(t, "--install"), 0, r.at(".local/bin")+" now leads to")
 	if os.Getuid() != 0 { // whom modes do not keep out
 		os.Remove(r.at(".local/bin"))
 		os.Chmod(filepath.Join(r.home, ".local/bin"), 0o500)
-		wantSaid(t, r.plugin(t, "--install"), 0, r.at("bin")+" leads to")
+		wantSaid(t, r.plugin(t, "--install"), 0, r.at("bin")+" now leads to")
 		os.Chmod(filepath.Join(r.home, ".local/bin"), 0o700)
 	}
 	r = newLinkRig(t, "other")
-	wantSaid(t, r.plugin(t, "--install"), 1, "no directory on PATH is known to be for this")
+	wantSaid(t, r.plugin(t, "--install"), 1, "no directory on PATH is suitable for this")
 	r.want(t, "other", false)
-	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "other")), 0, r.at("other")+" leads to")
+	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "other")), 0, r.at("other")+" now leads to")
 	r.want(t, "other", true)
-	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "opt")), 0, r.at("opt")+" leads to", r.at("other")+" is found before it")
+	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "opt")), 0, r.at("opt")+" now leads to", r.at("other")+" comes before it on PATH")
 	wantSaid(t, r.plugin(t, "--uninstall", filepath.Join(r.home, "opt")), 0, "removed "+r.at("opt"))
 	r.want(t, "other", true)
 	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "none")), 1, "no such file or directory")
@@ -144,20 +144,20 @@ func TestPluginInstallLeavesOthers(t *testing.T) {
 			t.Errorf("%q, %v", out, err)
 		}
 	}
-	wantSaid(t, r.plugin(t, "--install"), 1, r.at("bin")+": there is a session-manager-plugin that is not ssmpipe; --force replaces it")
+	wantSaid(t, r.plugin(t, "--install"), 1, r.at("bin")+": there is a session-manager-plugin that is not ssmpipe; replace it with --force")
 	stays()
 	wantSaid(t, r.plugin(t, "--uninstall"), 0, "nothing was installed")
-	wantSaid(t, r.plugin(t, "--uninstall", filepath.Join(r.home, "bin")), 1, "not ssmpipe; it stays")
+	wantSaid(t, r.plugin(t, "--uninstall", filepath.Join(r.home, "bin")), 1, "not ssmpipe; not removed")
 	stays()
 	// In another directory it may be.
-	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "opt")), 0, "leads to", r.at("bin")+" is found before it")
+	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "opt")), 0, "leads to", r.at("bin")+" comes before it on PATH")
 	stays()
 	wantSaid(t, r.plugin(t, "--uninstall"), 0, "removed "+r.at("opt"))
 	stays()
 	wantSaid(t, r.plugin(t, "--install", filepath.Join(r.home, "bin"), "--force"), 0, "replaced "+r.at("bin"), "leads to")
 	r.want(t, "bin", true)
 	r.foreign(t, "opt")
-	wantSaid(t, r.plugin(t, "--install", "--force", filepath.Join(r.home, "bin")), 0, "is installed already", r.at("opt")+" stays, but is found after it")
+	wantSaid(t, r.plugin(t, "--install", "--force", filepath.Join(r.home, "bin")), 0, "is installed already", r.at("opt")+" stays, but comes after it on PATH")
 }
 
 // TestPluginInstallFromGoRun: what is gone in a moment is not linked to.

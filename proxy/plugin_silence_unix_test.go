@@ -92,7 +92,7 @@ func TestPluginAfterARebootAlone(t *testing.T) {
 		"no credentials": {func(r *pluginRig, _ []string) {
 			r.env = append(r.env, "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "SSM_PLUGIN_SKIP_CLIENT_CONFIGURE=true")
 		}, "(no credentials: "},
-		"no request": {func(_ *pluginRig, args []string) { args[4] = "" }, "(the AWS CLI has not passed what was asked for)"},
+		"no request": {func(_ *pluginRig, args []string) { args[4] = "" }, "(the AWS CLI did not pass the request)"},
 		"no permission": {func(r *pluginRig, _ []string) { r.DenyActions("ssm:StartSession") },
 			"(AccessDeniedException: "},
 	} {

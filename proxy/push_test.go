@@ -119,7 +119,7 @@ func TestPushRefused(t *testing.T) {
 		"permission": {accessDenied, `AccessDeniedException: User: arn:aws:iam::123456789012:user/example is not authorized to perform: ec2-instance-connect:SendSSHPublicKey; allow ec2-instance-connect:SendSSHPublicKey on the instance, with ec2:osuser ` + userName()},
 		"state":      {&ssmtest.APIError{Status: 400, Code: "EC2InstanceStateInvalidException", Message: "not running\x1b[31m."}, "EC2InstanceStateInvalidException: not running [31m; the instance must be running: start it, or wait until it is up"},
 		"arguments":  {&ssmtest.APIError{Status: 400, Code: "InvalidArgsException", Message: "no"}, "InvalidArgsException: no; check the user's name and the key"},
-		"another":    {&ssmtest.APIError{Status: 400, Code: "EC2InstanceNotFoundException", Message: ""}, "EC2InstanceNotFoundException; check region and account"},
+		"another":    {&ssmtest.APIError{Status: 400, Code: "EC2InstanceNotFoundException", Message: ""}, "EC2InstanceNotFoundException; check the region and the account"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -79,7 +79,7 @@ func TestMadeKey(t *testing.T) {
 	}
 	// Somebody else's file is left alone.
 	writeFile(t, name, string(readFile(t, r.far+"/id")))
-	if got := run(t, r.command(t, "ssh", node1, "true"), nil); !strings.Contains(got.stderr, name+" is not a key that ssmpipe has made") {
+	if got := run(t, r.command(t, "ssh", node1, "true"), nil); !strings.Contains(got.stderr, name+" is not a key made by ssmpipe") {
 		t.Errorf("%+v", got)
 	}
 	equal(t, "the foreign key", readFile(t, name), readFile(t, r.far+"/id"))
@@ -103,20 +103,20 @@ func TestPushNotPossible(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"--push-key", node1}, 0, "was not started by OpenSSH, and does not know the user; say it with --user"},
-		{[]string{"--push-key=magic", "--user", "a", node1}, 2, "it is instance-connect or run-command"},
-		{[]string{"--push-key", "--user", "../../etc/passwd", node1}, 2, "is not a user's name"},
+		{[]string{"--push-key", node1}, 0, "was not started by OpenSSH, so it does not know the user; name the user with --user"},
+		{[]string{"--push-key=magic", "--user", "a", node1}, 2, "it must be instance-connect or run-command"},
+		{[]string{"--push-key", "--user", "../../etc/passwd", node1}, 2, "is not a user name"},
 		{[]string{"--key", "made", node1}, 2, "--key needs --push-key"},
-		{[]string{"--push-key", "--user", "a", "--key", "made", "--identity-agent", "/a/b", node1}, 2, "no --key beside it"},
+		{[]string{"--push-key", "--user", "a", "--key", "made", "--identity-agent", "/a/b", node1}, 2, "leave out --key"},
 		{[]string{"--push-key", "--user", "a", "--identity-agent", "a/b", node1}, 2, "not an absolute path"},
 		{[]string{"--push-key", "--user", "a", "--identity-agent", r.dir + "/a/../../x", node1}, 2, "not the plain path"},
 		{[]string{"--push-key", "--user", "a", "--identity-agent", long, node1}, 2, "too long for a socket"},
 		{[]string{"--push-key", "--user", "a", "--via", node1, "host"}, 2, "--via"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", node1}, 0, "open to others (mode 0750): it must be this user's, with mode 0700; ssh goes on"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, node1}, 0, "not made by ssmpipe"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", node1}, 0, "it is open to others (mode 0750): the directory must belong to this user, with mode 0700; ssh goes on"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, node1}, 0, "was not made by ssmpipe"},
 		{[]string{"--push-key", "--user", userName(), managed}, 0, "--push-key=run-command"},
-		{[]string{"--push-key", "--user", "a b\x1b[2J;id", node1}, 0, `"a b\x1b[2J;id": not a name that a key can be pushed for`},
-		{[]string{"--push-key", "--user", "-oProxyCommand=x", node1}, 0, "not a name"},
+		{[]string{"--push-key", "--user", "a b\x1b[2J;id", node1}, 0, `"a b\x1b[2J;id": a key cannot be pushed for a user of this name`},
+		{[]string{"--push-key", "--user", "-oProxyCommand=x", node1}, 0, "a user of this name"},
 		{[]string{"--push-key", "--user", "a", "--key", r.dir + "/none", node1}, 0, "/none: no such file"},
 	} {
 		args := append([]string{"proxy", "--region", "us-east-1"}, c.args...)
@@ -156,7 +156,7 @@ func TestRunCommandPush(t *testing.T) {
 	// What the script says is told, in one line.
 	os.RemoveAll(filepath.Join(r.far, "home"))
 	writeFile(t, filepath.Join(r.far, "home"), "no directory")
-	want := fmt.Sprintf("ssmpipe: %s: no key pushed for %q: the command on the machine ended as Failed: ", managed, userName())
+	want := fmt.Sprintf("ssmpipe: %s: no key pushed for %q: the command on the machine ended with status Failed: ", managed, userName())
 	if got := run(t, r.command(t, "ssh", managed, "true"), nil); got.status != 255 || !strings.HasPrefix(got.stderr, want) || strings.Count(got.stderr, "\n") != 2 {
 		t.Errorf("%+v", got)
 	}

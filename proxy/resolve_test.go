@@ -300,7 +300,7 @@ func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 		r.DenyActions(tt.action)
 		for name, want := range tt.names {
 			id, said := r.reach(t, name)
-			if id != want || said.status != 0 || said.stderr != "ssmpipe: "+name+": "+tt.action+" is not allowed; going on without\n" {
+			if id != want || said.status != 0 || said.stderr != "ssmpipe: "+name+": "+tt.action+" is not allowed; continuing without it\n" {
 				t.Errorf("without %s %s leads to %q, %q", tt.action, name, id, said.stderr)
 			}
 		}

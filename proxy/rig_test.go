@@ -344,7 +344,7 @@ func readFile(t testing.TB, name string) []byte {
 
 // notice is a line about a connection that was lost for a while, or about what was
 // lost with it.
-var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|connected again after |\d+ messages were lost on the way; ).*\n`)
+var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|reconnected after |\d+ messages were lost in transit; ).*\n`)
 
 // besideNotices returns what else is on stderr.
 func besideNotices(stderr string) string {
@@ -353,7 +353,7 @@ func besideNotices(stderr string) string {
 
 // slowEnd is a line about an end that AWS has not confirmed in time, because this
 // machine is too busy. That no session is left is looked at for itself.
-var slowEnd = regexp.MustCompile(`(?m)^ssmpipe: .*: the session \S+ could not be ended \(.* deadline exceeded\).*\n`)
+var slowEnd = regexp.MustCompile(`(?m)^ssmpipe: .*: could not end the session \S+ \(.* deadline exceeded\).*\n`)
 
 // besideSlowEnds returns what else is on stderr.
 func besideSlowEnds(stderr string) string { return slowEnd.ReplaceAllString(stderr, "") }

@@ -154,7 +154,7 @@ func TestSessionsToTargets(t *testing.T) {
 func TestSessionsOfAllAreNotEnded(t *testing.T) {
 	t.Parallel()
 	a := newSessions(t)
-	a.run(t, 2, "needs to be told which", "sessions", "--all", "--terminate")
+	a.run(t, 2, "--terminate needs a TARGET or a session's ID", "sessions", "--all", "--terminate")
 	if ended := a.ended(); len(ended) > 0 {
 		t.Errorf("ended %q", ended)
 	}

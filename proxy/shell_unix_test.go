@@ -241,9 +241,9 @@ func TestShellOutage(t *testing.T) {
 	s := r.shell(t)
 	r.Offline(true)
 	s.types(t, "echo $((6*7))\r")
-	s.sees(t, 0, "trying again for up to 10m0s, nothing is lost\r\n")
+	s.sees(t, 0, "trying again for up to 10m0s, no data is lost\r\n")
 	r.Offline(false)
-	s.sees(t, 0, "connected again after")
+	s.sees(t, 0, "reconnected after")
 	s.sees(t, 0, "42")
 	s.types(t, "exit\r")
 	s.wantEnd(t, r.Server, 0)
@@ -257,7 +257,7 @@ func TestShellTimesOut(t *testing.T) {
 	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{IdleTimeout: 8 * time.Second}}) // so many keep-alives may be late on a busy machine
 	s := r.shell(t)
 	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "$ \r\nssmpipe: "+node1+": the session was closed: Your session timed out due to inactivity; --keepalive 5m keeps a session alive in which nothing happens\r") {
+	if !strings.Contains(s.seen(), "$ \r\nssmpipe: "+node1+": the session was closed: Your session timed out due to inactivity; --keepalive 5m keeps an idle session alive\r") {
 		t.Errorf("the screen is %q", s.seen())
 	}
 

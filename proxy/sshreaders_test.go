@@ -47,7 +47,7 @@ for host in "web-1", "i-0web1":
 					cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+filepath.Join(h.dir, "own"))
 				}
 				got := run(t, cmd, nil)
-				if got.status != 0 || string(got.stdout) != "here\nhere\n" || name == "net-ssh" && !strings.Contains(got.stderr, "ssmpipe was not started by OpenSSH, and does not know the user") {
+				if got.status != 0 || string(got.stdout) != "here\nhere\n" || name == "net-ssh" && !strings.Contains(got.stderr, "ssmpipe was not started by OpenSSH, so it does not know the user") {
 					t.Errorf("%d: %s\n%s", got.status, got.stdout, got.stderr)
 				}
 				if sent := h.pushes(); len(sent) > 0 {
@@ -154,8 +154,8 @@ func TestReadOnlyDirectories(t *testing.T) {
 	}{
 		"of ssh": {mount(".ssh"), "", 1, nil},
 		"of sockets": {"mkdir -p .cache/ssmpipe && " + mount(".cache/ssmpipe"),
-			"read-only file system: no key brought, ssh goes on with the keys in your files; it ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", 0, []string{"-o", "ControlPath=none"}},
-		"above": {"rm -rf .cache/ssmpipe && " + mount(".cache"), "read-only file system: no key brought, ssh goes on with the keys in your files; it ends if", 0, []string{"-o", "ControlPath=none"}},
+			"read-only file system; no key supplied, ssh goes on with the keys in your files; ssh exits if it cannot create its ControlPath there: use ssh -o ControlPath=none", 0, []string{"-o", "ControlPath=none"}},
+		"above": {"rm -rf .cache/ssmpipe && " + mount(".cache"), "read-only file system; no key supplied, ssh goes on with the keys in your files; ssh exits if", 0, []string{"-o", "ControlPath=none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

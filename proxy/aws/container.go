@@ -83,7 +83,7 @@ func (f *foundTask) target() (string, error) {
 	// Use the names of the cluster and the task: the user may have given ARNs.
 	id := fmt.Sprintf("ecs:%s_%s_%s", lastPart(aws.ToString(f.task.ClusterArn)), lastPart(aws.ToString(f.task.TaskArn)), runtime)
 	if !serviceID.MatchString(id) {
-		return "", errors.New("ECS answers with ids of no known form")
+		return "", errors.New("ECS answered with ids of an unknown form")
 	}
 	return id, nil
 }

@@ -18,7 +18,7 @@ import (
 
 // errNoDocument says that a session to a container does not use a Systems
 // Manager document.
-var errNoDocument = errors.New("ECS runs a command without a document: leave --document, --parameters and --reason out")
+var errNoDocument = errors.New("ECS runs a command without a document: leave out --document, --parameters and --reason")
 
 // isContainer reports whether id is that of an ECS container.
 func isContainer(id string) bool { return strings.HasPrefix(id, "ecs:") }
@@ -56,7 +56,7 @@ func (s *service) containerSession(id string, r *driver.ShellRequest) (*awsapi.S
 		session.Log.Debug("ExecuteCommand sent", "target", session.Target, "region", s.cfg.Region)
 		out, err := ecs.NewFromConfig(s.cfg).ExecuteCommand(ctx, &input)
 		if err == nil && out.Session == nil {
-			err = errors.New("ECS answers without a session")
+			err = errors.New("ECS answered without a session")
 		}
 		if err != nil {
 			return awsapi.Begun{}, &executeError{f, err}
@@ -122,7 +122,7 @@ func (e *executeError) Unwrap() error { return e.error }
 // What ECS Exec needs.
 const (
 	enableExecute = "enable ECS Exec (aws ecs update-service --enable-execute-command --force-new-deployment, or run-task --enable-execute-command)"
-	executeRole   = "give the task a task role that allows ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel, and a way to the ssmmessages endpoint"
+	executeRole   = "give the task a task role that allows ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel, and network access to the ssmmessages endpoint"
 )
 
 // next returns what the container lacks.
@@ -134,15 +134,15 @@ func (e *executeError) next() string {
 	switch code := api.ErrorCode(); code {
 	case "InvalidParameterException", "TargetNotConnectedException":
 	case "ClusterNotFoundException":
-		return "check the cluster's name, and that region and account are right"
+		return "check the cluster's name, the region and the account"
 	default:
 		return awsapi.NextForCode(code)
 	}
 	if e.found.container == nil {
-		return "name the container where a task has several, " + enableExecute + ", and " + executeRole
+		return "name the container if the task has several, " + enableExecute + ", and " + executeRole
 	}
 	if !e.found.task.EnableExecuteCommand {
-		return "the task was started without it: " + enableExecute + ", and start it anew"
+		return "the task was started without it: " + enableExecute + ", and start the task again"
 	}
 	for _, agent := range e.found.container.ManagedAgents {
 		if agent.Name != types.ManagedAgentNameExecuteCommandAgent || aws.ToString(agent.LastStatus) == "RUNNING" {

@@ -113,7 +113,7 @@ func next(err error, a *driver.Account) string {
 	case errors.As(err, &execute):
 		return execute.next()
 	case awsapi.BadCredentials(err) && a.Profile == "" && os.Getenv("AWS_ACCESS_KEY_ID") != "":
-		return "the keys are those of the environment, which do not change while this runs: set them again and start anew, or unset them and give --profile"
+		return "the credentials come from the environment, which cannot change while ssmpipe runs: set them again and restart it, or unset them and give --profile"
 	case errors.As(err, &api) && awsapi.NextForCode(api.ErrorCode()) != "":
 		return awsapi.NextForCode(api.ErrorCode())
 	}
@@ -131,7 +131,7 @@ func next(err error, a *driver.Account) string {
 	)
 	switch {
 	case errors.As(err, &busy):
-		return "try again in a while"
+		return "try again later"
 	case errors.As(err, &profile):
 		return profile.Next()
 	case errors.As(err, &setting):
@@ -164,4 +164,4 @@ func next(err error, a *driver.Account) string {
 }
 
 // nextForbidden is what to do when the agent refuses to forward to a host.
-const nextForbidden = "the agent forwards to no loopback or metadata address, nor to a name that leads to one there, such as the machine's own; for a port of the machine itself give localhost as the host, or none"
+const nextForbidden = "the agent does not forward to loopback or metadata addresses, or to names that resolve to one there, such as the machine's own; for a port of the machine itself give localhost as the host, or none"

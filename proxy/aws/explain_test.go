@@ -17,10 +17,10 @@ import (
 func TestKeysOfTheEnvironment(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
 	err := &smithy.GenericAPIError{Code: "ExpiredTokenException"}
-	if next := (&machine.Options{Driver: Driver{}}).Next(err); !strings.Contains(next, "of the environment") {
+	if next := (&machine.Options{Driver: Driver{}}).Next(err); !strings.Contains(next, "from the environment") {
 		t.Error(next)
 	}
-	if next := (&machine.Options{Driver: Driver{}, Profile: "p"}).Next(err); strings.Contains(next, "of the environment") {
+	if next := (&machine.Options{Driver: Driver{}, Profile: "p"}).Next(err); strings.Contains(next, "from the environment") {
 		t.Error(next)
 	}
 }

@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	errContainer         = errors.New("a container takes no key that way")
-	errNoInstanceConnect = errors.New("EC2 Instance Connect knows EC2 instances (i-…) only")
+	errContainer         = errors.New("keys cannot be pushed to containers")
+	errNoInstanceConnect = errors.New("EC2 Instance Connect supports only EC2 instances (i-…)")
 )
 
 // CanPush implements driver.KeyPusher.
@@ -74,15 +74,15 @@ func (e *pushError) next() string {
 	case "EC2InstanceUnavailableException":
 		return "connect again in a moment"
 	case "EC2InstanceNotFoundException":
-		return "check region and account"
+		return "check the region and the account"
 	case "EC2InstanceTypeInvalidException", "UnsupportedOperationException":
-		return "use --push-key=run-command, or a key that is there"
+		return "use --push-key=run-command, or a key that is on the machine already"
 	case "InvalidArgsException":
 		return "check the user's name and the key"
 	case "InvalidInstanceId":
-		return "check that the node runs and that its SSM agent calls in"
+		return "check that the node is running and that its SSM agent is connected"
 	case "InvalidDocument", "UnsupportedPlatformType":
-		return "it is for Linux only: leave out --push-key"
+		return "--push-key=run-command is for Linux only: leave it out"
 	}
 	return ""
 }

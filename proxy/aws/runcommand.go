@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, cfg aws.Config, node, user, key string) err
 		},
 	})
 	if err == nil && (sent.Command == nil || aws.ToString(sent.Command.CommandId) == "") {
-		err = errors.New("SendCommand was answered without a command")
+		err = errors.New("SendCommand returned no command")
 	}
 	if err == nil {
 		err = awaitCommand(ctx, api, *sent.Command.CommandId, node)
@@ -105,7 +105,7 @@ func awaitCommand(ctx context.Context, api *ssm.Client, id, node string) error {
 type commandError struct{ status, stderr string }
 
 func (e *commandError) Error() string {
-	text := "the command on the machine ended as " + e.status
+	text := "the command on the machine ended with status " + e.status
 	if lines := strings.Fields(e.stderr); len(lines) > 0 {
 		text += ": " + strings.Join(lines, " ")
 	}

@@ -11,7 +11,7 @@ import (
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "completion",
-		Usage: "print what a shell needs to complete command lines, and machines' names for ssh",
+		Usage: "print a shell completion script, for ssmpipe and for machine names in ssh",
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usage("completion needs the name of a shell: bash, zsh, fish or powershell")

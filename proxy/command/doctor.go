@@ -12,12 +12,12 @@ import (
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
-		Usage: "look for what keeps sessions from working, and say what helps",
+		Usage: "find what keeps sessions from working, and how to fix it",
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "push-key", Usage: "see whether a key can be pushed for --user; it is one that nobody has, and expires after 60 s"},
-			&cli.StringFlag{Name: "user", Usage: "`NAME` on the machine"},
-			&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
-			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account (ssmpipe doctor)"},
+			&cli.BoolFlag{Name: "push-key", Usage: "test whether a key can be pushed for --user; its private key is discarded, and it expires after 60 s"},
+			&cli.StringFlag{Name: "user", Usage: "user `NAME` on the machine"},
+			&cli.StringFlag{Name: "document", Usage: "use session document `NAME` (AWS's own)"},
+			&cli.StringFlag{Name: "reason", Usage: "reason `TEXT` for AWS to record with the session (ssmpipe doctor)"},
 			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON lines"},
 		}, nameFlags()...),
 		Action: withSession(func(c *cli.Context, o machine.Options) error {

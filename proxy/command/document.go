@@ -13,8 +13,8 @@ import (
 // documentFlags are the flags for a session with any document on a terminal.
 func documentFlags() []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringSliceFlag{Name: "parameters", Usage: "`NAME=VALUE` of the document (may be repeated), or all as JSON"},
-		&cli.StringFlag{Name: "escape-char", Aliases: []string{"e"}, Value: "~", Usage: "`CHAR` that begins an escape at the start of a line (~), or none"},
+		&cli.StringSliceFlag{Name: "parameters", Usage: "parameter `NAME=VALUE` of the document (may be repeated), or all of them as JSON"},
+		&cli.StringFlag{Name: "escape-char", Aliases: []string{"e"}, Value: "~", Usage: "escape character `CHAR`, recognized at the start of a line (~), or none"},
 	}, sessionFlags()...)
 }
 
@@ -45,7 +45,7 @@ func parameters(c *cli.Context) (map[string][]string, error) {
 		if !strings.HasPrefix(text, "{") {
 			name, value, ok := strings.Cut(text, "=")
 			if !ok || name == "" {
-				return nil, usage("--parameters is NAME=VALUE or JSON, not %q", text)
+				return nil, usage("--parameters takes NAME=VALUE or JSON, not %q", text)
 			}
 			add(name, value)
 			continue

@@ -16,7 +16,7 @@ func execCommand() *cli.Command {
 		Name:  "exec",
 		Usage: "run a command on a machine, or in a container, without ssh",
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "t", Usage: "run it on a terminal"},
+			&cli.BoolFlag{Name: "t", Usage: "run the command on a terminal"},
 		}, documentFlags()...),
 		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			interrupted := make(chan os.Signal, 1)
@@ -34,7 +34,7 @@ func execCommand() *cli.Command {
 			case len(command) > 0 && command[0] == "--":
 				command = command[1:]
 			case len(command) > 0 && strings.HasPrefix(command[0], "-"):
-				return usage("options go first, or -- before the command: %q", command[0])
+				return usage("options go first; put -- before a command that begins with -: %q", command[0])
 			}
 			if len(command) == 0 {
 				return usage("exec needs a COMMAND")

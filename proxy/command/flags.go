@@ -19,34 +19,34 @@ const connectTimeout = 30 * time.Second
 // sessionFlags returns the flags of every command that opens sessions.
 func sessionFlags() []cli.Flag {
 	return append(nameFlags(),
-		&cli.BoolFlag{Name: "start", Usage: "start a machine that is stopped, and wait for its agent"},
-		&cli.StringFlag{Name: "document", Usage: "session document `NAME` (AWS's own)"},
-		&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the records of the account"},
+		&cli.BoolFlag{Name: "start", Usage: "start a stopped machine, and wait for its agent"},
+		&cli.StringFlag{Name: "document", Usage: "use session document `NAME` (AWS's own)"},
+		&cli.StringFlag{Name: "reason", Usage: "reason `TEXT` for AWS to record with the session"},
 		&cli.DurationFlag{Name: "resume-timeout", Value: ssmproto.DefaultResumeTimeout,
-			Usage: "`TIME` to try to overcome one outage (10m0s); 0: no limit"},
+			Usage: "`TIME` to keep trying to resume after an outage (10m0s); 0: no limit"},
 		&cli.DurationFlag{Name: "keepalive",
-			Usage: "send something each `TIME`, so that the account's idle timeout does not end the session; " +
-				"it is there for a reason, so this is off. ssh has a way of its own: ServerAliveInterval"},
+			Usage: "send something every `TIME`, so that the account's idle timeout does not end the session; " +
+				"off by default, because that timeout is the account's policy. For ssh use ServerAliveInterval"},
 	)
 }
 
 // nameFlags returns the flags of every command that looks up a machine by name.
 func nameFlags() []cli.Flag {
 	return append(accountFlags(),
-		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines of the same name: newest, oldest or any"},
-		&cli.StringFlag{Name: "strip-suffix", Usage: "`SUFFIX` to cut off TARGET, so that a Host pattern of ssh can choose a profile"},
-		&cli.BoolFlag{Name: "any-case", Usage: "find TARGET in upper and lower case, since ssh lowers it in %h"},
+		&cli.StringFlag{Name: "pick", Usage: "`WHICH` of several machines with the same name: newest, oldest or any"},
+		&cli.StringFlag{Name: "strip-suffix", Usage: "remove `SUFFIX` from TARGET, so that a Host pattern of ssh can select a profile"},
+		&cli.BoolFlag{Name: "any-case", Usage: "ignore case in TARGET, since ssh converts %h to lower case"},
 	)
 }
 
 // accountFlags returns the flags of every command that calls AWS.
 func accountFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "profile", Usage: "`NAME` of a profile of the AWS configuration [$AWS_PROFILE]"},
+		&cli.StringFlag{Name: "profile", Usage: "use profile `NAME` of the AWS configuration [$AWS_PROFILE]"},
 		&cli.StringFlag{Name: "region", Usage: "`REGION` of TARGET [$AWS_REGION]"},
 		&cli.DurationFlag{Name: "connect-timeout", Value: connectTimeout,
 			Usage: "`TIME` that connecting may take (30s); 0: no limit"},
-		&cli.BoolFlag{Name: "v", Usage: "tell on stderr what happens; -vv: all of it"},
+		&cli.BoolFlag{Name: "v", Usage: "log to stderr what happens; -vv: in full detail"},
 	}
 }
 
@@ -93,13 +93,13 @@ func sessionOptions(c *cli.Context) (machine.Options, error) {
 	switch o.Pick {
 	case "", machine.PickNewest, machine.PickOldest, machine.PickAny:
 	default:
-		return o, usage("--pick is newest, oldest or any, not %q", o.Pick)
+		return o, usage("--pick must be newest, oldest or any, not %q", o.Pick)
 	}
 	if o.ResumeTimeout < 0 || o.KeepAlive < 0 {
 		return o, usage("a time cannot be negative")
 	}
 	if o.KeepAlive > 0 && o.KeepAlive < time.Second {
-		return o, usage("--keepalive is at least 1s")
+		return o, usage("--keepalive must be at least 1s")
 	}
 	return o, nil
 }

@@ -29,15 +29,15 @@ func forwardCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name:  "forward",
-		Usage: "make ports of a machine, or behind it, ports of this one",
+		Usage: "reach ports of a machine, and of hosts behind it, without ssh",
 		Flags: append([]cli.Flag{
 			spec("L", "forward `SPEC` (may be repeated)", forward.ParseLocal),
-			spec("D", "SOCKS5 on `SPEC`: clients say where to connect to", forward.ParseDynamic),
+			spec("D", "SOCKS5 proxy on `SPEC`: clients choose the destination", forward.ParseDynamic),
 			&cli.IntFlag{Name: "sessions", Value: 1,
 				Usage: "`N` sessions for each destination, 1 to 16 (1); the agent sends less than 1 MB/s on each"},
-			&cli.BoolFlag{Name: "once", Usage: "end when a session has ended"},
-			&cli.BoolFlag{Name: "exit-on-forward-failure", Usage: "end if one of several cannot be listened on"},
-			&cli.BoolFlag{Name: "json", Usage: "print what is ready as JSON lines on stdout"},
+			&cli.BoolFlag{Name: "once", Usage: "exit when a session ends, instead of starting another"},
+			&cli.BoolFlag{Name: "exit-on-forward-failure", Usage: "exit unless ssmpipe can listen for every forward"},
+			&cli.BoolFlag{Name: "json", Usage: "print each forward on stdout, once it is ready, as a line of JSON"},
 		}, sessionFlags()...),
 		Action: withSession(func(c *cli.Context, o machine.Options) error {
 			f := forward.Options{
@@ -66,7 +66,7 @@ func forwardCommand() *cli.Command {
 			case len(specs) == 0:
 				return usage("forward needs -L or -D")
 			case f.Sessions < 1 || f.Sessions > 16:
-				return usage("--sessions is from 1 to 16")
+				return usage("--sessions must be from 1 to 16")
 			}
 			return forward.Run(ctx, f)
 		}),
@@ -75,7 +75,7 @@ func forwardCommand() *cli.Command {
 
 // sayReady reports a forward to people.
 func sayReady(l forward.Listening) {
-	to := "where the client says (SOCKS5)"
+	to := "wherever clients ask (SOCKS5)"
 	if !l.Spec.Dynamic {
 		to = l.Spec.Destination()
 	}

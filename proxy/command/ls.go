@@ -15,7 +15,7 @@ func lsCommand() *cli.Command {
 		Name:  "ls",
 		Usage: "list machines, or ECS containers",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "regions", Usage: "list `REGIONS`, separated by commas, at once; all: those that the account may use"},
+			&cli.StringFlag{Name: "regions", Usage: "list several `REGIONS`, separated by commas; all: every region that the account may use"},
 			&cli.BoolFlag{Name: "ecs", Usage: "list the containers of ECS tasks"},
 			&cli.BoolFlag{Name: "json", Usage: "print a line of JSON for each"},
 		}, accountFlags()...),
@@ -29,7 +29,7 @@ func lsCommand() *cli.Command {
 			if c.IsSet("regions") {
 				ls.Regions = strings.Split(c.String("regions"), ",")
 				if slices.Contains(ls.Regions, "") {
-					return usage("--regions is a list as us-east-1,eu-central-1, or all")
+					return usage("--regions takes a list such as us-east-1,eu-central-1, or all")
 				}
 			}
 			return list.Machines(c.Context, ls)

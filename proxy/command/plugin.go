@@ -17,11 +17,11 @@ import (
 func pluginCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "plugin",
-		Usage: "be the session-manager-plugin of the AWS CLI",
+		Usage: "act as the AWS CLI's session-manager-plugin",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "install", Usage: "let the AWS CLI find ssmpipe as its plugin, by a link in DIR"},
-			&cli.BoolFlag{Name: "uninstall", Usage: "take that link away"},
-			&cli.BoolFlag{Name: "force", Usage: "with --install: replace another plugin that is in DIR"},
+			&cli.BoolFlag{Name: "install", Usage: "make a link in DIR that the AWS CLI finds as its plugin"},
+			&cli.BoolFlag{Name: "uninstall", Usage: "remove that link"},
+			&cli.BoolFlag{Name: "force", Usage: "with --install: replace another plugin in DIR"},
 		},
 		Action: func(c *cli.Context) error {
 			// DIR may precede --force.

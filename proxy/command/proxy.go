@@ -20,8 +20,8 @@ func proxyCommand() *cli.Command {
 		Usage: "connect stdin and stdout to a port of a machine",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "via", Usage: "go through `TARGET` to HOST"},
-			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys by machine in `DIR`, for UserKnownHostsFile DIR/%h"},
-			&cli.StringFlag{Name: "control-dir", Usage: "make `DIR`, for you only, in which ssh's ControlPath lies"},
+			&cli.StringFlag{Name: "host-keys", Usage: "keep host keys per machine in `DIR`, for UserKnownHostsFile DIR/%h"},
+			&cli.StringFlag{Name: "control-dir", Usage: "create `DIR`, accessible only to you, for ssh's ControlPath"},
 		}, keyFlags(&way), sessionFlags()),
 		Action: withSession(func(c *cli.Context, shared machine.Options) error {
 			o := stdio.Options{Options: shared}
@@ -73,7 +73,7 @@ func (w *pushWay) Set(text string) error {
 	case string(keys.InstanceConnect), string(keys.RunCommand):
 		w.way = keys.Way(text)
 	default:
-		return fmt.Errorf("it is %s or %s", keys.InstanceConnect, keys.RunCommand)
+		return fmt.Errorf("it must be %s or %s", keys.InstanceConnect, keys.RunCommand)
 	}
 	return nil
 }
@@ -83,9 +83,9 @@ func keyFlags(way *pushWay) []cli.Flag {
 	return []cli.Flag{
 		&cli.GenericFlag{Name: "push-key", Value: way,
 			Usage: "make a key known to the machine for a minute, by `WAY`: instance-connect or run-command"},
-		&cli.StringFlag{Name: "user", Usage: "`NAME` as whom ssh logs in (what the ssh that started ssmpipe says)"},
-		&cli.StringFlag{Name: "key", Usage: "the `KEY`: a file, agent or made"},
-		&cli.StringFlag{Name: "identity-agent", Usage: "be the ssh-agent at `SOCKET`, with a key for this connection only"},
+		&cli.StringFlag{Name: "user", Usage: "user `NAME` that ssh logs in as (default: ask the ssh that started ssmpipe)"},
+		&cli.StringFlag{Name: "key", Usage: "push `KEY`: a file, agent or made"},
+		&cli.StringFlag{Name: "identity-agent", Usage: "act as an ssh-agent at `SOCKET`, with a key for this connection only"},
 	}
 }
 
@@ -101,7 +101,7 @@ func pushKey(c *cli.Context, way keys.Way) (*stdio.PushKey, error) {
 	}
 	k := &stdio.PushKey{Way: way, User: c.String("user"), Key: c.String("key"), Socket: sshconfig.InHome(c.String("identity-agent"))}
 	if c.String("via") != "" {
-		return nil, usage("--push-key would give TARGET a key, not HOST behind it: leave one of --push-key and --via out")
+		return nil, usage("--push-key pushes a key to TARGET, not to HOST behind it: leave out --push-key or --via")
 	}
 	if err := k.Check(); err != nil {
 		return nil, usage("%v", err)

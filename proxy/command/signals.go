@@ -78,7 +78,7 @@ func withSignals(fatal []os.Signal, limit time.Duration, forOthers bool) context
 				}
 			case <-over:
 				lastly.Add(func(context.Context) {
-					say(fmt.Sprintf("%v: something did not end by itself within %v", first, limit))
+					say(fmt.Sprintf("%v: could not end everything within %v", first, limit))
 				})
 				endBy(first)
 			}

@@ -12,7 +12,7 @@ import (
 func checkPath(path string) error {
 	if strings.ContainsAny(path, "\"\n\r") || strings.Contains(path, "${") ||
 		filepath.Separator == '/' && strings.Contains(path, `\`) {
-		return fmt.Errorf("the temporary directory %q has characters in its name that ssh's config cannot hold: set TMPDIR to another", path)
+		return fmt.Errorf("the temporary directory %q has characters in its name that an ssh configuration cannot contain: set TMPDIR to another", path)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (s *sshd) serveConn(nc net.Conn) {
 		case "direct-tcpip":
 			wg.Go(func() { c.serveDirect(ctx, channel) })
 		default:
-			_ = channel.Reject(ssh.UnknownChannelType, "the demo knows session and direct-tcpip")
+			_ = channel.Reject(ssh.UnknownChannelType, "the demo supports only session and direct-tcpip")
 		}
 	}
 	cancel()

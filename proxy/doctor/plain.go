@@ -31,7 +31,7 @@ func (d *doctor) plainChecks(life context.Context) []driver.Check {
 		driver.Check{Name: "agent", Needs: []string{"target"}, Look: func(context.Context) Finding { return d.agent(&found) }})
 	if d.o.PushKey {
 		list = append(list, driver.Check{Name: "push key", Needs: []string{"agent"}, Look: func(context.Context) Finding {
-			return skipped("only a connection with --push-key shows it")
+			return skipped("only a connection with --push-key can tell")
 		}})
 	}
 	return append(list,
@@ -52,12 +52,12 @@ func (d *doctor) agent(m *driver.Machine) Finding {
 	case m.Online():
 		return ok("online, called in %s ago", machine.Ago(m.Pinged))
 	case m.Ping == "":
-		return skipped("only a session shows it")
+		return skipped("only a session can tell")
 	}
 	f := Finding{Status: StatusFailed, Detail: fmt.Sprintf("not connected (%s)", m.Ping),
-		Remedy: fmt.Sprintf("check that the machine runs and is not overloaded, and that its %s runs and has a way to the service", d.o.Driver.Words().Agent)}
+		Remedy: fmt.Sprintf("check that the machine is running and not overloaded, and that its %s is running and can reach the service", d.o.Driver.Words().Agent)}
 	if !m.Pinged.IsZero() {
-		f.Detail += fmt.Sprintf(": it called in %s ago", machine.Ago(m.Pinged))
+		f.Detail += fmt.Sprintf(": it last called in %s ago", machine.Ago(m.Pinged))
 	}
 	return f
 }

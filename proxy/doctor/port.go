@@ -20,8 +20,8 @@ const bannerLimit = 3 * time.Second
 // Port implements driver.Doctor. It checks what the server on the port sends, and
 // measures the round trip time if the stream can.
 func (d *doctor) Port(ctx context.Context) Finding {
-	nobody := Finding{Status: StatusFailed, Detail: "the agent could not connect to it, or it hung up at once",
-		Remedy: fmt.Sprintf("check that something listens on port %s there, also on localhost (\"ss -ltn\"), such as sshd, and see its log", d.o.Port)}
+	nobody := Finding{Status: StatusFailed, Detail: "the agent could not connect to it, or it closed the connection at once",
+		Remedy: fmt.Sprintf("check that something, such as sshd, listens on port %s there, also on localhost (\"ss -ltn\"), and see its log", d.o.Port)}
 	var conn net.Conn = d.session
 	if d.session.Multiplexed() {
 		one, err := d.session.Open(ctx)
@@ -59,16 +59,16 @@ func (d *doctor) Port(ctx context.Context) Finding {
 	case said != "":
 		f.Detail = fmt.Sprintf("says %q%s", said, way)
 	case way != "" && !d.session.Multiplexed():
-		f.Detail = "connected, but it says nothing by itself" + way
+		f.Detail = "connected, but it sends nothing by itself" + way
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		f.Detail = "it says nothing by itself" + way
+		f.Detail = "it sends nothing by itself" + way
 	case stream.Refused(err), errors.Is(err, io.EOF):
 		return nobody
 	default:
 		return d.Problem(StatusFailed, err)
 	}
 	if d.o.Port == "22" {
-		f.Status, f.Remedy = StatusWarning, "that is not how sshd behaves: see what listens there, and how busy it is"
+		f.Status, f.Remedy = StatusWarning, "sshd does not behave like that: check what listens there, and how busy it is"
 	}
 	return f
 }

@@ -27,11 +27,11 @@ var openSSH = regexp.MustCompile(`OpenSSH(?:_for_Windows)?_([0-9]+)\.([0-9]+)`)
 func (d *doctor) sshVersion(ctx context.Context) Finding {
 	path, err := exec.LookPath("ssh")
 	if err != nil {
-		remedy := "install OpenSSH's client (on Debian openssh-client, on Red Hat openssh-clients)"
+		remedy := "install the OpenSSH client (openssh-client on Debian, openssh-clients on Red Hat)"
 		if runtime.GOOS == "windows" {
-			remedy = "install OpenSSH's client: Settings, Optional features"
+			remedy = "install the OpenSSH client: Settings, Optional features"
 		}
-		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh in PATH", Remedy: remedy, Blocks: true})
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: "there is no ssh on PATH", Remedy: remedy, Blocks: true})
 	}
 	d.ssh = path
 	_, said, err := openssh.Ask(ctx, path, "-V")
@@ -42,12 +42,12 @@ func (d *doctor) sshVersion(ctx context.Context) Finding {
 	case err != nil:
 		return d.bad(StatusWarning, fmt.Errorf("%s -V: %w", path, err), "")
 	case number == nil:
-		f.Status, f.Remedy = StatusWarning, "the configuration of \"ssmpipe ssh-config\" is for OpenSSH"
+		f.Status, f.Remedy = StatusWarning, "\"ssmpipe ssh-config\" writes a configuration for OpenSSH"
 	default:
 		major, _ := strconv.Atoi(number[1])
 		minor, _ := strconv.Atoi(number[2])
 		if major < 7 || major == 7 && minor < 3 {
-			f.Status, f.Remedy = StatusWarning, "\"ssmpipe ssh-config --install\" needs Include, which OpenSSH has from 7.3 on"
+			f.Status, f.Remedy = StatusWarning, "\"ssmpipe ssh-config --install\" needs Include, which OpenSSH has had since 7.3"
 		}
 	}
 	return f
@@ -61,12 +61,12 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	case host == "":
 		return skipped("it depends on the machine")
 	case strings.HasPrefix(host, "-") || strings.ContainsAny(host, " /:\\'\"`$&;|<>()*?~!"):
-		return skipped("%s is no name for ssh", host)
+		return skipped("%s is not a name that ssh can use", host)
 	}
 	printed, said, err := openssh.Ask(ctx, d.ssh, "-G", "--", host)
 	if err != nil {
 		said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
-		return d.withoutTarget(d.bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh says so"))
+		return d.withoutTarget(d.bad(StatusFailed, fmt.Errorf("ssh -G %s: %w: %s", host, err, said), "correct ~/.ssh/config where ssh reports the error"))
 	}
 	set := make(map[string]string)
 	for line := range strings.Lines(printed) {
@@ -79,20 +79,20 @@ func (d *doctor) sshConfig(ctx context.Context) Finding {
 	if t, err := d.o.Driver.Parse(host); err != nil || t.ID != host {
 		hosts = " --hosts" // ids match without it
 	}
-	install := fmt.Sprintf("put it there with \"ssmpipe ssh-config --install%s\"", hosts)
+	install := fmt.Sprintf("run \"ssmpipe ssh-config --install%s\"", hosts)
 	switch {
 	case program == "" && (command == "" || command == "none"):
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" does not go through ssmpipe", host), Remedy: install})
 	case program == "":
 		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" goes through something else: %s", host, command),
-			Remedy: install + ", above or in place of what says so now"})
+			Remedy: install + "; it must come before the present ProxyCommand, or replace it"})
 	}
 	if _, err := exec.LookPath(program); err != nil && !strings.ContainsAny(program, "~$%") { // expanded later
-		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" calls %s, which is not there", host, program), Remedy: install + " again"})
+		return d.withoutTarget(Finding{Status: StatusFailed, Detail: fmt.Sprintf("\"ssh %s\" calls %s, which does not exist", host, program), Remedy: install + " again"})
 	}
 	f := ok("\"ssh %s\" calls %s, user %s, port %s", host, command, set["user"], set["port"])
 	if strings.Contains(command, "--push-key") && !d.o.PushKey {
-		f.Detail += fmt.Sprintf("; --push-key --user %s tries its key, too", set["user"])
+		f.Detail += fmt.Sprintf("; --push-key --user %s tests its key, too", set["user"])
 	}
 	if alive := set["serveraliveinterval"]; alive == "" || alive == "0" {
 		f.Status = StatusWarning

@@ -26,7 +26,7 @@ func (d *doctor) Target(ctx context.Context, partly bool) (driver.Machine, Findi
 		return driver.Machine{}, d.Problem(StatusFailed, fmt.Errorf("%w: %s", err, strings.Join(several.Lines(), "; ")))
 	case err != nil && c.Target.ID != "" && (d.denied(err) || errors.Is(err, driver.ErrNoMachine) && partly):
 		c.At = machine.Machine{ID: c.Target.ID} // an id alone is enough for a session
-		return driver.Machine{ID: c.Target.ID}, Finding{Status: StatusWarning, Detail: c.Target.ID + ", of which nothing is known"}
+		return driver.Machine{ID: c.Target.ID}, Finding{Status: StatusWarning, Detail: c.Target.ID + ", about which nothing is known"}
 	case err != nil:
 		return driver.Machine{}, d.Problem(StatusFailed, err)
 	}

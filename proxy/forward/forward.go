@@ -220,7 +220,7 @@ func (f *forwarder) tunnel(d machine.Destination, onDemand bool) *tunnel.Tunnel 
 		Log:     f.o.Log.Info,
 		Changed: f.tellState(d, onDemand),
 		Replaced: func() {
-			f.o.Notice(fmt.Sprintf("%s: %s: %v; connections from before are ended", f.o.Target, d, tunnel.ErrReplaced))
+			f.o.Notice(fmt.Sprintf("%s: %s: %v; earlier connections are closed", f.o.Target, d, tunnel.ErrReplaced))
 		},
 		Held: f.o.hurry.held,
 		Idle: f.o.hurry.idle,

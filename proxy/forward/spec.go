@@ -90,7 +90,7 @@ func fields(text string) ([]string, error) {
 			}
 			field, rest = rest[1:end], rest[end+1:]
 			if net.ParseIP(strings.SplitN(field, "%", 2)[0]) == nil {
-				return nil, fmt.Errorf("%w %q: %q is no IP address", ErrSpec, text, field)
+				return nil, fmt.Errorf("%w %q: %q is not an IP address", ErrSpec, text, field)
 			}
 		} else {
 			end := strings.IndexByte(rest, ':')

@@ -103,7 +103,7 @@ func (m *Made) read() (ssh.PublicKey, error) {
 	// The key is not encrypted, so the comment is in the clear.
 	block, _ := pem.Decode(text)
 	if block == nil || !bytes.Contains(block.Bytes, []byte(madeComment)) {
-		return nil, fmt.Errorf("%s is not a key that ssmpipe has made: move it to another place", m.name)
+		return nil, fmt.Errorf("%s is not a key made by ssmpipe: move it elsewhere", m.name)
 	}
 	signer, err := ssh.ParsePrivateKey(text)
 	if err != nil {
@@ -117,7 +117,7 @@ func (m *Made) read() (ssh.PublicKey, error) {
 	case err != nil:
 		return nil, err
 	case !bytes.Equal(have, want):
-		return nil, fmt.Errorf("%s.pub is not of a key that ssmpipe has made: move it to another place", m.name)
+		return nil, fmt.Errorf("%s.pub does not belong to a key made by ssmpipe: move it elsewhere", m.name)
 	}
 	return public, nil
 }

@@ -105,7 +105,7 @@ func TestMadeKeyLeavesOthersFilesAlone(t *testing.T) {
 		if err := os.WriteFile(name, []byte(theirs), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := OpenMade(context.Background()); err == nil || !strings.Contains(err.Error(), "that ssmpipe has made: move it") {
+		if m, err := OpenMade(context.Background()); err == nil || !strings.Contains(err.Error(), "made by ssmpipe: move it") {
 			t.Errorf("%s: %v, %v", name, m, err)
 		}
 		if now, _ := os.ReadFile(name); string(now) != theirs {

@@ -55,7 +55,7 @@ func maxSocketPath() int {
 func CheckSocket(path string) error {
 	switch {
 	case runtime.GOOS == "windows":
-		return errors.New("--identity-agent: ssh on Windows takes no Unix socket; use --key made")
+		return errors.New("--identity-agent: ssh on Windows does not support Unix sockets; use --key made")
 	case !filepath.IsAbs(path):
 		return fmt.Errorf("--identity-agent %q is not an absolute path", path)
 	case filepath.Clean(path) != path || path == "/":
@@ -177,7 +177,7 @@ func (s *agentSocket) is(path string) bool {
 func (s *agentSocket) lead(socket string) error {
 	to, err := os.Readlink(s.path)
 	if !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(to, ownPrefix(s.path)) {
-		return fmt.Errorf("%s is there already, and not made by ssmpipe: name another one", s.path)
+		return fmt.Errorf("%s exists already, and was not made by ssmpipe: name another path", s.path)
 	}
 	link, err := takeName(s.path, func(name string) error { return os.Symlink(filepath.Base(socket), name) })
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // them and its configuration.
 
 // ErrNoSSH says that this process was not started by OpenSSH.
-var ErrNoSSH = errors.New("ssmpipe was not started by OpenSSH, and does not know the user")
+var ErrNoSSH = errors.New("ssmpipe was not started by OpenSSH, so it does not know the user")
 
 // process describes a running process.
 type process struct {
@@ -67,12 +67,12 @@ func (p *process) user(ctx context.Context) (string, error) {
 	}
 	said, _, err := openssh.Ask(ctx, exe, append([]string{"-G"}, p.args[1:]...)...)
 	if err != nil {
-		return "", fmt.Errorf("%s -G does not say the user: %w", filepath.Base(exe), err)
+		return "", fmt.Errorf("%s -G does not report the user: %w", filepath.Base(exe), err)
 	}
 	for line := range strings.Lines(said) {
 		if user, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "user "); ok {
 			return user, nil
 		}
 	}
-	return "", fmt.Errorf("%s -G does not say the user", filepath.Base(exe))
+	return "", fmt.Errorf("%s -G does not report the user", filepath.Base(exe))
 }

@@ -22,4 +22,4 @@ const (
 const Time = time.Minute
 
 // ErrKind says that a key's type cannot be pushed in the chosen way.
-var ErrKind = errors.New("not a kind of key that can be pushed")
+var ErrKind = errors.New("this kind of key cannot be pushed")

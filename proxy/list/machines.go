@@ -314,7 +314,7 @@ func parsePattern(text string) (pattern, error) {
 	}
 	p.glob = globText(text)
 	if _, err := path.Match(p.glob, ""); err != nil {
-		return p, fmt.Errorf("%q is %w: a [ needs its ]", text, ErrPattern)
+		return p, fmt.Errorf("%q is %w: a [ without a ]", text, ErrPattern)
 	}
 	return p, nil
 }

@@ -49,7 +49,7 @@ func Sessions(ctx context.Context, o SessionsOptions) error {
 		}
 		if t.Region != "" {
 			if o.Region != "" && o.Region != t.Region {
-				return fmt.Errorf("%q is %w of %s: give one region at a time", text, driver.ErrTarget, o.Region)
+				return fmt.Errorf("%q is %w in %s: give one region at a time", text, driver.ErrTarget, o.Region)
 			}
 			o.Region = t.Region
 		}
@@ -217,7 +217,7 @@ func (l *sessionLister) show(ctx context.Context, list []driver.Session) error {
 // terminate ends a session. It is no error if the session has already ended.
 func (l *sessionLister) terminate(ctx context.Context, s *driver.Session) error {
 	if s.Foreign {
-		return fmt.Errorf("it is %s's; --all ends what is not one's own", s.Owner)
+		return fmt.Errorf("it belongs to %s; --all ends other people's sessions too", s.Owner)
 	}
 	limited, _, stop := l.o.ConnectLimit(ctx)
 	defer stop()

@@ -66,7 +66,7 @@ func (a *Acceptor) fail(err error) {
 	default:
 		a.failing = true
 		a.calm = time.AfterFunc(acceptCalm, a.over)
-		a.Tell(fmt.Sprintf("no more connections can be taken in (%v); those that are open go on", ShortOpError(err)))
+		a.Tell(fmt.Sprintf("no more connections can be accepted (%v); open ones continue", ShortOpError(err)))
 	}
 }
 
@@ -76,7 +76,7 @@ func (a *Acceptor) over() {
 	defer a.mu.Unlock()
 	if a.failing && !a.stopped {
 		a.failing = false
-		a.Tell("connections are taken in again")
+		a.Tell("connections are accepted again")
 	}
 }
 

@@ -239,7 +239,7 @@ func (o *Options) Session() driver.SessionOptions {
 		OnSilence:     o.tellSilence,
 		OnRepeat:      o.tellRepeat,
 		Lingers: func(session string, err error) {
-			o.Notice(safetext.Printable(fmt.Sprintf("%s: the session %s could not be ended (%s); %s ends it when it has been idle", o.Target, session, o.Cause(err), o.Driver.Words().Cloud)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s: could not end the session %s (%s); %s will end it once it has been idle", o.Target, session, o.Cause(err), o.Driver.Words().Cloud)))
 		},
 		Log: o.Log,
 	}

@@ -23,7 +23,7 @@ func (u Use) again() string {
 	case UseForward, UseShell:
 		return "start it again"
 	case UseCommand:
-		return "see what the command has done before you run it again"
+		return "check what the command has done before you run it again"
 	}
 	return "connect again"
 }
@@ -37,11 +37,11 @@ func (o *Options) nextSession(err error) string {
 	}
 	switch {
 	case o.Use == UseStream:
-		return again + "; an idle ssh is kept alive by ServerAliveInterval"
+		return again + "; ServerAliveInterval keeps an idle ssh alive"
 	case o.NoFlags: // there is no other way to keep it alive
 		return again
 	}
-	return "--keepalive 5m keeps a session alive in which nothing happens"
+	return "--keepalive 5m keeps an idle session alive"
 }
 
 // isIdleReason reports whether the service ended a session because it was idle.

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrTold says that something failed and that Notice has already reported it.
-var ErrTold = errors.New("not all of it worked")
+var ErrTold = errors.New("some of it failed")
 
 // Error describes what went wrong with a target and what the user can do about
 // it.
@@ -143,11 +143,11 @@ func (o *Options) Next(err error) string {
 	case m.End == driver.Ended:
 		return o.nextSession(err)
 	case m.End == driver.Silent:
-		return "check that it runs and is not overloaded, and " + o.Use.again()
+		return "check that it is running and not overloaded, and " + o.Use.again()
 	case m.End == driver.Unresumed && o.NoFlags:
 		return "check the network, and " + o.Use.again()
 	case m.End == driver.Unresumed:
-		return "check the network, and " + o.Use.again() + "; --resume-timeout sets how long is tried"
+		return "check the network, and " + o.Use.again() + "; --resume-timeout sets how long to keep trying"
 	case errors.As(err, &dns):
 		return "check the network and the region's name"
 	case errors.As(err, &op) && op.Op != "listen":
@@ -163,5 +163,5 @@ func (o *Options) nextAfterTimeout() string {
 	if o.NoFlags {
 		return "check the network and HTTPS_PROXY"
 	}
-	return "check the network and HTTPS_PROXY; --connect-timeout sets how long is waited"
+	return "check the network and HTTPS_PROXY; --connect-timeout sets how long to wait"
 }

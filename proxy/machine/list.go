@@ -69,7 +69,7 @@ func (o *Options) missing(action string, err error) {
 		text = fmt.Sprintf("%s is not allowed", action)
 		o.Log.Info("not allowed", "action", action, "err", err)
 	}
-	o.Notice(safetext.Printable(strings.TrimPrefix(o.Target+": ", ": ") + text + "; going on without"))
+	o.Notice(safetext.Printable(strings.TrimPrefix(o.Target+": ", ": ") + text + "; continuing without it"))
 }
 
 // Fill replaces unset callbacks and loggers with ones that do nothing.

@@ -57,7 +57,7 @@ type Options struct {
 const noticeAfter = 3 * time.Second
 
 // ErrUnsupported says that a cloud cannot do what was asked for.
-var ErrUnsupported = errors.New("this cloud has nothing of that kind")
+var ErrUnsupported = errors.New("this cloud does not support that")
 
 // tellOutage returns a function that turns outages into notices: one line when
 // an outage lasts, and one when it is over.
@@ -69,14 +69,14 @@ func (o *Options) tellOutage() func(stream.Outage) {
 		}
 		switch {
 		case out.Over && told:
-			o.Notice(fmt.Sprintf("%s: connected again after %v", o.Target, out.Lasted.Round(time.Second)))
+			o.Notice(fmt.Sprintf("%s: reconnected after %v", o.Target, out.Lasted.Round(time.Second)))
 			told = false
 		case !out.Over && !told && out.Lasted >= noticeAfter:
 			limit := ""
 			if o.ResumeTimeout > 0 {
 				limit = fmt.Sprintf(" for up to %v", o.ResumeTimeout)
 			}
-			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, nothing is lost",
+			o.Notice(safetext.Printable(fmt.Sprintf("%s: connection lost (%s); trying again%s, no data is lost",
 				o.Target, o.Cause(out.Err), limit)))
 			told = true
 		}
@@ -86,7 +86,7 @@ func (o *Options) tellOutage() func(stream.Outage) {
 // tellRepeat tells the user that the stream is stalled
 // although the connection is up, and for how long.
 func (o *Options) tellRepeat(r stream.Repeat) {
-	o.Notice(fmt.Sprintf("%s: %d messages were lost on the way; the machine repeats them, which takes about %v",
+	o.Notice(fmt.Sprintf("%s: %d messages were lost in transit; the machine is resending them, which takes about %v",
 		o.Target, r.Messages, r.Takes.Round(time.Second)))
 }
 

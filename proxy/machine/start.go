@@ -20,7 +20,7 @@ const (
 	bootPoll = 2 * time.Second
 )
 
-var errBoot = fmt.Errorf("it was started, but its agent has not called in within %v", bootLimit)
+var errBoot = fmt.Errorf("it was started, but its agent did not call in within %v", bootLimit)
 
 // start starts a stopped machine and waits until its agent connects. This time
 // does not count as connecting.

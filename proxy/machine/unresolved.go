@@ -24,7 +24,7 @@ func (e *NoMachineError) Unwrap() error { return driver.ErrNoMachine }
 
 func (e *NoMachineError) next() string {
 	if len(e.near) == 0 {
-		return `"ssmpipe ls" lists what there is; --profile and --region choose account and region`
+		return `"ssmpipe ls" lists the machines; --profile and --region select the account and region`
 	}
 	return "did you mean " + strings.Join(e.near, ", ") + "?"
 }
@@ -110,7 +110,7 @@ func (e *AwayError) next(target string) string {
 	case "pending":
 		return "--start waits until it has started"
 	case "shutting-down", "terminated":
-		return `"ssmpipe ls" lists what there is`
+		return `"ssmpipe ls" lists the machines`
 	}
 	if startedLately(e.known) && (e.known.Ping != "" || e.known.Profile != "") {
 		return "--start waits for it"

@@ -19,7 +19,7 @@ const limit = 5 * time.Second
 // Ask runs ssh, the program at path, with arguments that make it print something
 // and end. It gets no stdin, and has ended when Ask returns.
 func Ask(ctx context.Context, path string, args ...string) (stdout, stderr string, err error) {
-	ctx, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end within %v", limit))
+	ctx, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not exit within %v", limit))
 	defer stop()
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)

@@ -41,7 +41,7 @@ func Install(o machine.Options, dir string, force bool) error {
 	dirs := []string{dir}
 	if dir == "" {
 		if dirs = pluginDirs(exe); len(dirs) == 0 {
-			return fmt.Errorf("no directory on PATH is known to be for this; name one: ssmpipe plugin --install DIR")
+			return fmt.Errorf("no directory on PATH is suitable for this; name one: ssmpipe plugin --install DIR")
 		}
 	}
 	var path string
@@ -106,7 +106,7 @@ func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 		o.Notice(safetext.Printable(path + " is installed already"))
 		return nil
 	case there && !ours && !force:
-		return fmt.Errorf("%s: %w; --force replaces it, another DIR that is before it on PATH leaves it", path, ErrPluginThere)
+		return fmt.Errorf("%s: %w; replace it with --force, or name a DIR that comes before it on PATH", path, ErrPluginThere)
 	}
 	// Create it under another name first, so that a plugin exists at all times.
 	made := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
@@ -120,7 +120,7 @@ func linkPlugin(o *machine.Options, path, exe string, force bool) error {
 	if there && !ours {
 		o.Notice(safetext.Printable("replaced " + path + ", which was another plugin"))
 	}
-	o.Notice(safetext.Printable(fmt.Sprintf("%s leads to %s now", path, exe)))
+	o.Notice(safetext.Printable(fmt.Sprintf("%s now leads to %s", path, exe)))
 	return nil
 }
 
@@ -138,14 +138,14 @@ func tellOthers(o *machine.Options, path string) {
 			continue
 		}
 		if before {
-			o.Notice(safetext.Printable(fmt.Sprintf("%s is found before it: put %s first on PATH, or remove that", other, filepath.Dir(path))))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s comes before it on PATH: put %s first, or remove the other", other, filepath.Dir(path))))
 		} else {
-			o.Notice(safetext.Printable(fmt.Sprintf("%s stays, but is found after it", other)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s stays, but comes after it on PATH", other)))
 		}
 		return
 	}
 	if before {
-		o.Notice(safetext.Printable(fmt.Sprintf("%s is not on PATH, so the AWS CLI does not find it yet", filepath.Dir(path))))
+		o.Notice(safetext.Printable(fmt.Sprintf("%s is not on PATH, so the AWS CLI does not find the plugin yet", filepath.Dir(path))))
 	}
 }
 
@@ -177,7 +177,7 @@ func Uninstall(o machine.Options, dir string) error {
 			o.Notice(safetext.Printable("removed " + path))
 			removed = true
 		case dir != "":
-			return fmt.Errorf("%s: %w; it stays", path, ErrPluginThere)
+			return fmt.Errorf("%s: %w; not removed", path, ErrPluginThere)
 		}
 	}
 	if !removed {

@@ -58,7 +58,7 @@ func Run(ctx context.Context, o machine.Options, args []string, t shell.Terminal
 			name = "" // it may be a response with its token
 		}
 		fmt.Fprintf(out, "\nUnknown operation %s. \nUse session-manager-plugin --version to check the version.\n\n", name)
-		return fmt.Errorf("%w: there are at least a response, a region and an operation", ErrPlugin)
+		return fmt.Errorf("%w: it passes at least a response, a region and an operation", ErrPlugin)
 	}
 	call, err := parsePluginCall(args)
 	if err != nil {
@@ -119,7 +119,7 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 	}
 	c := &pluginCall{region: arg(1), profile: arg(3)}
 	if arg(2) != "StartSession" {
-		return nil, fmt.Errorf("%w: the operation is StartSession, not %q", ErrPlugin, arg(2))
+		return nil, fmt.Errorf("%w: the operation must be StartSession, not %q", ErrPlugin, arg(2))
 	}
 	response, inVariable := arg(0), strings.HasPrefix(arg(0), responseVariable)
 	if inVariable {
@@ -132,7 +132,7 @@ func parsePluginCall(args []string) (*pluginCall, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: the response to StartSession is not JSON: %v", ErrPlugin, err)
 	case c.session.SessionID == "" || c.session.StreamURL == "" || c.session.TokenValue == "":
-		return nil, fmt.Errorf("%w: SessionId, StreamUrl or TokenValue is missing in the response to StartSession", ErrPlugin)
+		return nil, fmt.Errorf("%w: SessionId, StreamUrl or TokenValue is missing from the response to StartSession", ErrPlugin)
 	}
 	// These arguments are optional, so errors are ignored: some callers pass "".
 	c.request.read(arg(4))
@@ -198,7 +198,7 @@ func useOf(conn *ssmproto.Conn) machine.Use {
 
 // errNoRequest means that another session cannot be started, because the
 // request for the first one is unknown.
-var errNoRequest = errors.New("the AWS CLI has not passed what was asked for")
+var errNoRequest = errors.New("the AWS CLI did not pass the request")
 
 // another starts a session with the same request as the given one.
 func (p *pluginSession) another(ctx context.Context) (stream.Port, error) {

@@ -41,7 +41,7 @@ func (p *pluginSession) forward(ctx context.Context) error {
 			}
 		},
 		Replaced: func() {
-			p.o.Notice(fmt.Sprintf("%s: %v; connections from before are ended", p.o.Target, tunnel.ErrReplaced))
+			p.o.Notice(fmt.Sprintf("%s: %v; earlier connections are closed", p.o.Target, tunnel.ErrReplaced))
 		},
 	}
 	f.tunnel.Run(sessions, 1)

@@ -48,12 +48,12 @@ var errAgentDecides error = agentDecidesError{}
 type agentDecidesError struct{}
 
 func (agentDecidesError) Error() string {
-	return "the agent names another local end than was asked for"
+	return "the agent names a local address that was not asked for"
 }
 
 // Next returns what the user can do.
 func (agentDecidesError) Next() string {
-	return "trust the machine no further, or name localPortNumber among the parameters if the document takes it"
+	return "do not trust this machine; or, if the document takes localPortNumber, add it to the parameters"
 }
 
 // local returns where to listen for a session's connections. The request
@@ -66,13 +66,13 @@ func (r *pluginRequest) local(property func(name string) string) (forward.Spec, 
 	unix := r.value("localUnixSocket")
 	switch {
 	case r.DocumentName == aws.SSHDocument:
-		return forward.Spec{}, fmt.Errorf("%w: one, where %s has none", errAgentDecides, aws.SSHDocument)
+		return forward.Spec{}, fmt.Errorf("%w: %s has none", errAgentDecides, aws.SSHDocument)
 	case property("localConnectionType") == "unix" && (unix == "" || property("localUnixSocket") != unix):
 		return forward.Spec{}, fmt.Errorf("%w: the Unix socket %q", errAgentDecides, safetext.Said(property("localUnixSocket")))
 	case property("localConnectionType") == "unix":
 		return forward.Spec{Network: "unix", Listen: unix}, nil
 	case r.value("localConnectionType") == "unix":
-		return forward.Spec{}, fmt.Errorf("%w: none on a Unix socket", errAgentDecides)
+		return forward.Spec{}, fmt.Errorf("%w: not a Unix socket", errAgentDecides)
 	}
 	port, err := r.localPort(property("localPortNumber"))
 	if err != nil {

@@ -29,7 +29,7 @@ func Cache(path string) error {
 }
 
 // CheckCache is Cache without creating the directory.
-func CheckCache(path string) error { return check(path, 0o022, "and nobody else's to write to") }
+func CheckCache(path string) error { return check(path, 0o022, "and be writable by nobody else") }
 
 func check(path string, others fs.FileMode, want string) error {
 	info, err := os.Stat(path)
@@ -39,15 +39,15 @@ func check(path string, others fs.FileMode, want string) error {
 	why := ""
 	switch {
 	case !info.IsDir():
-		why = "none"
+		why = "it is not a directory"
 	case !Own(info):
-		why = "another user's"
+		why = "it belongs to another user"
 	case open(info.Mode())&others != 0:
-		why = fmt.Sprintf("open to others (mode %#o)", info.Mode().Perm())
+		why = fmt.Sprintf("it is open to others (mode %#o)", info.Mode().Perm())
 	default:
 		return nil
 	}
-	return &fs.PathError{Op: "use", Path: path, Err: fmt.Errorf("the directory is %s: it must be this user's, %s", why, want)}
+	return &fs.PathError{Op: "use", Path: path, Err: fmt.Errorf("%s: the directory must belong to this user, %s", why, want)}
 }
 
 // errNoHome says that the user's home directory does not exist.

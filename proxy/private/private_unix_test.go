@@ -54,7 +54,7 @@ func TestDir(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, d := range []string{dir, link} {
-				if err := tt.use(d); err == nil || !strings.Contains(err.Error(), "another user's") {
+				if err := tt.use(d); err == nil || !strings.Contains(err.Error(), "it belongs to another user") {
 					t.Errorf("%s: %v", d, err)
 				}
 			}

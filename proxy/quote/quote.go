@@ -22,7 +22,7 @@ func Command(args []string) (string, error) {
 	words := make([]string, len(args))
 	for i, arg := range args {
 		if !utf8.ValidString(arg) {
-			return "", fmt.Errorf("%w: %q is not UTF-8, as the service has it", ErrCommand, arg)
+			return "", fmt.Errorf("%w: %q is not UTF-8, which the service requires", ErrCommand, arg)
 		}
 		words[i] = documentQuote(Word(arg))
 	}

@@ -120,5 +120,5 @@ func ParseEscape(text string) (byte, error) {
 	case len(text) == 2 && text[0] == '^' && text[1] > '?' && text[1] < 0x80 && text[1]&0x1f > 0:
 		return text[1] & 0x1f, nil
 	}
-	return 0, fmt.Errorf("an escape character is one of ASCII, ^ and a letter, or none, not %q", text)
+	return 0, fmt.Errorf("an escape character is an ASCII character, ^ and a letter, or none, not %q", text)
 }

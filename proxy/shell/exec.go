@@ -34,7 +34,7 @@ const signalled = 255
 // agentGivesUp is the notice after an outage while a command runs without a
 // terminal. No data that was sent is lost, but agents have been seen to stop
 // reading the command's output permanently when they find the channel closed.
-const agentGivesUp = "%s: the connection was lost for a moment; %ss may drop what the command prints from then on, or let it stand still, so check what it has done"
+const agentGivesUp = "%s: the connection was lost for a moment; %ss may then drop what the command prints, or stall it, so check what it has done"
 
 // Exec runs a command on the target and returns its exit status. Without a TTY,
 // standard output and standard error are kept separate, and In is not used. If
@@ -87,7 +87,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	case failed.Is():
 		return 1, nil // the agent has reported it
 	}
-	o.Notice(safetext.Printable(o.Target + ": the agent did not tell the command's exit status: it is too old for that, or the document does not ask for it"))
+	o.Notice(safetext.Printable(o.Target + ": the agent did not report the command's exit status: it is too old, or the document does not ask for it"))
 	return 1, nil
 }
 

@@ -49,10 +49,10 @@ func nameHosts(list []driver.Machine, suffix string, taken *Names) []host {
 		name := h.aliases[0]
 		switch {
 		case name == "":
-			h.note = "It has no name that a host could have."
+			h.note = "Its name cannot be made a host name."
 			name = h.id
 		case names[strings.ToLower(name)] > 1:
-			h.note = "Its name is not its own alone."
+			h.note = "Its name is not unique."
 			name += "." + h.id
 		default:
 			if h.note = otherMeaning(h.id, name, suffix, taken, private); h.note != "" {
@@ -133,7 +133,7 @@ func otherHost(lower string) string {
 	case err == nil, looksLikeIP.MatchString(lower):
 		return "Its name looks like an address."
 	case lower == "localhost", strings.HasSuffix(lower, ".localhost"):
-		return "Its name is this machine's."
+		return "Its name means this machine."
 	case strings.Contains(lower, ".") && !privateName.MatchString(lower):
 		return "Its name could be that of another host."
 	}

@@ -41,7 +41,7 @@ func Install(home string, text []byte) (did []string, err error) {
 			return nil, err
 		}
 		made = append(made, "~/.ssh")
-		did = append(did, "made "+p.dir)
+		did = append(did, "created "+p.dir)
 	}
 	config, err := regular.ReadFile(p.config, maxConfig)
 	isNew := errors.Is(err, fs.ErrNotExist)
@@ -71,7 +71,7 @@ func Install(home string, text []byte) (did []string, err error) {
 		if first { // no configuration includes it
 			os.Remove(p.file)
 		}
-		return nil, fmt.Errorf("%w; add the line %q at its top yourself", err, includeLine)
+		return nil, fmt.Errorf("%w; add the line %q at the top yourself", err, includeLine)
 	}
 	return append(did, fmt.Sprintf("added %q to %s", includeLine, p.config)), nil
 }
@@ -180,7 +180,7 @@ func (p *paths) check() (made []string, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			if _, err := os.Lstat(name); err == nil {
-				return nil, fmt.Errorf("%s is a link that leads nowhere", name)
+				return nil, fmt.Errorf("%s is a link to a file that does not exist", name)
 			}
 		case err != nil:
 			return nil, err
@@ -193,7 +193,7 @@ func (p *paths) check() (made []string, err error) {
 		return nil, err
 	}
 	if bytes.IndexByte(config, 0) >= 0 {
-		return nil, fmt.Errorf("%s is not text that ssh could read", p.config)
+		return nil, fmt.Errorf("%s is not text that ssh can read", p.config)
 	}
 	text, err := regular.ReadFile(p.file, maxConfig)
 	switch {
@@ -202,7 +202,7 @@ func (p *paths) check() (made []string, err error) {
 	case err != nil:
 		return nil, err
 	case !bytes.HasPrefix(text, []byte(marker)):
-		return nil, fmt.Errorf("%s was not made by ssmpipe; move it away", p.file)
+		return nil, fmt.Errorf("%s was not made by ssmpipe; move it elsewhere", p.file)
 	}
 	for line := range strings.Lines(string(text)) {
 		if list, ok := strings.CutPrefix(strings.TrimSpace(line), madePrefix); ok {

@@ -292,7 +292,7 @@ func TestNothingIsDoneByHalves(t *testing.T) {
 			"is not a file"},
 		"the config leads nowhere": {func(home string) error {
 			return errors.Join(os.Mkdir(filepath.Join(home, ".ssh"), 0o700), os.Symlink("nowhere", filepath.Join(home, config)))
-		}, "leads nowhere"},
+		}, "a link to a file that does not exist"},
 		"the config is UTF-16": {func(home string) error {
 			return errors.Join(os.Mkdir(filepath.Join(home, ".ssh"), 0o700), os.WriteFile(filepath.Join(home, config), []byte("\xff\xfeH\x00"), 0o600))
 		}, "not text"},

@@ -59,7 +59,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	if o.Hosts {
 		if s.Taken = ReadNames(home); s.Taken.Cut() {
-			o.Notice("~/.ssh/config includes more than ssmpipe reads: a machine may be called what a host in the rest is")
+			o.Notice("~/.ssh/config includes more than ssmpipe reads: a machine may get the name of a host in the rest")
 		}
 		err := machine.List(ctx, o.Options, func(page []driver.Machine) error {
 			s.Hosts = append(s.Hosts, page...)
@@ -72,7 +72,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.Install && !s.Windows {
 		if err := private.Dir(SocketDir(home)); err != nil {
 			s.NoSockets = true
-			o.Notice(safetext.Printable(fmt.Sprintf("%v: ssh will share no connections, and find ssmpipe's key in a file", err)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%v; ssh will not share connections, and will find ssmpipe's key in a file", err)))
 		}
 	}
 	var text bytes.Buffer

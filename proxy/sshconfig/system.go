@@ -27,7 +27,7 @@ func Home(write bool) (string, error) {
 		return home, err
 	}
 	if write && (err != nil || !same(home, u.HomeDir)) {
-		return "", fmt.Errorf("HOME is %q, but ssh looks into %s: set HOME to that", home, u.HomeDir)
+		return "", fmt.Errorf("HOME is %q, but ssh uses %s: set HOME to that", home, u.HomeDir)
 	}
 	return u.HomeDir, nil
 }

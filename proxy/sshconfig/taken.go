@@ -39,11 +39,11 @@ func (n *Names) meaning(name string) string {
 	case n.keys.has(name):
 		return "Its name is a host whose key you know."
 	case n.local[name]:
-		return "Its name is a host of this machine's hosts file."
+		return "Its name is a host in this machine's hosts file."
 	}
 	for _, p := range n.patterns {
 		if matchPattern(p, name) {
-			return "Its name is one that your own configuration is about."
+			return "Its name matches a pattern in your own configuration."
 		}
 	}
 	return ""

@@ -31,12 +31,12 @@ func (c *config) why(text string) {
 }
 
 func (c *config) head() {
-	fmt.Fprintln(c, marker+` for ssh. Changes here are lost when it is made anew:`)
+	fmt.Fprintln(c, marker+` for ssh. Changes here are lost when this is written again:`)
 	c.comment("", "    "+c.again())
 	c.comment("", `
-		"ssmpipe ssh-config --uninstall" takes it back. ssh takes the first value that
-		it finds, so your own settings win if they stand in ~/.ssh/config above the
-		line "`+includeLine+`".`)
+		"ssmpipe ssh-config --uninstall" removes it. ssh uses the first value that it
+		finds, so your own settings win if they are in ~/.ssh/config above the line
+		"`+includeLine+`".`)
 }
 
 // again returns the command that rewrites the file. Values that would need quotes,
@@ -74,14 +74,14 @@ func (c *config) byName() {
 	c.block("")
 	c.comment("", fmt.Sprintf("Machines by name: %d.", len(hosts)))
 	c.comment("", `
-		They are those that there were when this was made, stopped ones too, which may
-		run tomorrow. A machine whose name is not its own alone goes by NAME.ID, and
-		upper-case names by lower case as well, since ssh tells them apart.
+		These existed when this was written; stopped ones are included, since they may
+		be started later. A machine whose name is not unique is called NAME.ID. Names
+		with capitals are listed in lower case, too, since ssh distinguishes case.
 
 		HostName      the id, so that the name need not be looked up
 		HostKeyAlias  host keys are kept by id: they follow the machine, not its name
-		User          whom this platform's images on EC2 come with; --user sets another,
-		              and so does "ssh NAME@HOST"
+		User          the default user of this platform's images on EC2; --user sets
+		              another, and so does "ssh NAME@HOST"
 		ProxyCommand  ssmpipe, with the profile and the region to find the machine in`)
 	for _, h := range hosts {
 		c.block("")
@@ -119,13 +119,13 @@ func (c *config) bySuffix() {
 	}
 	c.block("")
 	c.comment("", `
-		What ssmpipe is to look up when it is used, without the suffix: a name, an
-		id, an address, and whatever else "ssmpipe --help" calls a TARGET.`)
+		ssmpipe looks these up when they are used, without the suffix: a name, an id,
+		an address, or anything else that "ssmpipe --help" calls a TARGET.`)
 	c.block("Host *" + c.Suffix)
 	if c.User != "" {
 		c.set("User", c.User)
 	}
-	c.why(`ssmpipe is the way there. %h is the host in lower case, %p the port.`)
+	c.why(`ssmpipe makes the connection. %h is the host in lower case, %p the port.`)
 	more := []string{"--strip-suffix", c.Suffix, "--any-case"}
 	if !c.Windows {
 		more = append(more, "--host-keys="+hostKeyDir)
@@ -135,8 +135,8 @@ func (c *config) bySuffix() {
 	}
 	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region, more...))
 	if !c.Windows {
-		c.why(`Host keys are kept by machine: one that replaces another of the same name is a
-			new one. ssmpipe makes the host's name a link to its machine's file.`)
+		c.why(`Host keys are kept per machine: one that replaces another of the same name
+			counts as new. ssmpipe makes the host's name a link to its machine's file.`)
 		c.set("UserKnownHostsFile", hostKeyDir+"/%h")
 	}
 }
@@ -145,7 +145,7 @@ func (c *config) byID() {
 	c.block("")
 	c.comment("", "Machines by id: EC2 instances (i-...) and other managed nodes (mi-...).")
 	if c.PushKey {
-		c.comment("", "Those other nodes have no EC2 Instance Connect, so no key is brought there.")
+		c.comment("", "The latter have no EC2 Instance Connect, so no key is pushed to them.")
 		c.block("Host mi-*")
 		c.set("ProxyCommand", c.command(false, c.Profile, c.Region))
 		c.block("")
@@ -154,7 +154,7 @@ func (c *config) byID() {
 	if c.User != "" {
 		c.set("User", c.User)
 	}
-	c.why("ssmpipe is the way there. %h is the host, %p the port.")
+	c.why("ssmpipe makes the connection. %h is the host, %p the port.")
 	c.set("ProxyCommand", c.command(c.PushKey, c.Profile, c.Region))
 }
 
@@ -167,7 +167,7 @@ func (c *config) settings() {
 	}
 	if c.PushKey {
 		c.block("")
-		c.comment("", "No key of yours is needed: ssmpipe makes one, and has EC2 Instance Connect\nlet it in for a minute.")
+		c.comment("", "You need no key of your own: ssmpipe makes one, and EC2 Instance Connect makes\nit valid for a minute.")
 		c.lists(c.named, patterns, c.key)
 	}
 	c.block("")
@@ -191,24 +191,24 @@ func (c *config) lists(names, patterns []string, set func()) {
 
 // shared writes the settings of all machines.
 func (c *config) shared() {
-	c.why(`A machine's host key is taken the first time, without asking: AWS has seen to
-		it that this is the machine with that id. One that changes later is refused.`)
+	c.why(`A machine's host key is accepted without asking the first time: AWS ensures
+		that this is the machine with that id. A key that changes later is refused.`)
 	c.set("StrictHostKeyChecking", "accept-new")
-	c.why(`Something is sent every minute, so that what you leave open is not taken for
-		idle; and ssh waits ten minutes for an answer, as long as ssmpipe tries to
-		overcome an outage.`)
+	c.why(`ssh sends something every minute, so that a session you leave open does not
+		count as idle; and it waits ten minutes for an answer, as long as ssmpipe
+		tries to resume after an outage.`)
 	c.set("ServerAliveInterval", "60")
 	c.set("ServerAliveCountMax", "10")
 	switch {
 	case c.Windows: // OpenSSH for Windows has no ControlMaster
 	case !c.control && c.NoSockets:
-		c.why("No ControlMaster: " + socketDir + " cannot be made.")
+		c.why("No ControlMaster: " + socketDir + " cannot be created.")
 	case !c.control:
 		c.why("No ControlMaster: the path of its socket would be too long here.")
 	default:
 		c.why(`While one ssh is connected, others to the same machine go through it, at once.
-		ControlPersist would leave it open when the first has ended, but is not set,
-		because with it ssh throws away what ssmpipe says on stderr.`)
+		ControlPersist would keep it open when the first has ended, but is not set,
+		because with it ssh discards what ssmpipe prints on stderr.`)
 		c.set("ControlMaster", "auto")
 		c.set("ControlPath", socketDir+"/%C")
 	}
@@ -217,17 +217,17 @@ func (c *config) shared() {
 // key writes where ssh finds ssmpipe's key.
 func (c *config) key() {
 	if c.agent {
-		c.why(`The key never is in a file: ssmpipe is an ssh-agent at this address while
-			ssh connects.`)
+		c.why(`The key is never in a file: ssmpipe acts as an ssh-agent at this address
+			while ssh connects.`)
 		c.set("IdentityAgent", socketDir+"/agent")
-		c.why(`With "yes" in your own settings ssh would not ask that agent.`)
+		c.why(`With "yes", as your own settings may say, ssh would not ask that agent.`)
 		c.set("IdentitiesOnly", "no")
 		return
 	}
-	c.why("The key is a file that only you can read, and a new one every day.")
+	c.why("The key is in a file that only you can read, and is replaced every day.")
 	c.set("IdentityFile", "~/.ssh/ssmpipe/key")
 	if len(c.Keys) > 0 {
-		c.why("When one is named, ssh forgets those that it tries by default. Yours are:")
+		c.why("If a key is named, ssh does not try the default ones. Yours are:")
 	}
 	for _, k := range c.Keys {
 		c.set("IdentityFile", "~/.ssh/"+k)

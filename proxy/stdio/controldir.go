@@ -29,7 +29,7 @@ func (o *Options) makeControlDir() {
 	o.noSockets = true
 	keys := ""
 	if o.Key != nil && o.Key.Socket != "" && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
-		keys = "no key brought, ssh goes on with the keys in your files; "
+		keys = "no key supplied, ssh goes on with the keys in your files; "
 	}
-	o.Notice(safetext.Printable(fmt.Sprintf("%s: %v: %sit ends if it cannot make its ControlPath there: say ssh -o ControlPath=none", o.Target, err, keys)))
+	o.Notice(safetext.Printable(fmt.Sprintf("%s: %v; %sssh exits if it cannot create its ControlPath there: use ssh -o ControlPath=none", o.Target, err, keys)))
 }

@@ -38,7 +38,7 @@ func (o *Options) linkHostKeys(id string) {
 	}
 	o.Log.Info("no known_hosts of the machine's own", "err", err)
 	if to, _ := os.Readlink(link); to != "" && to != "@"+id {
-		o.Notice(safetext.Printable(fmt.Sprintf("%s (%s): ssh looks for its host key in that of another machine of the name: %v", o.Target, id, err)))
+		o.Notice(safetext.Printable(fmt.Sprintf("%s (%s): ssh will check its host key against that of another machine of this name: %v", o.Target, id, err)))
 	}
 }
 

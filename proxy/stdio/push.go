@@ -49,11 +49,11 @@ var osUser = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?$
 func (k *PushKey) Check() error {
 	switch {
 	case k.Way != keys.InstanceConnect && k.Way != keys.RunCommand:
-		return fmt.Errorf("there is no way %q to push a key: it is %s or %s", k.Way, keys.InstanceConnect, keys.RunCommand)
+		return fmt.Errorf("unknown way to push a key, %q: it must be %s or %s", k.Way, keys.InstanceConnect, keys.RunCommand)
 	case strings.ContainsAny(k.User, "/\x00"): // the user is part of a path in ssh's configuration
-		return fmt.Errorf("%q is not a user's name", k.User)
+		return fmt.Errorf("%q is not a user name", k.User)
 	case k.Socket != "" && k.Key != "":
-		return errors.New("--identity-agent brings a key of its own: no --key beside it")
+		return errors.New("--identity-agent makes its own key: leave out --key")
 	case k.Socket != "":
 		return keys.CheckSocket(k.Socket)
 	}
@@ -90,7 +90,7 @@ func (o *Options) newPushing() (*pushing, error) {
 			if o.noSockets && filepath.Dir(o.Key.Socket) == filepath.Clean(o.ControlDir) {
 				return nil, nil // already reported
 			}
-			o.Notice(safetext.Printable(fmt.Sprintf("%s: no key brought: %v; ssh goes on with the keys in your files", o.Target, err)))
+			o.Notice(safetext.Printable(fmt.Sprintf("%s: no key supplied: %v; ssh goes on with the keys in your files", o.Target, err)))
 			return nil, nil
 		}
 	}
@@ -263,15 +263,15 @@ func (p *pushing) public(ctx context.Context) (ssh.PublicKey, error) {
 	return made.Public, nil
 }
 
-var errUser = errors.New("not a name that a key can be pushed for")
+var errUser = errors.New("a key cannot be pushed for a user of this name")
 
 // next returns what the user can do about a key that could not be pushed.
 func (p *pushing) next(err error) string {
 	switch {
 	case errors.Is(err, keys.ErrKind):
-		return "EC2 Instance Connect takes ed25519 and RSA, --push-key=run-command all but certificates"
+		return "EC2 Instance Connect accepts ed25519 and RSA keys, --push-key=run-command all but certificates"
 	case errors.Is(err, keys.ErrNoSSH):
-		return "say it with --user"
+		return "name the user with --user"
 	case errors.Is(err, keys.ErrAgentEmpty):
 		return "add a key with ssh-add, or use --key made"
 	}

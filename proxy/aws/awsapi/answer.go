@@ -157,7 +157,7 @@ func (e *ForeignError) Error() string {
 	if e.proxy != "" {
 		who = "proxy " + e.proxy
 	}
-	text := strings.TrimSpace(fmt.Sprintf("%s answered in the place of %s: HTTP status %d %s", who, e.host, e.status, http.StatusText(e.status)))
+	text := strings.TrimSpace(fmt.Sprintf("%s answered in place of %s: HTTP status %d %s", who, e.host, e.status, http.StatusText(e.status)))
 	if e.leadsTo != "" {
 		text += ", which leads to " + e.leadsTo
 	}
@@ -187,9 +187,9 @@ func NextForProxy(err error) string {
 	case status == http.StatusProxyAuthRequired:
 		return "give the proxy's user and password in HTTPS_PROXY, as " + ProxyForm
 	case via != nil && status < http.StatusMultipleChoices, via != nil && status >= http.StatusBadRequest:
-		return "check HTTPS_PROXY and NO_PROXY, or ask who runs the proxy to allow that host"
+		return "check HTTPS_PROXY and NO_PROXY, or ask whoever runs the proxy to allow that host"
 	}
-	return "if this network wants you to log in (a captive portal), do that in a browser first; else check HTTPS_PROXY and NO_PROXY"
+	return "if this network wants you to log in (a captive portal), do that in a browser first; otherwise check HTTPS_PROXY and NO_PROXY"
 }
 
 // guard does for a program's own configuration what Read does for ours.

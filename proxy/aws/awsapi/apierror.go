@@ -14,15 +14,15 @@ import (
 func NextForCode(code string) string {
 	switch code {
 	case "TargetNotConnected":
-		return "check that it runs, that its SSM agent has network and an instance profile, and that region and account are right"
+		return "check that it is running, that its SSM agent has network access and an instance profile, and that the region and account are right"
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
 		return "ask for the IAM permission that it names"
 	case "InvalidDocument":
 		return "check --document and the region"
 	case "InvalidParameters":
-		return "check host and port (AWS's document takes hosts of three characters and more), or --parameters"
+		return "check the host and port (AWS's document needs a host of at least three characters), or --parameters"
 	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded":
-		return "too many calls in this account; try again in a while"
+		return "too many calls in this account; try again later"
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
 		return "the credentials have expired: log in again"
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken":

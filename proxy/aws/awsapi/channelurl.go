@@ -25,7 +25,7 @@ func (e *ChannelError) Error() string { return "the data channel's URL: " + e.wh
 
 // Next returns advice for users of a service other than AWS's own.
 func (*ChannelError) Next() string {
-	return "if it is right, name the data channel's place in AWS_ENDPOINT_URL_SSMMESSAGES"
+	return "if it is right, set AWS_ENDPOINT_URL_SSMMESSAGES to the data channel's endpoint"
 }
 
 // ErrNotBegun says that the answer to a request to start a session contains no
@@ -73,9 +73,9 @@ func (s *Session) endUnread(ctx context.Context, answer *answerStart, err error)
 func (s *Session) checkChannel(u *url.URL) error {
 	switch {
 	case u.Scheme != "ws" && u.Scheme != "wss", u.Host == "":
-		return &ChannelError{"it is not a WebSocket's"}
+		return &ChannelError{"it is not a WebSocket URL"}
 	case u.User != nil:
-		return &ChannelError{"it has a user in it"}
+		return &ChannelError{"it contains a user"}
 	}
 	suffixes, err := s.dnsSuffixes()
 	if err != nil {
@@ -92,9 +92,9 @@ func (s *Session) checkChannel(u *url.URL) error {
 	api := s.namedEndpoint()
 	switch {
 	case u.Scheme == "ws" && (api == nil || api.Scheme != "http"):
-		return &ChannelError{fmt.Sprintf("%s is to be reached without TLS", safetext.Said(u.Host))}
+		return &ChannelError{fmt.Sprintf("%s would be reached without TLS", safetext.Said(u.Host))}
 	case !known(u.Hostname()) && (api == nil || known(api.Hostname())):
-		return &ChannelError{fmt.Sprintf("%s is not of AWS's in %s", safetext.Said(u.Host), s.Config.Region)}
+		return &ChannelError{fmt.Sprintf("%s is not an AWS host in %s", safetext.Said(u.Host), s.Config.Region)}
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (s *Session) dnsSuffixes() (suffixes []string, err error) {
 		}
 		suffix, ok := strings.CutPrefix(e.URI.Hostname(), "ssm."+s.Config.Region+".")
 		if !ok {
-			return nil, ssmproto.Permanent(fmt.Errorf("endpoint %s is of no known form", e.URI.Host))
+			return nil, ssmproto.Permanent(fmt.Errorf("endpoint %s has an unknown form", e.URI.Host))
 		}
 		suffixes = append(suffixes, suffix)
 	}

@@ -150,7 +150,7 @@ func messagesEndpoint(region string, fips, dualStack bool) (*url.URL, error) {
 		messages += "-fips"
 	}
 	if name != "ssm" && name != "ssm-fips" {
-		return nil, fmt.Errorf("endpoint %s is of no known form", api.URI.Host)
+		return nil, fmt.Errorf("endpoint %s has an unknown form", api.URI.Host)
 	}
 	return &url.URL{Scheme: "wss", Host: messages + "." + rest}, nil
 }

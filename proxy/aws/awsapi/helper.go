@@ -114,7 +114,7 @@ type boundedBuffer struct {
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if len(b.b)+len(p) > b.max {
-		return 0, fmt.Errorf("it has printed more than %d KiB", b.max>>10)
+		return 0, fmt.Errorf("it printed more than %d KiB", b.max>>10)
 	}
 	b.b = append(b.b, p...)
 	return len(p), nil
@@ -130,15 +130,15 @@ func parseHelperOutput(out []byte) (aws.Credentials, error) {
 	wrong := func(text string) (aws.Credentials, error) { return aws.Credentials{}, errors.New(text) }
 	switch err := json.Unmarshal(out, &said); {
 	case len(strings.TrimSpace(string(out))) == 0:
-		return wrong("it has printed nothing on stdout")
+		return wrong("it printed nothing on stdout")
 	case err != nil:
-		return wrong("what it has printed on stdout is not the JSON of credentials alone")
+		return wrong("its output on stdout must be credentials in JSON and nothing else")
 	case said.Version != 1:
-		return wrong("the Version in what it has printed is not 1")
+		return wrong("the Version in its output is not 1")
 	case said.AccessKeyID == "":
-		return wrong("AccessKeyId is missing in what it has printed")
+		return wrong("AccessKeyId is missing from its output")
 	case said.SecretAccessKey == "":
-		return wrong("SecretAccessKey is missing in what it has printed")
+		return wrong("SecretAccessKey is missing from its output")
 	}
 	creds := aws.Credentials{
 		AccessKeyID:     said.AccessKeyID,

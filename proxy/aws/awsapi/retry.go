@@ -169,7 +169,7 @@ func (c *watchedCall) refused(ctx context.Context, err error, throttled bool) er
 	c.told = true
 	what := "AWS cannot serve"
 	if throttled {
-		what = "AWS limits"
+		what = "AWS is throttling"
 	}
 	c.notice(safetext.Printable(fmt.Sprintf("%s %s calls (%s); trying again", what, awsmw.GetOperationName(ctx), busyText(err))))
 	return nil

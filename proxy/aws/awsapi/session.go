@@ -183,7 +183,7 @@ func (s *Session) end(ctx context.Context) error {
 // by the encryption context that the agent decrypts it with.
 func (s *Session) DataKey(ctx context.Context, keyID, challenge string) (plain, sealed []byte, err error) {
 	if s.Target == "" {
-		return nil, nil, errors.New("the target is not known: the AWS CLI is too old to tell it")
+		return nil, nil, errors.New("the target is not known: the AWS CLI is too old to pass it")
 	}
 	bound := map[string]string{
 		"aws:ssm:SessionId": s.ID,

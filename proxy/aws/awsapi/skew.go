@@ -40,7 +40,7 @@ func boundSkew(cfg *aws.Config, notice func(string)) {
 					if skew < 0 {
 						way = "behind"
 					}
-					notice(fmt.Sprintf("AWS's clock is %s %s this machine's, which is not believed; check this machine's clock", safetext.Roughly(skew.Abs()), way))
+					notice(fmt.Sprintf("AWS's clock is %s %s this machine's, which is implausible and ignored; check this machine's clock", safetext.Roughly(skew.Abs()), way))
 				})
 			}
 			return out, md, err

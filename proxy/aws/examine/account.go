@@ -51,7 +51,7 @@ func (e *examination) configuration(life, ctx context.Context) driver.Finding {
 	case errors.Is(err, awsapi.ErrNoRegion), errors.As(err, &none), errors.As(err, &setting):
 		return e.problem(driver.StatusFailed, err)
 	case err != nil:
-		return e.bad(driver.StatusFailed, err, "check ~/.aws/config, or what AWS_CONFIG_FILE and AWS_CA_BUNDLE name")
+		return e.bad(driver.StatusFailed, err, "check ~/.aws/config, or the files that AWS_CONFIG_FILE and AWS_CA_BUNDLE name")
 	default:
 		e.Doctor.Use(service)
 	}
@@ -61,7 +61,7 @@ func (e *examination) configuration(life, ctx context.Context) driver.Finding {
 		return driver.Finding{Status: driver.StatusFailed, Detail: text, Remedy: region + " is an availability zone; its region is " + zone[1]}
 	}
 	if !regionForm.MatchString(region) {
-		return driver.Finding{Status: driver.StatusFailed, Detail: text, Remedy: "a region is written as eu-central-1; give --region, or set AWS_REGION"}
+		return driver.Finding{Status: driver.StatusFailed, Detail: text, Remedy: "a region looks like eu-central-1; give --region, or set AWS_REGION"}
 	}
 	e.startProbes(life)
 	return ok("%s", text)
@@ -149,12 +149,12 @@ func (e *examination) credentials(ctx context.Context) driver.Finding {
 	}
 	f := ok("from %s", from)
 	if creds.CanExpire {
-		f.Detail += fmt.Sprintf(", good for another %s", safetext.Roughly(time.Until(creds.Expires)))
+		f.Detail += fmt.Sprintf(", valid for another %s", safetext.Roughly(time.Until(creds.Expires)))
 	}
 	if profile := os.Getenv("AWS_PROFILE"); profile != "" && e.Account.Profile == "" && e.env.Credentials.HasKeys() {
 		f.Status = driver.StatusWarning
 		f.Detail += fmt.Sprintf("; those of profile %s are not used", profile)
-		f.Remedy = "unset AWS_ACCESS_KEY_ID, or give --profile, if the profile is meant"
+		f.Remedy = "unset AWS_ACCESS_KEY_ID, or give --profile, if you mean the profile"
 	}
 	return f
 }
@@ -179,7 +179,7 @@ func (e *examination) logIn(err error) string {
 	case errors.Is(err, ask.ErrNoTerminal):
 		return fmt.Sprintf(`run this on a terminal, or fetch credentials first, for example with "aws sts get-caller-identity%s"`, profile)
 	case errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "MultiFactorAuthentication"):
-		return "type the code that the device shows now; each is good for one use"
+		return "type the code that the device shows now; each code works once"
 	case fromEnv:
 		return "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN again, or unset them and give --profile"
 	case source.SSOSessionName != "" || source.SSOStartURL != "":
@@ -208,7 +208,7 @@ func (e *examination) identity(ctx context.Context) driver.Finding {
 	case refused(err):
 		remedy := e.logIn(err)
 		if awsapi.IsCode(err, "InvalidClientTokenId") {
-			remedy = "AWS does not know the access key: it is deleted, or of another partition (China, GovCloud) than the region; " + remedy
+			remedy = "AWS does not know the access key: it has been deleted, or belongs to another partition (China, GovCloud) than the region; " + remedy
 		}
 		return e.bad(driver.StatusFailed, err, remedy)
 	case err != nil:
@@ -249,17 +249,17 @@ func (e *examination) clock(ctx context.Context) driver.Finding {
 		skew, known = p.skew()
 	}
 	if !known {
-		return skipped("no answer from AWS has told the time")
+		return skipped("no answer from AWS gave the time")
 	}
 	way := "behind"
 	if skew < 0 {
 		way = "ahead"
 	}
 	size := skew.Abs()
-	f := ok("right within %v", max(size.Round(time.Second), time.Second))
+	f := ok("accurate to within %v", max(size.Round(time.Second), time.Second))
 	if size > skewWarn {
 		f = driver.Finding{Status: driver.StatusWarning, Detail: fmt.Sprintf("%s %s", safetext.Roughly(size), way),
-			Remedy: "set this machine's clock, and keep it right with NTP: AWS refuses signatures that are 5 minutes off"}
+			Remedy: "set this machine's clock, and keep it right with NTP: AWS rejects signatures that are 5 minutes off"}
 	}
 	if size > skewLimit {
 		f.Status = driver.StatusFailed

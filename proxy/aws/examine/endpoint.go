@@ -81,7 +81,7 @@ func (e *examination) startProbe(ctx context.Context, service string, u *url.URL
 		defer close(p.done)
 		defer cancel()
 		if u == nil {
-			p.err = errors.New("the region and the settings lead to no endpoint")
+			p.err = errors.New("no endpoint is known for this region and these settings")
 			return
 		}
 		p.walk(ctx, awsapi.Transport(&e.cfg))
@@ -197,7 +197,7 @@ func (e *examination) endpoint(service string) func(context.Context) driver.Find
 		if f.Status == driver.StatusFailed && service != "ssm" && service != "ssmmessages" {
 			f.Status, f.Blocks = driver.StatusWarning, true // ids work without names, and sessions without either
 			if service == "ec2" {
-				f.Remedy += "; without it machines have no names but what Systems Manager knows"
+				f.Remedy += "; without it only the names that Systems Manager knows can be used"
 			}
 		}
 		return f
@@ -270,35 +270,35 @@ func (p *probe) remedy() string {
 	switch p.step {
 	case stepDNS, stepTCP:
 		if _, err := url.Parse(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))); err != nil {
-			return "HTTPS_PROXY is not a URL, and has no effect: it is written as " + awsapi.ProxyForm
+			return "HTTPS_PROXY is not a URL, and has no effect: write it as " + awsapi.ProxyForm
 		}
 		if p.via != nil {
 			return fmt.Sprintf("HTTPS_PROXY names %s, which cannot be reached: correct it, or unset it; NO_PROXY makes exceptions", p.via.Host)
 		}
 		if p.step == stepDNS {
-			return fmt.Sprintf("check the network's DNS, and the region's name; in a VPC without a way out, make an interface endpoint for %s, with private DNS names", vpc)
+			return fmt.Sprintf("check the network's DNS, and the region's name; in a VPC without internet access, create an interface endpoint for %s, with private DNS names", vpc)
 		}
-		return fmt.Sprintf("let this machine connect to %s, or set HTTPS_PROXY; if it is an interface endpoint (%s), its security group must let this machine in", host, vpc)
+		return fmt.Sprintf("allow this machine to connect to %s, or set HTTPS_PROXY; if that is an interface endpoint (%s), its security group must allow this machine", host, vpc)
 	case stepProxy:
 		if strings.HasPrefix(p.answer, "407") {
-			return "the proxy wants a name and a password: HTTPS_PROXY is written as " + awsapi.ProxyForm
+			return "the proxy requires a user and a password: write HTTPS_PROXY as " + awsapi.ProxyForm
 		}
-		return fmt.Sprintf("ask for CONNECT to %s to be allowed on the proxy, or except it with NO_PROXY", host)
+		return fmt.Sprintf("ask for the proxy to allow CONNECT to %s, or exempt that with NO_PROXY", host)
 	case stepTLS:
 		switch {
 		case errors.As(p.err, &expired) && expired.Reason == x509.Expired:
 			return "check this machine's clock"
 		case errors.As(p.err, &name):
-			return "the name is another's: check AWS_ENDPOINT_URL and its kin, and what DNS says"
+			return "the certificate is for another name: check AWS_ENDPOINT_URL and similar settings, and DNS"
 		case errors.As(p.err, &record):
-			return "what answers there does not speak TLS: a captive portal, perhaps, or a proxy that HTTPS_PROXY should name"
+			return "what answers there does not speak TLS: it may be a captive portal, or a proxy that HTTPS_PROXY should name"
 		}
 		if bundle := os.Getenv("AWS_CA_BUNDLE"); bundle != "" {
-			return fmt.Sprintf("%s, which AWS_CA_BUNDLE names, does not have that authority: add its certificate, or unset AWS_CA_BUNDLE if nobody on the way opens TLS", bundle)
+			return fmt.Sprintf("%s, which AWS_CA_BUNDLE names, does not contain that authority: add its certificate, or unset AWS_CA_BUNDLE if nothing intercepts TLS", bundle)
 		}
-		return "somebody on the way opens TLS, such as a company's proxy: save the certificate of its authority to a file and name that in AWS_CA_BUNDLE"
+		return "something intercepts TLS, such as a company's proxy: save the certificate of its authority to a file, and set AWS_CA_BUNDLE to that file"
 	}
-	return "something on the way takes the connection and keeps it: check firewalls and HTTPS_PROXY"
+	return "something on the way accepts the connection but does not answer: check firewalls and HTTPS_PROXY"
 }
 
 func ec2Endpoint(ctx context.Context, cfg aws.Config) *url.URL {

@@ -30,20 +30,20 @@ func (e *examination) state(context.Context) driver.Finding {
 	case !ec2Instance(i):
 		return skipped("it is not an EC2 instance")
 	case i.State == "":
-		return skipped("EC2 has not said; see ec2:DescribeInstances above")
+		return skipped("EC2 did not report it; see ec2:DescribeInstances above")
 	case i.State == "running":
 		return ok("running for %s", ago(i.Launched))
 	}
 	f := driver.Finding{Status: driver.StatusFailed, Detail: i.State}
 	switch i.State {
 	case "stopped":
-		f.Remedy = fmt.Sprintf("start it: --start does, or \"aws ec2 start-instances --region %s --instance-ids %s\"", e.cfg.Region, i.ID)
+		f.Remedy = fmt.Sprintf("start it with --start, or with \"aws ec2 start-instances --region %s --instance-ids %s\"", e.cfg.Region, i.ID)
 	case "pending":
-		f.Remedy = "wait until it runs"
+		f.Remedy = "wait until it is running"
 	case "stopping":
 		f.Remedy = "wait until it has stopped, and start it: --start does both"
 	default:
-		f.Remedy = "it will not come back: give another"
+		f.Remedy = "it will not come back: use another machine"
 	}
 	return f
 }
@@ -54,11 +54,11 @@ func (e *examination) instanceProfile(context.Context) driver.Finding {
 	case !ec2Instance(i):
 		return skipped("it is not an EC2 instance")
 	case i.State == "":
-		return skipped("EC2 has not said; see ec2:DescribeInstances above")
+		return skipped("EC2 did not report it; see ec2:DescribeInstances above")
 	case i.Profile != "":
 		return ok("%s", i.Profile)
 	case i.Online():
-		return ok("none; the agent has its role from Default Host Management")
+		return ok("none; the agent gets its role from Default Host Management")
 	}
 	return driver.Finding{Status: driver.StatusFailed, Detail: "none",
 		Remedy: "attach an instance profile whose role has the policy AmazonSSMManagedInstanceCore, or turn on Default Host Management Configuration in Systems Manager"}
@@ -67,10 +67,10 @@ func (e *examination) instanceProfile(context.Context) driver.Finding {
 // agent checks whether the agent calls in.
 func (e *examination) agent(context.Context) driver.Finding {
 	i := e.found
-	network := fmt.Sprintf("it has a way to the ssm and ssmmessages endpoints of %s on port 443 (NAT, or interface endpoints whose security group lets it in)", e.cfg.Region)
+	network := fmt.Sprintf("it can reach the ssm and ssmmessages endpoints of %s on port 443 (through NAT, or interface endpoints whose security group allows it)", e.cfg.Region)
 	switch {
 	case strings.HasPrefix(i.ID, "ecs:"):
-		return skipped("only a session shows it")
+		return skipped("only a session can tell")
 	case i.Online():
 		return ok("online, called in %s ago", ago(i.Pinged))
 	case !e.allowed[inventory.SSMAction]:
@@ -81,11 +81,11 @@ func (e *examination) agent(context.Context) driver.Finding {
 			role = "it has an instance profile whose role has the policy AmazonSSMManagedInstanceCore"
 		}
 		return driver.Finding{Status: driver.StatusFailed, Detail: "it has never called in",
-			Remedy: fmt.Sprintf("check that %s; that %s; and that the agent is installed and runs (\"systemctl status amazon-ssm-agent\")", role, network)}
+			Remedy: fmt.Sprintf("check that %s; that %s; and that the agent is installed and running (\"systemctl status amazon-ssm-agent\")", role, network)}
 	}
-	return driver.Finding{Status: driver.StatusFailed, Detail: fmt.Sprintf("not connected (%s): it called in %s ago, at %s",
+	return driver.Finding{Status: driver.StatusFailed, Detail: fmt.Sprintf("not connected (%s): it last called in %s ago, at %s",
 		i.Ping, ago(i.Pinged), i.Pinged.Local().Format("2006-01-02 15:04")),
-		Remedy: fmt.Sprintf("check that the machine is not overloaded or hung; that the agent runs (\"systemctl restart amazon-ssm-agent\"); that %s; and that its role still has AmazonSSMManagedInstanceCore; a reboot often mends it", network)}
+		Remedy: fmt.Sprintf("check that the machine is not overloaded or hung; that the agent is running (\"systemctl restart amazon-ssm-agent\"); that %s; and that its role still has AmazonSSMManagedInstanceCore; a reboot often helps", network)}
 }
 
 // agentNeeds lists features and the version of the agent that introduced them.
@@ -99,7 +99,7 @@ var agentNeeds = []struct {
 }{
 	{"2.3.672.0", driver.StatusFailed, "ssh and port forwarding"},
 	{"2.3.722.1", driver.StatusWarning, "ending a session at once"},
-	{"3.0.222.0", driver.StatusWarning, "ssh as AWS supports it"},
+	{"3.0.222.0", driver.StatusWarning, "ssh as AWS documents it"},
 	{"3.0.196.1", driver.StatusWarning, "many connections over one session of ssmpipe forward"},
 	{"3.1.1374.0", driver.StatusWarning, "--via, and forwards to hosts behind it"},
 	{"3.1.1511.1", driver.StatusWarning, "an idle timeout for sessions of ssmpipe forward"},
@@ -108,7 +108,7 @@ var agentNeeds = []struct {
 func (e *examination) agentVersion(context.Context) driver.Finding {
 	version := e.found.Agent
 	if version == "" {
-		return skipped("Systems Manager has not said")
+		return skipped("Systems Manager did not report it")
 	}
 	f := ok("%s", version)
 	var absent []string

@@ -39,7 +39,7 @@ func (e *examination) permissions() []permission {
 			_, err := ec2.NewFromConfig(e.cfg).DescribeInstances(ctx, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(5)})
 			return err
 		}},
-		{"ssm", inventory.SSMAction, driver.StatusWarning, "what the agents say, and names of managed nodes", all, func(ctx context.Context) error {
+		{"ssm", inventory.SSMAction, driver.StatusWarning, "the agents' status, and names of managed nodes", all, func(ctx context.Context) error {
 			_, err := ssm.NewFromConfig(e.cfg).DescribeInstanceInformation(ctx, &ssm.DescribeInstanceInformationInput{MaxResults: aws.Int32(5)})
 			return err
 		}},
@@ -110,7 +110,7 @@ func (e *examination) pushPermission() permission {
 // pushKey tries pushPermission for machines that EC2 Instance Connect supports.
 func (e *examination) pushKey(ctx context.Context) driver.Finding {
 	if !ec2Instance(e.found) {
-		return skipped("EC2 Instance Connect is for EC2's instances")
+		return skipped("EC2 Instance Connect supports only EC2 instances")
 	}
 	return e.pushPermission().look(e)(ctx)
 }
@@ -144,7 +144,7 @@ func (e *examination) tried(action string, missing driver.Status, use string, er
 func (e *examination) lacking(missing driver.Status, action, use string, err error, resource ...string) driver.Finding {
 	f := e.bad(missing, err, fmt.Sprintf("ask for %s, which is needed for %s, in an IAM policy:", action, use))
 	if strings.Contains(f.Detail, "explicit deny") {
-		f.Remedy = fmt.Sprintf("a policy forbids %s, which is needed for %s: ask for that to be changed, for no other policy can outweigh it; this would have to hold:", action, use)
+		f.Remedy = fmt.Sprintf("a policy explicitly denies %s, which is needed for %s, and no other policy can override that: ask for it to be changed, so that this is allowed:", action, use)
 	}
 	f.Allow = &driver.Statement{Effect: "Allow", Action: action, Resource: resource}
 	return f

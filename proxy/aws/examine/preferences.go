@@ -30,7 +30,7 @@ const defaultIdleTimeout = 20
 // preferences reports the account's preferences and what they mean for ssh.
 func (e *examination) preferences(ctx context.Context) driver.Finding {
 	if e.document == nil {
-		return ok("none set: sessions end when %d min idle, are not encrypted with KMS and not logged", defaultIdleTimeout)
+		return ok("none set: sessions end after %d min idle, and are neither encrypted with KMS nor logged", defaultIdleTimeout)
 	}
 	var p sessionPreferences
 	if err := json.Unmarshal([]byte(*e.document), &p); err != nil {
@@ -41,10 +41,10 @@ func (e *examination) preferences(ctx context.Context) driver.Finding {
 	if idle == 0 {
 		idle = defaultIdleTimeout
 	}
-	facts := []string{fmt.Sprintf("sessions end when %d min idle, which ServerAliveInterval 60 prevents", idle)}
+	facts := []string{fmt.Sprintf("sessions end after %d min idle, which ServerAliveInterval 60 prevents", idle)}
 	f := ok("")
 	if idle <= 1 {
-		facts[0] = "sessions end when 1 min idle"
+		facts[0] = "sessions end after 1 min idle"
 		f.Status = driver.StatusWarning
 		f.Remedy = "set ServerAliveInterval 30 in the ssh configuration"
 	}
@@ -54,19 +54,19 @@ func (e *examination) preferences(ctx context.Context) driver.Finding {
 	if in.KMSKey == "" {
 		facts = append(facts, "no KMS key")
 	} else {
-		facts = append(facts, fmt.Sprintf("KMS key %s, for shells (which need kms:GenerateDataKey) and not for ssh, which encrypts for itself", in.KMSKey))
+		facts = append(facts, fmt.Sprintf("KMS key %s, for shells (which need kms:GenerateDataKey) but not for ssh, which does its own encryption", in.KMSKey))
 		probe := e.startProbe(ctx, "kms", kmsEndpoint(ctx, e.cfg))
 		probe.wait(ctx)
 		if way := probe.finding(); way.Status == driver.StatusFailed {
 			f.Status, f.Remedy = driver.StatusWarning, way.Remedy
-			facts = append(facts, "the endpoint for which cannot be reached: "+way.Detail)
+			facts = append(facts, "the KMS endpoint cannot be reached: "+way.Detail)
 		}
 	}
 	if fmt.Sprint(in.RunAs) == "true" {
-		facts = append(facts, strings.TrimSpace("shells run as "+in.RunAsUser)+"; ssh logs in as whom you say")
+		facts = append(facts, strings.TrimSpace("shells run as "+in.RunAsUser)+"; ssh logs in as the user that you name")
 	}
 	if logs := strings.Trim(in.S3Bucket+" "+in.LogGroup, " "); logs != "" {
-		facts = append(facts, fmt.Sprintf("shells are logged to %s; of ssh it is recorded only that there was a session", logs))
+		facts = append(facts, fmt.Sprintf("shells are logged to %s; for ssh, AWS records only that there was a session", logs))
 	}
 	f.Detail = strings.Join(facts, "; ")
 	return f

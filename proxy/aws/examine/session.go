@@ -68,7 +68,7 @@ func (e *examination) resumption(ctx context.Context) driver.Finding {
 	if err != nil && !awsapi.Denied(err) && e.session.Err() != nil {
 		return skipped("the session has ended")
 	}
-	return e.tried("ssm:ResumeSession", driver.StatusFailed, "sessions that outlive a lost connection, which each has once an hour",
+	return e.tried("ssm:ResumeSession", driver.StatusFailed, "resuming sessions after the hourly disconnect and after outages",
 		err, func() []string { return []string{e.sessionARN()} })
 }
 
