@@ -30,7 +30,7 @@ func cutOften(b *bastion, links int, bytes int64) {
 // TestDialerPostgres: a pool of pgx's on Debian's PostgreSQL, through cuts.
 func TestDialerPostgres(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": fast, "basic": oldAgent} {
 		t.Run(name, func(t *testing.T) {
 			b := newBastion(t, cfg)
 			b.put("db.internal:5432", startPostgres(t))
@@ -86,15 +86,15 @@ func TestDialerPostgres(t *testing.T) {
 				err := db.QueryRowContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'").Scan(&running)
 				return err == nil && running == 0
 			})
-			if links := b.links(); links < 4 {
+			if links := linksOf(b); links < 4 {
 				t.Errorf("%d links: there were no cuts", links)
 			}
 		})
 	}
 }
 
-// links is how many WebSockets there were.
-func (b *bastion) links() (n int) {
+// linksOf is how many WebSockets there were.
+func linksOf(b *bastion) (n int) {
 	for _, s := range b.Sessions() {
 		n += s.Links()
 	}
@@ -104,7 +104,7 @@ func (b *bastion) links() (n int) {
 // TestDialerSQLReboot: a pool whose session is gone makes new connections.
 func TestDialerSQLReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("db.internal:5432", startPostgres(t))
 	d := newDialer(t, b.Server)
 	d.Via = node1
@@ -137,7 +137,7 @@ func TestDialerSQLReboot(t *testing.T) {
 // TestDialerRedis: go-redis on Debian's Redis, through cuts.
 func TestDialerRedis(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("cache.internal:6379", startRedis(t))
 	cutOften(b, 20, 30_000)
 	d := newDialer(t, b.Server)
@@ -177,7 +177,7 @@ func TestDialerRedis(t *testing.T) {
 	if m, err := subscription.ReceiveMessage(ctx); err != nil || m.Payload != "hello" {
 		t.Errorf("%v, %v", m, err)
 	}
-	if links := b.links(); links < 4 {
+	if links := linksOf(b); links < 4 {
 		t.Errorf("%d links: there were no cuts", links)
 	}
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
@@ -24,25 +22,6 @@ func newDialer(t testing.TB, srv *awstest.Server) *proxy.Dialer {
 	d := &proxy.Dialer{AWS: awsConfig(srv)}
 	t.Cleanup(func() { d.Close() })
 	return d
-}
-
-// awsConfig is what a program's own configuration may be.
-func awsConfig(srv *awstest.Server) *aws.Config {
-	key := func(name string) (value string) {
-		for _, v := range srv.Env() {
-			if v, ok := strings.CutPrefix(v, name+"="); ok {
-				value = v
-			}
-		}
-		return value
-	}
-	return &aws.Config{
-		Region:       "us-east-1",
-		BaseEndpoint: aws.String(srv.URL()),
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: key("AWS_ACCESS_KEY_ID"), SecretAccessKey: key("AWS_SECRET_ACCESS_KEY")}, nil
-		}),
-	}
 }
 
 // dialled dials, which must work.
@@ -81,7 +60,7 @@ func answers(c net.Conn, text string) error {
 // TestDialer: all ways to say where to.
 func TestDialer(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	b.put("db.internal:7", serveTCP(t, echo))
 	b.put("fd00::7:7", serveTCP(t, echo)) // as the agent writes it
@@ -120,7 +99,7 @@ func TestDialer(t *testing.T) {
 
 // TestDialerDefaults: the zero value goes by the environment.
 func TestDialerDefaults(t *testing.T) {
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	for _, v := range b.Server.Env() {
 		name, value, _ := strings.Cut(v, "=")
@@ -152,7 +131,7 @@ func TestDialerDefaults(t *testing.T) {
 // a cut, and those that follow too.
 func TestDialerMany(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	const n = 200
@@ -193,7 +172,7 @@ func TestDialerMany(t *testing.T) {
 // TestDialerCut: a transfer goes on through cuts of all kinds.
 func TestDialerCut(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	kinds := []ssmtest.Cut{ssmtest.CutBye, ssmtest.CutReset}
 	b.CutEach(func(link int) (int64, ssmtest.Cut) {
@@ -221,7 +200,7 @@ func TestDialerCut(t *testing.T) {
 // meanwhile.
 func TestDialerReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	d.ResumeTimeout = time.Second
@@ -258,7 +237,7 @@ func TestDialerReboot(t *testing.T) {
 // TestDialerConn: deadlines and Close call off what is under way.
 func TestDialerConn(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": fast, "basic": oldAgent} {
 		t.Run(name, func(t *testing.T) {
 			b := newBastion(t, cfg)
 			release := make(chan struct{})

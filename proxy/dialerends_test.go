@@ -25,7 +25,7 @@ import (
 // TestDialerErrors: what a program can decide on.
 func TestDialerErrors(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.AddNode(awstest.Node{ID: node2, Name: "twin"})
 	b.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "twin"})
 	b.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "off", State: "stopped"})
@@ -74,7 +74,7 @@ func TestDialerErrors(t *testing.T) {
 // TestDialerRefused: it is the connection's first Read that learns of it.
 func TestDialerRefused(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": fast, "basic": oldAgent} {
 		t.Run(name, func(t *testing.T) {
 			b := newBastion(t, cfg)
 			d := newDialer(t, b.Server)
@@ -96,7 +96,7 @@ func TestDialerRefused(t *testing.T) {
 // does not harm another.
 func TestDialerCancel(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	asked, goOn := make(chan struct{}, 8), make(chan struct{})
@@ -145,7 +145,7 @@ func TestDialerCancel(t *testing.T) {
 // TestDialerClose: it ends connections, and dials that are under way.
 func TestDialerClose(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	open := dialled(t, d, node1+":7")
@@ -212,7 +212,7 @@ func TestDialerClose(t *testing.T) {
 // TestDialerEnd: the far side's end is io.EOF, and only that.
 func TestDialerEnd(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	said := random(300_000, 3)
 	b.put("localhost:7", serveTCP(t, func(c net.Conn) { c.Write(said) }))
 	b.put("localhost:8", serveTCP(t, echo))
@@ -236,7 +236,7 @@ func TestDialerEnd(t *testing.T) {
 
 // TestDialerLeavesNothing: neither goroutines nor connections.
 func TestDialerLeavesNothing(t *testing.T) {
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	before := numGoroutine()
 	for range 3 {

@@ -53,7 +53,7 @@ func TestDialerOldAgent(t *testing.T) {
 // TestDialerSessions: connections are spread.
 func TestDialerSessions(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	d := newDialer(t, b.Server)
 	d.Sessions = 3
@@ -73,7 +73,7 @@ func TestDialerSessions(t *testing.T) {
 // for ever.
 func TestDialerStalled(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	chunk := make([]byte, 1<<20)
 	b.put("localhost:7", serveTCP(t, func(c net.Conn) {
@@ -112,7 +112,7 @@ func TestDialerStalled(t *testing.T) {
 // ends with its context.
 func TestDialerFull(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	release := make(chan struct{})
 	defer close(release)
 	b.put("localhost:8", serveTCP(t, func(net.Conn) { <-release }))

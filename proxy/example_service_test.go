@@ -37,7 +37,8 @@ func startExamples() (stop func()) {
 	if err := redis.Start(); err != nil {
 		log.Fatal(err)
 	}
-	hosts := &inside{hosts: map[string]string{"cache.internal:6379": redis.Addr()}}
+	hosts := newInside()
+	hosts.put("cache.internal:6379", redis.Addr())
 	var listeners []net.Listener
 	put := func(address string, handle func(net.Conn)) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

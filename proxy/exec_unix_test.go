@@ -19,11 +19,6 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// exec prepares ssmpipe exec of a command on the first node.
-func (r *shellRig) exec(args ...string) *exec.Cmd {
-	return r.command(append([]string{"exec", node1}, args...)...)
-}
-
 // printArgs is a command that prints its arguments, each with a NUL behind it.
 var printArgs = []string{"sh", "-c", `for a; do printf '%s\0' "$a"; done`, "sh"}
 

@@ -43,7 +43,7 @@ func TestSSHSurvivesCuts(t *testing.T) {
 					}
 					return rng.Int64N(3 << 20), how
 				})
-				if err := r.roundTrip(t, random(8<<20, uint64(n))); err != nil {
+				if err := roundTrip(t, r, random(8<<20, uint64(n))); err != nil {
 					t.Error(err)
 				}
 				links.Add(int64(r.Sessions()[0].Links()))
@@ -78,7 +78,7 @@ func TestSSHSurvivesBlackHole(t *testing.T) {
 		r.BlackHole()
 	}()
 	defer close(ended)
-	if err := r.roundTrip(t, random(8<<20, 1)); err != nil {
+	if err := roundTrip(t, r, random(8<<20, 1)); err != nil {
 		t.Error(err)
 	}
 	if n := r.Sessions()[0].Links(); n != 2 {
@@ -95,7 +95,7 @@ func TestSSHSurvivesLoss(t *testing.T) {
 	r := newSSHRig(t, ssmtest.Config{})
 	bad := ssmtest.Path{Drop: 0.02, Duplicate: 0.02, Reorder: 0.05}
 	r.SetPath(bad, bad)
-	if err := r.roundTrip(t, random(size, 1)); err != nil {
+	if err := roundTrip(t, r, random(size, 1)); err != nil {
 		t.Error(err)
 	}
 }

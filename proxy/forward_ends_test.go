@@ -15,7 +15,7 @@ import (
 // back; what is then asked of the forward is answered.
 func TestForwardReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web.internal:80", serveTCP(t, echo))
 	f := b.forward(t, 1, "--resume-timeout", "2s", "-L", "0:web.internal:80")
 	open, err := net.Dial("tcp", f.ready[0])
@@ -81,40 +81,10 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// TestProxyKeepAlive: the same for a stream that ssh has.
-func TestProxyKeepAlive(t *testing.T) {
-	t.Parallel()
-	b := newBare(t, ssmtest.Config{IdleTimeout: 3 * time.Second})
-	idle, kept := b.start(t, node1), b.start(t, "--keepalive", "1s", node1)
-	far := []net.Conn{b.far(t), b.far(t)}
-	select {
-	case <-idle.ended:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the idle session is not ended: the test shows nothing")
-	}
-	for range 3 { // three keep-alives are more than the timeout
-		select {
-		case <-kept.ended:
-			t.Fatalf("the session that is kept alive has ended: %s", kept.stderr.String())
-		case <-time.After(1500 * time.Millisecond):
-		}
-	}
-	for _, c := range far {
-		c.Write([]byte("hello")) // one of them has nobody to hear it
-	}
-	if _, err := io.ReadFull(kept.stdout, make([]byte, 5)); err != nil {
-		t.Error(err)
-	}
-	for _, c := range far {
-		c.Close()
-	}
-	kept.wantEnd(t, b, 5*time.Second, 0, "")
-}
-
 // TestForwardDenied: one document is not allowed.
 func TestForwardDenied(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web.internal:80", serveTCP(t, echo))
 	b.put("localhost:80", serveTCP(t, echo))
 	b.Deny("AWS-StartPortForwardingSessionToRemoteHost")
@@ -143,7 +113,7 @@ func TestForwardDenied(t *testing.T) {
 // TestForwardTargetGone: it is not there from the beginning.
 func TestForwardTargetGone(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	back := b.Reboot(node1)
 	defer back()
 	f := b.tryForward(t, "-L", "0:web.internal:80")

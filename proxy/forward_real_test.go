@@ -79,7 +79,7 @@ func sizes() (copied, seconds, requests int) {
 func TestForwardPostgres(t *testing.T) {
 	t.Parallel()
 	copied, seconds, _ := sizes()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("db.internal:5432", startPostgres(t))
 	f := b.forward(t, 1, "-L", "0:db.internal:5432")
 	copyTable(t, f.ready[0], rowsToCopy(copied))
@@ -93,7 +93,7 @@ func TestForwardPostgres(t *testing.T) {
 func TestForwardRedis(t *testing.T) {
 	t.Parallel()
 	_, _, requests := sizes()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("cache:6379", startRedis(t))
 	f := b.forward(t, 1, "-L", "0:cache:6379")
 	redisBenchmark(t, f.ready[0], requests)
@@ -177,7 +177,7 @@ func TestForwardWebPage(t *testing.T) {
 	t.Parallel()
 	curl := need(t, "curl")
 	const assets = 60
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := uint64(len(r.URL.Path))
 		w.Write(random(int(n)*1000, n))

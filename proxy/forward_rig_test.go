@@ -25,6 +25,8 @@ type inside struct {
 	hosts map[string]string // HOST:PORT to an address here
 }
 
+func newInside() *inside { return &inside{hosts: make(map[string]string)} }
+
 // put gives a listener a name inside.
 func (n *inside) put(name, address string) {
 	n.mu.Lock()
@@ -51,7 +53,7 @@ type bastion struct {
 
 func newBastion(t testing.TB, cfg ssmtest.Config) *bastion {
 	t.Helper()
-	b := &bastion{inside: &inside{hosts: make(map[string]string)}, Server: awstest.NewServer(awstest.Config{Config: cfg})}
+	b := &bastion{inside: newInside(), Server: awstest.NewServer(awstest.Config{Config: cfg})}
 	t.Cleanup(func() {
 		b.Server.Close()
 		for _, s := range b.Sessions() {
@@ -180,51 +182,4 @@ func (f *forwarding) wantEnd(t testing.TB, status int, text string) {
 	if n := f.b.ActiveSessions(); n != 0 {
 		t.Errorf("%d sessions linger in the account", n)
 	}
-}
-
-// server serves each connection with handle until the test ends, and returns
-// its address.
-func serveTCP(t testing.TB, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-func echo(c net.Conn) { io.Copy(c, c) }
-
-// ask sends a text through an address and wants it echoed.
-func ask(address, text string) error {
-	c, err := net.DialTimeout("tcp", address, 10*time.Second)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := io.WriteString(c, text); err != nil {
-		return err
-	}
-	got := make([]byte, len(text))
-	if n, err := io.ReadFull(c, got); err != nil {
-		return fmt.Errorf("%d of %d bytes: %w", n, len(text), err)
-	}
-	if string(got) != text {
-		return fmt.Errorf("%d bytes came back otherwise", len(text))
-	}
-	return nil
 }

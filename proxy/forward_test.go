@@ -16,11 +16,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-var noSleep = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
-
 func TestForward(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("localhost:7", serveTCP(t, echo))
 	b.put("db.internal:5432", serveTCP(t, func(c net.Conn) { io.WriteString(c, "I am the database") }))
 	socket := filepath.Join(t.TempDir(), "s")
@@ -64,7 +62,7 @@ func TestForward(t *testing.T) {
 // the user.
 func TestForwardRefused(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web:80", serveTCP(t, echo))
 	f := b.forward(t, 2, "-L", "0:web:80", "-L", "0:nobody:80")
 	c, err := net.Dial("tcp", f.ready[1])
@@ -89,7 +87,7 @@ func TestForwardMany(t *testing.T) {
 	if testing.Short() || raceEnabled() {
 		inARow, atOnce = 200, 100
 	}
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web:80", serveTCP(t, echo))
 	f := b.forward(t, 1, "-L", "0:web:80")
 	files := func() int {
@@ -129,7 +127,7 @@ func TestForwardMany(t *testing.T) {
 // its answer.
 func TestForwardHalfClose(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	answer := make(chan struct{})
 	b.put("slow:1", serveTCP(t, func(c net.Conn) {
 		c.Read(make([]byte, 100))
@@ -163,7 +161,7 @@ func TestForwardStuckProgram(t *testing.T) {
 	if testing.Short() || raceEnabled() {
 		size = 6 << 20
 	}
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("files:80", serveTCP(t, func(c net.Conn) {
 		seed := make([]byte, 1)
 		if _, err := io.ReadFull(c, seed); err == nil {
@@ -211,7 +209,7 @@ func TestForwardStuckProgram(t *testing.T) {
 // those who are on it.
 func TestForwardOvertakesAStuckSession(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("zeros:80", serveTCP(t, func(c net.Conn) {
 		for buf := make([]byte, 64<<10); ; {
 			if _, err := c.Write(buf); err != nil {
@@ -292,7 +290,7 @@ func TestForwardWider(t *testing.T) {
 // TestForwardStaysUp: the listener outlives sessions.
 func TestForwardStaysUp(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web:80", serveTCP(t, echo))
 	f := b.forward(t, 1, "-L", "0:web:80")
 	open, err := net.Dial("tcp", f.ready[0])
@@ -320,7 +318,7 @@ func TestForwardStaysUp(t *testing.T) {
 
 func TestForwardOnce(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web:80", serveTCP(t, echo))
 	f := b.forward(t, 1, "--once", "-L", "0:web:80")
 	b.Sessions()[0].End("maximum duration")
@@ -349,7 +347,7 @@ func TestForwardErrors(t *testing.T) {
 		{[]string{"-L", "0:web:80", "--sessions", "17"}, 2, "--sessions"},
 		{[]string{"-L", "0:web:80", "--keepalive", "1ms"}, 2, "--keepalive"},
 	} {
-		b := newBastion(t, noSleep)
+		b := newBastion(t, fast)
 		f := b.tryForward(t, tt.args...)
 		if err := f.Start(); err != nil {
 			t.Fatal(err)
@@ -365,7 +363,7 @@ func TestForwardErrors(t *testing.T) {
 	if other, err := net.Listen("tcp", "[::1]:"+half); err == nil {
 		defer other.Close()
 		for _, spec := range [][]string{{"-L", half + ":web:80"}, {"-D", half}} {
-			b := newBastion(t, noSleep)
+			b := newBastion(t, fast)
 			b.put("web:80", serveTCP(t, echo))
 			f := b.tryForward(t, append(spec, "--exit-on-forward-failure")...)
 			if err := f.Start(); err != nil {
@@ -387,7 +385,7 @@ func TestForwardErrors(t *testing.T) {
 		}
 	}
 	// Without --exit-on-forward-failure those that can are listened on.
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	b.put("web:80", serveTCP(t, echo))
 	f := b.forward(t, 1, "-L", port+":web:80", "-L", "0:web:80")
 	if err := ask(f.ready[0], "hello"); err != nil {

@@ -3,7 +3,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -107,27 +105,9 @@ func (r *pluginRig) plugin(args ...string) *exec.Cmd {
 type pluginProcess struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
-	stdout pluginOutput
-	stderr pluginOutput
+	stdout syncBuffer
+	stderr syncBuffer
 	ended  chan struct{}
-}
-
-// pluginOutput is what a process has written so far.
-type pluginOutput struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (s *pluginOutput) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *pluginOutput) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
 }
 
 // startPlugin starts a process in a group of its own, as a shell does.

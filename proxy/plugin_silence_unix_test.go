@@ -127,7 +127,7 @@ func TestPluginAfterARebootAlone(t *testing.T) {
 // session than the one that was given.
 func TestPluginStaysAlone(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, noSleep, serveTCP(t, func(c net.Conn) {
+	r := newPluginRig(t, service(t, fast, serveTCP(t, func(c net.Conn) {
 		for buf := make([]byte, 64<<10); ; {
 			if _, err := c.Write(buf); err != nil {
 				return

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -119,11 +120,17 @@ func (r *keyRig) startAgent(t *testing.T) (key string) {
 	add.Env = r.env
 	succeed(t, add, nil)
 	key = string(readFile(t, filepath.Join(r.far, "id.pub")))
+	r.takeOnly(t, key)
+	return key
+}
+
+// takeOnly makes sshd take this key of the user's, and none that was pushed until
+// the next is. An empty one is none.
+func (r *keyRig) takeOnly(t *testing.T, key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.own = key
 	r.accept(t)
-	return key
 }
 
 // agentDir is what is in the directory of the sockets, with modes.
@@ -143,22 +150,20 @@ func (r *keyRig) agentDir(t *testing.T) string {
 	return b.String()
 }
 
-var accessDenied = &ssmtest.APIError{Status: 400, Code: "AccessDeniedException", Message: "User: arn:aws:iam::123456789012:user/example is not authorized to perform: ec2-instance-connect:SendSSHPublicKey"}
-
-// syncBuffer is a buffer that is read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+func (r *keyRig) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+r.port)
 }
 
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+// runScript is the agent's part of Run Command. The user's home is r.far/home.
+func (r *keyRig) runScript(ctx context.Context, script string) (stdout, stderr string, exit int) {
+	bin := filepath.Join(r.far, "bin")
+	os.Mkdir(bin, 0o755)
+	os.WriteFile(filepath.Join(bin, "getent"), fmt.Appendf(nil, "#!/bin/sh\n[ $2 = %s ] && echo %[1]s:x:%d:0::%s/home:/bin/sh\n", userName(), os.Getuid(), r.far), 0o755)
+	os.Mkdir(filepath.Join(r.far, "home"), 0o755)
+	cmd := exec.CommandContext(ctx, "sh", "-c", script)
+	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	cmd.Run()
+	return out.String(), err.String(), cmd.ProcessState.ExitCode()
 }

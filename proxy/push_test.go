@@ -210,3 +210,5 @@ func TestPushAfterAKill(t *testing.T) {
 		s.End("") // the killed one's
 	}
 }
+
+var accessDenied = &ssmtest.APIError{Status: 400, Code: "AccessDeniedException", Message: "User: arn:aws:iam::123456789012:user/example is not authorized to perform: ec2-instance-connect:SendSSHPublicKey"}

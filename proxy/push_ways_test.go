@@ -2,9 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,10 +19,7 @@ func TestKeyOfTheAgent(t *testing.T) {
 	t.Parallel()
 	r := newKeyRig(t)
 	key := r.startAgent(t)
-	r.mu.Lock()
-	r.own = ""
-	r.accept(t)
-	r.mu.Unlock()
+	r.takeOnly(t, "")
 	r.configure(t, "", "IdentityFile none")
 	succeed(t, r.command(t, "ssh", node1, "true"), nil)
 	if sent := r.pushes(); len(sent) != 1 || !strings.HasPrefix(key, sent[0].key) {
@@ -170,24 +165,6 @@ func TestRunCommandPush(t *testing.T) {
 }
 
 const managed = "mi-0123456789abcdef0"
-
-func (r *keyRig) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+r.port)
-}
-
-// runScript is the agent's part of Run Command. The user's home is r.far/home.
-func (r *keyRig) runScript(ctx context.Context, script string) (stdout, stderr string, exit int) {
-	bin := filepath.Join(r.far, "bin")
-	os.Mkdir(bin, 0o755)
-	os.WriteFile(filepath.Join(bin, "getent"), fmt.Appendf(nil, "#!/bin/sh\n[ $2 = %s ] && echo %[1]s:x:%d:0::%s/home:/bin/sh\n", userName(), os.Getuid(), r.far), 0o755)
-	os.Mkdir(filepath.Join(r.far, "home"), 0o755)
-	cmd := exec.CommandContext(ctx, "sh", "-c", script)
-	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
-	var out, err bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &err
-	cmd.Run()
-	return out.String(), err.String(), cmd.ProcessState.ExitCode()
-}
 
 // TestPushFollowsTheName: the key goes to the machine that a name leads to, and
 // one that was kept too long leads to its successor.

@@ -1,9 +1,7 @@
 package proxy_test
 
 import (
-	"context"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,18 +44,6 @@ func newRigNames(t testing.TB, nodes ...awstest.Node) *rigNames {
 func (r *rigNames) add(n awstest.Node) {
 	n.Dial = says(n.ID)
 	r.AddNode(n)
-}
-
-// says is a port that says something and hangs up.
-func says(text string) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		go func() {
-			far.Write([]byte(text))
-			far.Close()
-		}()
-		return near, nil
-	}
 }
 
 // reach runs ssmpipe proxy and returns which machine has answered.

@@ -6,10 +6,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -17,50 +15,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
-
-// ssmpipe is the binary under test, built by TestMain.
-var ssmpipe string
-
-func TestMain(m *testing.M) {
-	// These tests wait for the agent's pace, not for a processor.
-	flag.Set("test.parallel", "12")
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "ssmpipe-test")
-	if err != nil {
-		log.Fatal(err)
-	}
-	ssmpipe = filepath.Join(dir, "ssmpipe")
-	args := []string{"build", "-o", ssmpipe}
-	if raceEnabled() {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "github.com/ssmpipe/ssmpipe")...).CombinedOutput(); err != nil {
-		log.Fatalf("go build: %v\n%s", err, out)
-	}
-	os.Setenv("SSMPIPE_CACHE", filepath.Join(dir, "cache")) // for what runs in this process
-	stopExamples := startExamples()
-	status := m.Run()
-	stopExamples()
-	os.RemoveAll(dir)
-	os.Exit(status)
-}
-
-// raceEnabled tells whether this test looks for races; then the binary does too.
-func raceEnabled() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
-		return s.Key == "-race" && s.Value == "true"
-	})
-}
 
 // need returns a tool's path. Where it is missing the test is skipped, but not
 // in CI.
@@ -357,3 +320,25 @@ var slowEnd = regexp.MustCompile(`(?m)^ssmpipe: .*: the session \S+ could not be
 
 // besideSlowEnds returns what else is on stderr.
 func besideSlowEnds(stderr string) string { return slowEnd.ReplaceAllString(stderr, "") }
+
+// oldAgent carries one connection at a time.
+var oldAgent = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: "3.0.100.0"}}
+
+// awsConfig is what a program's own configuration may be.
+func awsConfig(srv *awstest.Server) *aws.Config {
+	key := func(name string) (value string) {
+		for _, v := range srv.Env() {
+			if v, ok := strings.CutPrefix(v, name+"="); ok {
+				value = v
+			}
+		}
+		return value
+	}
+	return &aws.Config{
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(srv.URL()),
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: key("AWS_ACCESS_KEY_ID"), SecretAccessKey: key("AWS_SECRET_ACCESS_KEY")}, nil
+		}),
+	}
+}

@@ -92,7 +92,7 @@ func TestShellTerminalGone(t *testing.T) {
 }
 
 // farReader has the far side read n bytes as they are into a file.
-func (r *shellRig) farReader(t *testing.T, s *screen, n int, file string) {
+func farReader(t *testing.T, s *screen, n int, file string) {
 	t.Helper()
 	s.does(t, fmt.Sprintf(`stty raw -echo; echo re""ady; head -c %d >%s; stty sane; echo do""ne`, n, file), "ready")
 }
@@ -105,7 +105,7 @@ func TestShellPaste(t *testing.T) {
 	for i := 0; len(want) < 1<<20; i++ {
 		want = fmt.Appendf(want, "line %d of what is pasted, with ~. and \x1b[A and äöü\r", i)
 	}
-	r.farReader(t, s, len(want), "paste")
+	farReader(t, s, len(want), "paste")
 	from := len(s.seen())
 	s.types(t, string(want))
 	s.sees(t, from, "done")
@@ -113,7 +113,7 @@ func TestShellPaste(t *testing.T) {
 
 	// Where the terminal says what is pasted, there is no escape in it.
 	marked := "\x1b[200~a\r~.\r~~b\r\x1b[201~"
-	r.farReader(t, s, len(marked), "marked")
+	farReader(t, s, len(marked), "marked")
 	s.types(t, marked)
 	s.sees(t, len(s.seen())-10, "done")
 	if got := readFile(t, r.path("marked")); string(got) != marked {

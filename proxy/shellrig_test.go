@@ -210,3 +210,8 @@ func (r *shellRig) shell(t testing.TB, args ...string) *screen {
 }
 
 func (r *shellRig) path(name string) string { return filepath.Join(r.home, name) }
+
+// exec prepares ssmpipe exec of a command on the first node.
+func (r *shellRig) exec(args ...string) *exec.Cmd {
+	return r.command(append([]string{"exec", node1}, args...)...)
+}

@@ -150,25 +150,6 @@ func TestSSHInteractive(t *testing.T) {
 	}
 }
 
-// echoServer echoes each connection until its end.
-func echoServer(t testing.TB) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { io.Copy(c, c); c.Close() }()
-		}
-	}()
-	return l.Addr().String()
-}
-
 func checkEcho(t testing.TB, dial func() (net.Conn, error)) {
 	t.Helper()
 	var c net.Conn
@@ -267,7 +248,7 @@ func TestTwentySessionsAtOnce(t *testing.T) {
 
 // roundTrip sends data through ssh to a far cat and wants it back, in silence but for
 // notices.
-func (r *sshRig) roundTrip(t testing.TB, data []byte) error {
+func roundTrip(t testing.TB, r *sshRig, data []byte) error {
 	start := time.Now()
 	got := run(t, r.command(t, "ssh", node1, "cat"), bytes.NewReader(data))
 	switch {

@@ -49,10 +49,7 @@ func (h *homeRig) ownKey(t *testing.T) {
 	t.Helper()
 	os.Mkdir(filepath.Join(h.home, ".ssh"), 0o700)
 	writeFile(t, filepath.Join(h.home, ".ssh", "id_ed25519"), string(readFile(t, filepath.Join(h.far, "id"))))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.own = string(readFile(t, filepath.Join(h.far, "id.pub")))
-	h.accept(t)
+	h.takeOnly(t, string(readFile(t, filepath.Join(h.far, "id.pub"))))
 }
 
 // command prepares a tool that the user runs. It has none of the rig's

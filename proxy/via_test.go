@@ -12,14 +12,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// oldAgent carries one connection at a time.
-var oldAgent = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: "3.0.100.0"}}
-
 // TestVia: real ssh and scp to a machine that has no agent, through one that
 // has neither sshd nor a key.
 func TestVia(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": fast, "basic": oldAgent} {
 		t.Run(name, func(t *testing.T) {
 			r := newSSHRig(t, fast) // for its sshd, keys and configuration
 			b := newBastion(t, cfg)
@@ -50,7 +47,7 @@ func TestVia(t *testing.T) {
 // TestViaRefused: nothing listens there.
 func TestViaRefused(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := newBastion(t, fast)
 	cmd := exec.Command(ssmpipe, "proxy", "--via", node1, "nobody.internal", "22")
 	cmd.Env = b.env
 	stdin, err := cmd.StdinPipe() // open, as ssh's is
@@ -66,33 +63,4 @@ func TestViaRefused(t *testing.T) {
 		t.Errorf("%v, stderr %q", err, stderr.String())
 	}
 	waitFor(t, "end of the session", func() bool { return b.ActiveSessions() == 0 })
-}
-
-// TestForwardOldAgent: connections wait in line, and none gets another's bytes.
-func TestForwardOldAgent(t *testing.T) {
-	t.Parallel()
-	b := newBastion(t, oldAgent)
-	b.put("web.internal:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "-L", "0:web.internal:80")
-	errs := make(chan error)
-	const n = 8
-	for i := range n {
-		go func() { errs <- ask(f.ready[0], strings.Repeat(string(rune('a'+i)), 50000)) }()
-	}
-	for range n {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
-	}
-	// A connection that is given up in the middle leaves nothing to the next.
-	c, err := net.Dial("tcp", f.ready[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Write(bytes.Repeat([]byte("left over"), 10000))
-	io.ReadFull(c, make([]byte, 100))
-	c.Close()
-	if err := ask(f.ready[0], "mine"); err != nil {
-		t.Error(err)
-	}
 }
