@@ -10,6 +10,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestManyAtOnceWaitTheirTurn: of many that start at once all get a session,
@@ -17,8 +19,8 @@ import (
 func TestManyAtOnceWaitTheirTurn(t *testing.T) {
 	t.Parallel()
 	const many = 50
-	address := echoServer(t)
-	srv := service(t, fast, address)
+	address := rigtest.EchoServer(t)
+	srv := rigtest.Service(t, rigtest.Fast, address)
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}

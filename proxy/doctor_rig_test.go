@@ -19,6 +19,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // patient is a machine called web-1, with all that leads to it, for the doctor
@@ -41,10 +43,10 @@ func newPatient(t testing.TB, cfg awstest.Config) *patient {
 	cfg.Regions = []string{"us-west-2"}
 	p := &patient{Server: awstest.NewServer(cfg), home: t.TempDir()}
 	t.Cleanup(p.Close)
-	p.node = awstest.Node{ID: node1, Name: "web-1", Profile: "web", Node: ssmtest.Node{Dial: speaks("SSH-2.0-OpenSSH_9.9 test\r\n")}}
+	p.node = awstest.Node{ID: rigtest.Node1, Name: "web-1", Profile: "web", Node: ssmtest.Node{Dial: speaks("SSH-2.0-OpenSSH_9.9 test\r\n")}}
 	p.AddNode(p.node)
 	p.env = append(p.Env(), "HOME="+p.home, "XDG_CACHE_HOME="+p.home, "LANG=C.UTF-8", "PATH="+filepath.Join(p.home, "bin"))
-	for name, path := range map[string]string{"ssmpipe": ssmpipe, "sh": "/bin/sh"} { // the SDK starts credential_process with sh
+	for name, path := range map[string]string{"ssmpipe": rigtest.SSMPipe, "sh": "/bin/sh"} { // the SDK starts credential_process with sh
 		if err := os.Symlink(path, p.tool(t, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +99,7 @@ func speaks(text string) func(context.Context, string, string) (net.Conn, error)
 // diagnosis is what a run of the doctor has left.
 type diagnosis struct {
 	findings []doctor.Finding
-	result
+	rigtest.Result
 }
 
 func (d diagnosis) of(check string) *doctor.Finding {
@@ -113,20 +115,20 @@ func (d diagnosis) String() string {
 	for _, f := range d.findings {
 		doctor.Printer(&b, doctor.Style{})(f)
 	}
-	return b.String() + d.stderr
+	return b.String() + d.Stderr
 }
 
 // see runs the doctor.
 func (p *patient) see(t testing.TB, args ...string) (d diagnosis) {
 	t.Helper()
-	cmd := exec.Command(ssmpipe, append([]string{"doctor", "--json"}, args...)...)
+	cmd := exec.Command(rigtest.SSMPipe, append([]string{"doctor", "--json"}, args...)...)
 	cmd.Env = p.env
 	begun := time.Now()
-	d.result = run(t, cmd, nil)
+	d.Result = rigtest.Run(t, cmd, nil)
 	if took := time.Since(begun); took > 40*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	for lines := bufio.NewScanner(bytes.NewReader(d.stdout)); lines.Scan(); {
+	for lines := bufio.NewScanner(bytes.NewReader(d.Stdout)); lines.Scan(); {
 		var f doctor.Finding
 		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			t.Fatalf("%q: %v", lines.Text(), err)
@@ -155,7 +157,7 @@ func (p *patient) unset(names ...string) {
 // profile makes text the configuration, and leaves no other credentials.
 func (p *patient) profile(t testing.TB, text string) {
 	name := filepath.Join(p.home, "config")
-	writeFile(t, name, text)
+	rigtest.WriteFile(t, name, text)
 	p.unset("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 	p.env = append(p.env, "AWS_CONFIG_FILE="+name)
 }

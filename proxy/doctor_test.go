@@ -12,6 +12,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestDoctorHealthy: all is well, and said so, in the order of the way there.
@@ -32,12 +34,12 @@ func TestDoctorHealthy(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if !slices.Equal(got, want) || d.status != 0 || d.stderr != "" {
-		t.Errorf("status %d, %q, checked %q", d.status, d.stderr, got)
+	if !slices.Equal(got, want) || d.Status != 0 || d.Stderr != "" {
+		t.Errorf("status %d, %q, checked %q", d.Status, d.Stderr, got)
 	}
 	for check, fact := range map[string]string{
 		"identity":      "account 123456789012",
-		"target":        node1 + " (web-1, ",
+		"target":        rigtest.Node1 + " (web-1, ",
 		"handshake":     "agent 3.3.0.0",
 		"port 22":       "SSH-2.0-OpenSSH_9.9 test, round trip ",
 		"agent version": "3.3.0.0",
@@ -47,7 +49,7 @@ func TestDoctorHealthy(t *testing.T) {
 			t.Errorf("%s: %q is not in %+v", check, fact, f)
 		}
 	}
-	if keys := p.PublicKeys(node1, "ops"); len(keys) != 1 {
+	if keys := p.PublicKeys(rigtest.Node1, "ops"); len(keys) != 1 {
 		t.Errorf("%d keys were pushed", len(keys))
 	}
 	if s := p.Sessions(); len(s) != 1 || s[0].Resumes() != 1 || p.Calls("TerminateSession") != 1 {
@@ -108,7 +110,7 @@ func TestDoctor(t *testing.T) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSMMESSAGES=http://127.0.0.1:1")
 		}, nil,
 			"endpoint ssmmessages", doctor.StatusFailed, "TCP: ", "com.amazonaws.us-east-1.ssmmessages", 1},
-		{"ec2 is dead", func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_ENDPOINT_URL_EC2=http://127.0.0.1:1") }, []string{node1},
+		{"ec2 is dead", func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_ENDPOINT_URL_EC2=http://127.0.0.1:1") }, []string{rigtest.Node1},
 			"endpoint ec2", doctor.StatusWarning, "TCP: ", "without it machines have no names", 0},
 		{"ssm does not resolve", func(_ *testing.T, p *patient) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSM=https://nothing.invalid")
@@ -117,13 +119,13 @@ func TestDoctor(t *testing.T) {
 			p.env = append(p.env, "AWS_ENDPOINT_URL_SSM="+strings.Replace(p.URL(), "http:", "https:", 1))
 		}, nil, "endpoint ssm", doctor.StatusFailed, "TLS: ", "captive portal", 1},
 
-		{"ec2:DescribeInstances is denied", deny("ec2:DescribeInstances"), []string{node1},
+		{"ec2:DescribeInstances is denied", deny("ec2:DescribeInstances"), []string{rigtest.Node1},
 			"permission ec2:DescribeInstances", doctor.StatusWarning, "UnauthorizedOperation", "names, addresses and states", 0},
 		{"ssm:DescribeInstanceInformation is denied", deny("ssm:DescribeInstanceInformation"), nil,
 			"permission ssm:DescribeInstanceInformation", doctor.StatusWarning, "AccessDenied", "what the agents say", 0},
 		{"both are denied, and the target is a name", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), nil,
 			"target", doctor.StatusFailed, "", "ask for the IAM permission", 1},
-		{"both are denied, and the target is an id", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), []string{node1},
+		{"both are denied, and the target is an id", deny("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"), []string{rigtest.Node1},
 			"target", doctor.StatusWarning, "nothing is known", "permissions above", 0},
 		{"ssm:GetDocument is denied", deny("ssm:GetDocument"), nil,
 			"permission ssm:GetDocument", doctor.StatusWarning, "AccessDenied", "preferences", 0},
@@ -148,10 +150,10 @@ func TestDoctor(t *testing.T) {
 		{"the region is in the name", nil, []string{"web-1--us-west-2"},
 			"configuration", doctor.StatusOK, "us-west-2 (from the target)", "", 1},
 		{"several", func(_ *testing.T, p *patient) {
-			p.AddNode(awstest.Node{ID: node2, Name: "web-1"})
-		}, nil, "target", doctor.StatusFailed, node2, "--pick newest", 1},
+			p.AddNode(awstest.Node{ID: rigtest.Node2, Name: "web-1"})
+		}, nil, "target", doctor.StatusFailed, rigtest.Node2, "--pick newest", 1},
 		{"stopped", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.State = "stopped" }) }, nil,
-			"state", doctor.StatusFailed, "stopped", "start-instances --region us-east-1 --instance-ids " + node1, 1},
+			"state", doctor.StatusFailed, "stopped", "start-instances --region us-east-1 --instance-ids " + rigtest.Node1, 1},
 		{"stopped, and may not be started", func(t *testing.T, p *patient) {
 			deny("ec2:StartInstances")(t, p)
 			p.change(func(n *awstest.Node) { n.State = "stopped" })
@@ -170,7 +172,7 @@ func TestDoctor(t *testing.T) {
 			"handshake", doctor.StatusFailed, "no answer in time", "update the SSM agent", 1},
 		{"the agent is old", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "3.0.100.0"} })
-		}, nil, "agent version", doctor.StatusWarning, "--via, and forwards to hosts behind it (3.1.1374.0)", "AWS-UpdateSSMAgent --instance-ids " + node1, 0},
+		}, nil, "agent version", doctor.StatusWarning, "--via, and forwards to hosts behind it (3.1.1374.0)", "AWS-UpdateSSMAgent --instance-ids " + rigtest.Node1, 0},
 		{"the agent is from before ssh", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Agent = &ssmtest.Agent{Version: "2.3.612.0"} })
 		}, nil, "agent version", doctor.StatusFailed, "ssh and port forwarding (2.3.672.0)", "AWS-UpdateSSMAgent", 1},
@@ -192,9 +194,9 @@ func TestDoctor(t *testing.T) {
 		{"not sshd", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = speaks("220 mail\r\n") }) }, nil,
 			"port 22", doctor.StatusWarning, "220 mail", "not how sshd behaves", 0},
 		{"sshd has had enough", func(_ *testing.T, p *patient) {
-			p.change(func(n *awstest.Node) { n.Dial = says("Exceeded MaxStartups\r\n") })
+			p.change(func(n *awstest.Node) { n.Dial = rigtest.Says("Exceeded MaxStartups\r\n") })
 		}, nil, "port 22", doctor.StatusWarning, `says "Exceeded MaxStartups"`, "how busy it is", 0},
-		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = says("") }) }, nil,
+		{"sshd hangs up", func(_ *testing.T, p *patient) { p.change(func(n *awstest.Node) { n.Dial = rigtest.Says("") }) }, nil,
 			"port 22", doctor.StatusFailed, "hung up", "see its log", 1},
 		{"sshd greets first", func(_ *testing.T, p *patient) {
 			p.change(func(n *awstest.Node) { n.Dial = speaks("hello\nagain\nSSH-2.0-x y\r\n") })
@@ -210,7 +212,7 @@ func TestDoctor(t *testing.T) {
 		}, nil, "ssh", doctor.StatusWarning, "OpenSSH_7.2p2", "needs Include", 0},
 		{"not in the configuration", func(t *testing.T, p *patient) { p.ssh(t, "host web-1\nproxycommand none\n") }, nil,
 			"ssh config", doctor.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install --hosts"`, 1},
-		{"not in the configuration, by id", func(t *testing.T, p *patient) { p.ssh(t, "proxycommand none\n") }, []string{node1},
+		{"not in the configuration, by id", func(t *testing.T, p *patient) { p.ssh(t, "proxycommand none\n") }, []string{rigtest.Node1},
 			"ssh config", doctor.StatusFailed, "does not go through ssmpipe", `"ssmpipe ssh-config --install"`, 1},
 		{"another client in the configuration", func(t *testing.T, p *patient) {
 			p.ssh(t, "host web-1\nproxycommand sh -c \"aws ssm start-session --target %h\"\n")
@@ -237,8 +239,8 @@ func TestDoctor(t *testing.T) {
 			if f == nil || f.Status != tt.status || !strings.Contains(f.Detail, tt.detail) || !strings.Contains(f.Remedy, tt.remedy) || (tt.remedy == "") != (f.Remedy == "") {
 				t.Errorf("%+v", f)
 			}
-			if d.status != tt.exit {
-				t.Errorf("status %d", d.status)
+			if d.Status != tt.exit {
+				t.Errorf("status %d", d.Status)
 			}
 			if t.Failed() {
 				t.Log(d)

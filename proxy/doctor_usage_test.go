@@ -17,6 +17,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestDoctorWithoutTarget checks what concerns all machines, and starts
@@ -26,8 +28,8 @@ func TestDoctorWithoutTarget(t *testing.T) {
 	p := newPatient(t, awstest.Config{})
 	p.ssh(t, "host i-0123456789abcdef0\n")
 	d := p.see(t)
-	if d.status != 0 || d.of("endpoint ec2") == nil || d.of("preferences") == nil || d.of("session") != nil || len(p.Sessions()) > 0 {
-		t.Errorf("status %d, %s", d.status, d)
+	if d.Status != 0 || d.of("endpoint ec2") == nil || d.of("preferences") == nil || d.of("session") != nil || len(p.Sessions()) > 0 {
+		t.Errorf("status %d, %s", d.Status, d)
 	}
 	if f := d.of("ssh config"); f == nil || f.Status != doctor.StatusWarning {
 		t.Errorf("%+v", f) // not everybody uses ssh
@@ -69,8 +71,8 @@ func TestDoctorElsewhere(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if f := d.of("port 22"); d.status != 0 || f == nil || f.Status != doctor.StatusOK {
-		t.Errorf("status %d\n%s", d.status, d)
+	if f := d.of("port 22"); d.Status != 0 || f == nil || f.Status != doctor.StatusOK {
+		t.Errorf("status %d\n%s", d.Status, d)
 	}
 }
 
@@ -83,12 +85,12 @@ func TestDoctorAllows(t *testing.T) {
 	}{
 		{"ec2:DescribeInstances", "permission ec2:DescribeInstances", []string{"*"}},
 		{"ssm:GetDocument", "permission ssm:GetDocument", []string{"arn:aws:ssm:us-east-1:123456789012:document/SSM-SessionManagerRunShell"}},
-		{"ssm:StartSession", "session", []string{"arn:aws:ec2:us-east-1:123456789012:instance/" + node1, "arn:aws:ssm:us-east-1::document/AWS-StartSSHSession"}},
+		{"ssm:StartSession", "session", []string{"arn:aws:ec2:us-east-1:123456789012:instance/" + rigtest.Node1, "arn:aws:ssm:us-east-1::document/AWS-StartSSHSession"}},
 		{"ssm:ResumeSession", "permission ssm:ResumeSession", []string{"arn:aws:ssm:*:*:session/${aws:userid}-*"}},
 	} {
 		p := newPatient(t, awstest.Config{})
 		p.DenyActions(tt.action)
-		d := p.see(t, node1)
+		d := p.see(t, rigtest.Node1)
 		f := d.of(tt.check)
 		if f == nil || f.Allow == nil || f.Allow.Effect != "Allow" || f.Allow.Action != tt.action || !slices.Equal(f.Allow.Resource, tt.resource) {
 			t.Errorf("%s: %+v\n%s", tt.action, f, d)
@@ -105,7 +107,7 @@ func TestDoctorTLS(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		if slow { // so that a connection is opened beside the credentials
 			stranger := newPatient(t, awstest.Config{Config: ssmtest.Config{TLS: true}})
-			writeFile(t, filepath.Join(p.home, "others.pem"), string(stranger.CertPEM()))
+			rigtest.WriteFile(t, filepath.Join(p.home, "others.pem"), string(stranger.CertPEM()))
 			p.env = append(p.env, "AWS_CA_BUNDLE="+filepath.Join(p.home, "others.pem"))
 			p.profile(t, "[default]\nregion = us-east-1\ncredential_process = /bin/sleep 0.1 && echo '{\"Version\": 1, \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\"}'\n")
 		}
@@ -116,12 +118,12 @@ func TestDoctorTLS(t *testing.T) {
 	}
 	p.env = before
 	bundle := filepath.Join(p.home, "ca.pem")
-	writeFile(t, bundle, string(p.CertPEM()))
+	rigtest.WriteFile(t, bundle, string(p.CertPEM()))
 	p.env = append(p.env, "AWS_CA_BUNDLE="+bundle)
-	if d := p.see(t, "web-1"); d.status != 0 {
+	if d := p.see(t, "web-1"); d.Status != 0 {
 		t.Error(d)
 	}
-	address, _ := startHTTPProxy(t)
+	address, _ := rigtest.StartHTTPProxy(t)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.URL(), "https://"))
 	p.env = append(p.env, "AWS_ENDPOINT_URL=https://ssmtest.invalid:"+port, "AWS_MAX_ATTEMPTS=1")
 	for _, tt := range []struct {
@@ -154,19 +156,19 @@ func TestDoctorHostile(t *testing.T) {
 		n.Name, n.Platform, n.Computer = evil, evil, evil
 		n.Dial = speaks("SSH-2.0-" + evil + "\r\n")
 	})
-	p.AddNode(awstest.Node{ID: node2, Name: evil, Tags: map[string]string{"a": "b"}})
+	p.AddNode(awstest.Node{ID: rigtest.Node2, Name: evil, Tags: map[string]string{"a": "b"}})
 	p.AddNode(awstest.Node{ID: "i-0aaaaaaaaaaaaaaaa", Name: evil, Tags: map[string]string{"a": "b"}})
-	for _, args := range [][]string{{node1}, {"tag:a=b"}, {"x"}, {"--json", node1}, {"--json", "tag:a=b"}} {
-		cmd := exec.Command(ssmpipe, append([]string{"doctor"}, args...)...)
+	for _, args := range [][]string{{rigtest.Node1}, {"tag:a=b"}, {"x"}, {"--json", rigtest.Node1}, {"--json", "tag:a=b"}} {
+		cmd := exec.Command(rigtest.SSMPipe, append([]string{"doctor"}, args...)...)
 		cmd.Env = p.env
-		r := run(t, cmd, nil)
-		if i := strings.IndexFunc(strings.ReplaceAll(string(r.stdout), "\n", ""), func(c rune) bool {
+		r := rigtest.Run(t, cmd, nil)
+		if i := strings.IndexFunc(strings.ReplaceAll(string(r.Stdout), "\n", ""), func(c rune) bool {
 			return c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u202e'
-		}); i >= 0 || len(r.stdout) == 0 {
-			t.Errorf("%q: %q", args, r.stdout)
+		}); i >= 0 || len(r.Stdout) == 0 {
+			t.Errorf("%q: %q", args, r.Stdout)
 		}
-		if strings.Contains(string(r.stdout), `\u001b`) {
-			t.Errorf("%q: %q", args, r.stdout)
+		if strings.Contains(string(r.Stdout), `\u001b`) {
+			t.Errorf("%q: %q", args, r.Stdout)
 		}
 	}
 }
@@ -191,7 +193,7 @@ func TestDoctorLeavesNothing(t *testing.T) {
 			}
 		})
 		stop()
-		if took := time.Since(begun); interrupted && took > 2*time.Second+margin {
+		if took := time.Since(begun); interrupted && took > 2*time.Second+rigtest.Margin {
 			t.Errorf("it ended after %v", took)
 		}
 		if interrupted != (err != nil) || interrupted != (last == "handshake") {
@@ -202,17 +204,17 @@ func TestDoctorLeavesNothing(t *testing.T) {
 		}
 	}
 	p.Close() // and with it the connections that the SDK keeps
-	waitFor(t, "end of the goroutines", func() bool { return runtime.NumGoroutine() <= before })
+	rigtest.WaitFor(t, "end of the goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // TestDoctorUsage: wrong usage is no finding.
 func TestDoctorUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{""}, {"ecs:x"}, {"web-1", "no such port"}, {"web-1", "22", "23"}, {"--push-key", "web-1"}, {"--push-key", "--user", "ops"}} {
-		cmd := exec.Command(ssmpipe, append([]string{"doctor"}, args...)...)
-		r := run(t, cmd, nil)
-		if r.status != 2 || len(r.stdout) > 0 || r.stderr == "" {
-			t.Errorf("%q: status %d, %q, %q", args, r.status, r.stdout, r.stderr)
+		cmd := exec.Command(rigtest.SSMPipe, append([]string{"doctor"}, args...)...)
+		r := rigtest.Run(t, cmd, nil)
+		if r.Status != 2 || len(r.Stdout) > 0 || r.Stderr == "" {
+			t.Errorf("%q: status %d, %q, %q", args, r.Status, r.Stdout, r.Stderr)
 		}
 	}
 }

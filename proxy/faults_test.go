@@ -9,18 +9,20 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestSSHSurvivesCuts: the socket under a real ssh is cut again and again, in
 // all ways and at any byte, in the handshake too, and ssh sees nothing of it.
 func TestSSHSurvivesCuts(t *testing.T) {
 	t.Parallel()
-	need(t, "sshd")
+	rigtest.Need(t, "sshd")
 	runs := 50
 	switch {
 	case testing.Short():
 		runs = 6
-	case raceEnabled():
+	case rigtest.Race():
 		runs = 20 // each costs several times as much
 	}
 	var wg sync.WaitGroup
@@ -31,7 +33,7 @@ func TestSSHSurvivesCuts(t *testing.T) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			t.Run(fmt.Sprint(n), func(t *testing.T) {
-				r := newSSHRig(t, ssmtest.Config{TLS: n%5 == 0})
+				r := rigtest.NewSSH(t, ssmtest.Config{TLS: n%5 == 0})
 				var mu sync.Mutex
 				rng := rand.New(rand.NewPCG(uint64(n), 11))
 				r.CutEach(func(link int) (int64, ssmtest.Cut) {
@@ -43,7 +45,7 @@ func TestSSHSurvivesCuts(t *testing.T) {
 					}
 					return rng.Int64N(3 << 20), how
 				})
-				if err := roundTrip(t, r, random(8<<20, uint64(n))); err != nil {
+				if err := roundTrip(t, r, rigtest.Random(8<<20, uint64(n))); err != nil {
 					t.Error(err)
 				}
 				links.Add(int64(r.Sessions()[0].Links()))
@@ -63,7 +65,7 @@ func TestSSHSurvivesBlackHole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a dead peer is noticed after 24 s")
 	}
-	r := newSSHRig(t, ssmtest.Config{})
+	r := rigtest.NewSSH(t, ssmtest.Config{})
 	ended := make(chan struct{})
 	go func() {
 		look := time.NewTicker(10 * time.Millisecond)
@@ -78,7 +80,7 @@ func TestSSHSurvivesBlackHole(t *testing.T) {
 		r.BlackHole()
 	}()
 	defer close(ended)
-	if err := roundTrip(t, r, random(8<<20, 1)); err != nil {
+	if err := roundTrip(t, r, rigtest.Random(8<<20, 1)); err != nil {
 		t.Error(err)
 	}
 	if n := r.Sessions()[0].Links(); n != 2 {
@@ -92,10 +94,10 @@ func TestSSHSurvivesLoss(t *testing.T) {
 	if testing.Short() {
 		size = 1 << 20
 	}
-	r := newSSHRig(t, ssmtest.Config{})
+	r := rigtest.NewSSH(t, ssmtest.Config{})
 	bad := ssmtest.Path{Drop: 0.02, Duplicate: 0.02, Reorder: 0.05}
 	r.SetPath(bad, bad)
-	if err := roundTrip(t, r, random(size, 1)); err != nil {
+	if err := roundTrip(t, r, rigtest.Random(size, 1)); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,16 +9,18 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestForwardReboot: the instance goes away under open connections and comes
 // back; what is then asked of the forward is answered.
 func TestForwardReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("web.internal:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "--resume-timeout", "2s", "-L", "0:web.internal:80")
-	open, err := net.Dial("tcp", f.ready[0])
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web.internal:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "--resume-timeout", "2s", "-L", "0:web.internal:80")
+	open, err := net.Dial("tcp", f.Ready[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +29,7 @@ func TestForwardReboot(t *testing.T) {
 	if _, err := io.ReadFull(open, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	back := b.Reboot(node1)
+	back := b.Reboot(rigtest.Node1)
 	open.Write([]byte("is anybody there?"))
 	open.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if n, err := open.Read(make([]byte, 1)); err == nil {
@@ -35,14 +37,14 @@ func TestForwardReboot(t *testing.T) {
 	} else if isTimeout(err) {
 		t.Error("the connection is still open")
 	}
-	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "TargetNotConnected") })
+	rigtest.WaitFor(t, "word of it", func() bool { return strings.Contains(f.Said(), "TargetNotConnected") })
 	answered := make(chan error, 1)
-	go func() { answered <- ask(f.ready[0], "after the reboot") }() // waits for the session
+	go func() { answered <- rigtest.Ask(f.Ready[0], "after the reboot") }() // waits for the session
 	back()
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
-	if said := f.said(); strings.Count(said, "\n") > 3 {
+	if said := f.Said(); strings.Count(said, "\n") > 3 {
 		t.Errorf("stderr %q", said)
 	}
 }
@@ -57,72 +59,72 @@ func isTimeout(err error) bool {
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"3.3.0.0", "3.0.100.0"} {
-		b := newBastion(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: version}, IdleTimeout: 3 * time.Second})
-		b.put("web.internal:80", serveTCP(t, echo))
-		idle := b.forward(t, 1, "--once", "-L", "0:web.internal:80")
-		kept := b.forward(t, 1, "--once", "--keepalive", "1s", "-L", "0:web.internal:80")
+		b := rigtest.NewBastion(t, ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: version}, IdleTimeout: 3 * time.Second})
+		b.Put("web.internal:80", rigtest.ServeTCP(t, rigtest.Echo))
+		idle := b.Forward(t, 1, "--once", "-L", "0:web.internal:80")
+		kept := b.Forward(t, 1, "--once", "--keepalive", "1s", "-L", "0:web.internal:80")
 		select {
-		case <-idle.ended:
+		case <-idle.Ended:
 		case <-time.After(20 * time.Second):
 			t.Fatal("the idle session is not ended: the test shows nothing")
 		}
-		if !strings.Contains(idle.said(), "inactivity") {
-			t.Errorf("stderr %q", idle.said())
+		if !strings.Contains(idle.Said(), "inactivity") {
+			t.Errorf("stderr %q", idle.Said())
 		}
 		select {
-		case <-kept.ended:
-			t.Fatalf("agent %s: the session that is kept alive has ended: %s", version, kept.said())
+		case <-kept.Ended:
+			t.Fatalf("agent %s: the session that is kept alive has ended: %s", version, kept.Said())
 		case <-time.After(4 * time.Second): // more than the timeout, since the other's end
 		}
-		if err := ask(kept.ready[0], "still there"); err != nil {
-			t.Errorf("agent %s: %v; stderr %q", version, err, kept.said())
+		if err := rigtest.Ask(kept.Ready[0], "still there"); err != nil {
+			t.Errorf("agent %s: %v; stderr %q", version, err, kept.Said())
 		}
-		kept.end()
+		kept.End()
 	}
 }
 
 // TestForwardDenied: one document is not allowed.
 func TestForwardDenied(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("web.internal:80", serveTCP(t, echo))
-	b.put("localhost:80", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web.internal:80", rigtest.ServeTCP(t, rigtest.Echo))
+	b.Put("localhost:80", rigtest.ServeTCP(t, rigtest.Echo))
 	b.Deny("AWS-StartPortForwardingSessionToRemoteHost")
-	f := b.tryForward(t, "-L", "0:web.internal:80", "-L", "0:localhost:80")
+	f := b.TryForward(t, "-L", "0:web.internal:80", "-L", "0:localhost:80")
 	if err := f.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		f.Wait()
-		close(f.ended)
+		close(f.Ended)
 	}()
-	f.wantEnd(t, 1, "web.internal:80: AccessDenied")
-	if strings.Count(f.said(), "\n") != 1 || !strings.Contains(f.said(), "permission") {
-		t.Errorf("stderr %q", f.said())
+	f.WantEnd(t, 1, "web.internal:80: AccessDenied")
+	if strings.Count(f.Said(), "\n") != 1 || !strings.Contains(f.Said(), "permission") {
+		t.Errorf("stderr %q", f.Said())
 	}
 	// By SOCKS it is one connection's matter.
-	f = b.forward(t, 1, "-D", "0")
-	curl := need(t, "curl")
-	cmd := exec.Command(curl, "--silent", "--show-error", "--max-time", "20", "--proxy", "socks5h://"+f.ready[0], "http://web.internal/")
-	if r := run(t, cmd, nil); r.status != 97 && r.status != 7 {
-		t.Errorf("curl: status %d, %s", r.status, r.stderr)
+	f = b.Forward(t, 1, "-D", "0")
+	curl := rigtest.Need(t, "curl")
+	cmd := exec.Command(curl, "--silent", "--show-error", "--max-time", "20", "--proxy", "socks5h://"+f.Ready[0], "http://web.internal/")
+	if r := rigtest.Run(t, cmd, nil); r.Status != 97 && r.Status != 7 {
+		t.Errorf("curl: status %d, %s", r.Status, r.Stderr)
 	}
-	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "AccessDenied") })
+	rigtest.WaitFor(t, "word of it", func() bool { return strings.Contains(f.Said(), "AccessDenied") })
 }
 
 // TestForwardTargetGone: it is not there from the beginning.
 func TestForwardTargetGone(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	back := b.Reboot(node1)
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	back := b.Reboot(rigtest.Node1)
 	defer back()
-	f := b.tryForward(t, "-L", "0:web.internal:80")
+	f := b.TryForward(t, "-L", "0:web.internal:80")
 	if err := f.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		f.Wait()
-		close(f.ended)
+		close(f.Ended)
 	}()
-	f.wantEnd(t, 1, "TargetNotConnected")
+	f.WantEnd(t, 1, "TargetNotConnected")
 }

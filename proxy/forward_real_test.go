@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // rowsToCopy returns rows for COPY, about n bytes of them.
@@ -32,25 +34,25 @@ func rowsToCopy(n int) []byte {
 func copyTable(t *testing.T, address string, rows []byte) {
 	t.Helper()
 	psql := func(stdin io.Reader, command string) []byte {
-		return succeed(t, pg(t, address, "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", command), stdin)
+		return rigtest.Succeed(t, rigtest.PG(t, address, "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", command), stdin)
 	}
 	psql(nil, "CREATE TABLE rows (id int, text text)")
 	psql(bytes.NewReader(rows), "COPY rows FROM STDIN")
-	equal(t, "the table", psql(nil, "COPY (SELECT * FROM rows ORDER BY id) TO STDOUT"), rows)
+	rigtest.Equal(t, "the table", psql(nil, "COPY (SELECT * FROM rows ORDER BY id) TO STDOUT"), rows)
 	psql(nil, "DROP TABLE rows")
 }
 
 // pgbench runs ten clients for a while.
 func pgbench(t *testing.T, address string, seconds int) {
 	t.Helper()
-	if r := run(t, pg(t, address, "pgbench", "-i", "-q", "postgres"), nil); r.status != 0 {
-		t.Fatalf("pgbench -i: %s", r.stderr)
+	if r := rigtest.Run(t, rigtest.PG(t, address, "pgbench", "-i", "-q", "postgres"), nil); r.Status != 0 {
+		t.Fatalf("pgbench -i: %s", r.Stderr)
 	}
-	r := run(t, pg(t, address, "pgbench", "-n", "-c", "10", "-T", fmt.Sprint(seconds), "postgres"), nil)
-	if r.status != 0 || !strings.Contains(string(r.stdout), "number of failed transactions: 0 ") {
-		t.Errorf("pgbench: status %d\n%s%s", r.status, r.stdout, r.stderr)
+	r := rigtest.Run(t, rigtest.PG(t, address, "pgbench", "-n", "-c", "10", "-T", fmt.Sprint(seconds), "postgres"), nil)
+	if r.Status != 0 || !strings.Contains(string(r.Stdout), "number of failed transactions: 0 ") {
+		t.Errorf("pgbench: status %d\n%s%s", r.Status, r.Stdout, r.Stderr)
 	}
-	for line := range strings.Lines(string(r.stdout)) {
+	for line := range strings.Lines(string(r.Stdout)) {
 		if strings.HasPrefix(line, "tps") || strings.HasPrefix(line, "latency") {
 			t.Log(strings.TrimSpace(line))
 		}
@@ -60,17 +62,17 @@ func pgbench(t *testing.T, address string, seconds int) {
 func redisBenchmark(t *testing.T, address string, requests int) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(address)
-	r := run(t, exec.Command(need(t, "redis-benchmark"), "-h", "127.0.0.1", "-p", port, "-c", "50",
+	r := rigtest.Run(t, exec.Command(rigtest.Need(t, "redis-benchmark"), "-h", "127.0.0.1", "-p", port, "-c", "50",
 		"-n", fmt.Sprint(requests), "-t", "ping,set,get,lrange_100", "-q"), nil)
-	out := string(r.stdout) + r.stderr
-	if r.status != 0 || strings.Contains(strings.ToLower(out), "error") || strings.Count(out, "requests per second") < 5 {
-		t.Errorf("redis-benchmark: status %d\n%s", r.status, out)
+	out := string(r.Stdout) + r.Stderr
+	if r.Status != 0 || strings.Contains(strings.ToLower(out), "error") || strings.Count(out, "requests per second") < 5 {
+		t.Errorf("redis-benchmark: status %d\n%s", r.Status, out)
 	}
 }
 
 // sizes are smaller where everything is slow.
 func sizes() (copied, seconds, requests int) {
-	if testing.Short() || raceEnabled() {
+	if testing.Short() || rigtest.Race() {
 		return 20 << 20, 2, 2000
 	}
 	return 200 << 20, 10, 20000
@@ -79,37 +81,37 @@ func sizes() (copied, seconds, requests int) {
 func TestForwardPostgres(t *testing.T) {
 	t.Parallel()
 	copied, seconds, _ := sizes()
-	b := newBastion(t, fast)
-	b.put("db.internal:5432", startPostgres(t))
-	f := b.forward(t, 1, "-L", "0:db.internal:5432")
-	copyTable(t, f.ready[0], rowsToCopy(copied))
-	pgbench(t, f.ready[0], seconds)
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
-	if f.said() != "" {
-		t.Errorf("stderr %q", f.said())
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("db.internal:5432", rigtest.StartPostgres(t))
+	f := b.Forward(t, 1, "-L", "0:db.internal:5432")
+	copyTable(t, f.Ready[0], rowsToCopy(copied))
+	pgbench(t, f.Ready[0], seconds)
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
+	if f.Said() != "" {
+		t.Errorf("stderr %q", f.Said())
 	}
 }
 
 func TestForwardRedis(t *testing.T) {
 	t.Parallel()
 	_, _, requests := sizes()
-	b := newBastion(t, fast)
-	b.put("cache:6379", startRedis(t))
-	f := b.forward(t, 1, "-L", "0:cache:6379")
-	redisBenchmark(t, f.ready[0], requests)
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("cache:6379", rigtest.StartRedis(t))
+	f := b.Forward(t, 1, "-L", "0:cache:6379")
+	redisBenchmark(t, f.Ready[0], requests)
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 }
 
 // TestLocalForwardDatabases: the same through ssh's own forwarding.
 func TestLocalForwardDatabases(t *testing.T) {
 	t.Parallel()
 	copied, seconds, requests := sizes()
-	r := newSSHRig(t, fast)
-	postgres, redis := startPostgres(t), startRedis(t)
-	pgLocal, redisLocal := freePort(t), freePort(t)
-	ssh := r.command(t, "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", pgLocal+":"+postgres, "-L", redisLocal+":"+redis, node1)
-	start(t, ssh)
-	waitFor(t, "ssh's forwards", func() bool {
+	r := rigtest.NewSSH(t, rigtest.Fast)
+	postgres, redis := rigtest.StartPostgres(t), rigtest.StartRedis(t)
+	pgLocal, redisLocal := rigtest.FreePort(t), rigtest.FreePort(t)
+	ssh := r.Command(t, "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", pgLocal+":"+postgres, "-L", redisLocal+":"+redis, rigtest.Node1)
+	rigtest.Start(t, ssh)
+	rigtest.WaitFor(t, "ssh's forwards", func() bool {
 		c, err := net.Dial("tcp", redisLocal)
 		if err == nil {
 			c.Close()
@@ -127,10 +129,10 @@ func TestLocalForwardDatabases(t *testing.T) {
 func TestForwardUnderFaults(t *testing.T) {
 	t.Parallel()
 	_, seconds, requests := sizes()
-	b := newBastion(t, ssmtest.Config{TLS: true, Agent: ssmtest.Agent{NoSleep: true}})
-	b.put("db.internal:5432", startPostgres(t))
-	b.put("cache:6379", startRedis(t))
-	f := b.forward(t, 2, "-L", "0:db.internal:5432", "-L", "0:cache:6379")
+	b := rigtest.NewBastion(t, ssmtest.Config{TLS: true, Agent: ssmtest.Agent{NoSleep: true}})
+	b.Put("db.internal:5432", rigtest.StartPostgres(t))
+	b.Put("cache:6379", rigtest.StartRedis(t))
+	f := b.Forward(t, 2, "-L", "0:db.internal:5432", "-L", "0:cache:6379")
 	stop := make(chan struct{})
 	var faults sync.WaitGroup
 	faults.Go(func() {
@@ -155,14 +157,14 @@ func TestForwardUnderFaults(t *testing.T) {
 	})
 	var loads sync.WaitGroup
 	loads.Go(func() {
-		copyTable(t, f.ready[0], rowsToCopy(4<<20))
-		pgbench(t, f.ready[0], seconds)
+		copyTable(t, f.Ready[0], rowsToCopy(4<<20))
+		pgbench(t, f.Ready[0], seconds)
 	})
-	loads.Go(func() { redisBenchmark(t, f.ready[1], requests/10) })
+	loads.Go(func() { redisBenchmark(t, f.Ready[1], requests/10) })
 	loads.Wait()
 	close(stop)
 	faults.Wait()
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 	links := 0
 	for _, s := range b.Sessions() {
 		links += s.Links()
@@ -175,22 +177,22 @@ func TestForwardUnderFaults(t *testing.T) {
 // TestForwardWebPage: what a browser does, with more connections at once.
 func TestForwardWebPage(t *testing.T) {
 	t.Parallel()
-	curl := need(t, "curl")
+	curl := rigtest.Need(t, "curl")
 	const assets = 60
-	b := newBastion(t, fast)
+	b := rigtest.NewBastion(t, rigtest.Fast)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := uint64(len(r.URL.Path))
-		w.Write(random(int(n)*1000, n))
+		w.Write(rigtest.Random(int(n)*1000, n))
 	}))
 	t.Cleanup(web.Close)
-	b.put("web:80", web.Listener.Addr().String())
-	f := b.forward(t, 2, "-L", "0:web:80", "-D", "0")
+	b.Put("web:80", web.Listener.Addr().String())
+	f := b.Forward(t, 2, "-L", "0:web:80", "-D", "0")
 	for name, args := range map[string][]string{
 		"forward": {},
-		"SOCKS":   {"--proxy", "socks5h://" + f.ready[1]},
+		"SOCKS":   {"--proxy", "socks5h://" + f.Ready[1]},
 	} {
 		dir := t.TempDir()
-		base := "http://" + f.ready[0]
+		base := "http://" + f.Ready[0]
 		if len(args) > 0 {
 			base = "http://web"
 		}
@@ -199,12 +201,12 @@ func TestForwardWebPage(t *testing.T) {
 			args = append(args, base+"/"+strings.Repeat("a", n), "-o", filepath.Join(dir, fmt.Sprint(n)))
 		}
 		// Silent it is not, with --parallel.
-		if r := run(t, exec.Command(curl, args...), nil); r.status != 0 {
-			t.Errorf("%s: curl's status is %d", name, r.status)
+		if r := rigtest.Run(t, exec.Command(curl, args...), nil); r.Status != 0 {
+			t.Errorf("%s: curl's status is %d", name, r.Status)
 		}
 		for n := range assets {
-			equal(t, fmt.Sprint(name, " asset ", n), readFile(t, filepath.Join(dir, fmt.Sprint(n))), random((n+1)*1000, uint64(n+1)))
+			rigtest.Equal(t, fmt.Sprint(name, " asset ", n), rigtest.ReadFile(t, filepath.Join(dir, fmt.Sprint(n))), rigtest.Random((n+1)*1000, uint64(n+1)))
 		}
 	}
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 }

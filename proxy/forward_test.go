@@ -14,19 +14,21 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 func TestForward(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("localhost:7", serveTCP(t, echo))
-	b.put("db.internal:5432", serveTCP(t, func(c net.Conn) { io.WriteString(c, "I am the database") }))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
+	b.Put("db.internal:5432", rigtest.ServeTCP(t, func(c net.Conn) { io.WriteString(c, "I am the database") }))
 	socket := filepath.Join(t.TempDir(), "s")
-	f := b.forward(t, 3, "-L", "0:localhost:7", "-L", "0:db.internal:5432", "-L", socket+":db.internal:5432")
-	if err := ask(f.ready[0], strings.Repeat("hello ", 100000)); err != nil {
+	f := b.Forward(t, 3, "-L", "0:localhost:7", "-L", "0:db.internal:5432", "-L", socket+":db.internal:5432")
+	if err := rigtest.Ask(f.Ready[0], strings.Repeat("hello ", 100000)); err != nil {
 		t.Error(err)
 	}
-	for network, address := range map[string]string{"tcp": f.ready[1], "unix": socket} {
+	for network, address := range map[string]string{"tcp": f.Ready[1], "unix": socket} {
 		c, err := net.Dial(network, address)
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +41,7 @@ func TestForward(t *testing.T) {
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", info.Mode(), err)
 	}
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 	documents := map[string]int{}
 	for _, s := range b.Sessions() {
 		documents[s.Document()]++
@@ -49,8 +51,8 @@ func TestForward(t *testing.T) {
 	}
 	begun := time.Now()
 	f.Process.Signal(syscall.SIGINT)
-	f.wantEnd(t, 1, "")
-	if took := time.Since(begun); took > 2*time.Second+margin {
+	f.WantEnd(t, 1, "")
+	if took := time.Since(begun); took > 2*time.Second+rigtest.Margin {
 		t.Errorf("the end took %v", took)
 	}
 	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
@@ -62,10 +64,10 @@ func TestForward(t *testing.T) {
 // the user.
 func TestForwardRefused(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 2, "-L", "0:web:80", "-L", "0:nobody:80")
-	c, err := net.Dial("tcp", f.ready[1])
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 2, "-L", "0:web:80", "-L", "0:nobody:80")
+	c, err := net.Dial("tcp", f.Ready[1])
 	if err == nil { // it may be reset as soon as that
 		defer c.Close()
 		c.Write([]byte("hello"))
@@ -74,8 +76,8 @@ func TestForwardRefused(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the refused connection ended with %v", err)
 	}
-	waitFor(t, "word of the refusal", func() bool { return strings.Contains(f.said(), "nobody:80 refused") })
-	if err := ask(f.ready[0], "still there"); err != nil {
+	rigtest.WaitFor(t, "word of the refusal", func() bool { return strings.Contains(f.Said(), "nobody:80 refused") })
+	if err := rigtest.Ask(f.Ready[0], "still there"); err != nil {
 		t.Error(err)
 	}
 }
@@ -84,12 +86,12 @@ func TestForwardRefused(t *testing.T) {
 func TestForwardMany(t *testing.T) {
 	t.Parallel()
 	inARow, atOnce := 1000, 200
-	if testing.Short() || raceEnabled() {
+	if testing.Short() || rigtest.Race() {
 		inARow, atOnce = 200, 100
 	}
-	b := newBastion(t, fast)
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "-L", "0:web:80")
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "-L", "0:web:80")
 	files := func() int {
 		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.Process.Pid))
 		if err != nil {
@@ -97,28 +99,28 @@ func TestForwardMany(t *testing.T) {
 		}
 		return len(list)
 	}
-	if err := ask(f.ready[0], "first"); err != nil {
+	if err := rigtest.Ask(f.Ready[0], "first"); err != nil {
 		t.Fatal(err)
 	}
 	before := files()
 	for n := range inARow {
-		if err := ask(f.ready[0], fmt.Sprint("number ", n)); err != nil {
+		if err := rigtest.Ask(f.Ready[0], fmt.Sprint("number ", n)); err != nil {
 			t.Fatalf("connection %d: %v", n, err)
 		}
 	}
 	var wg sync.WaitGroup
 	for n := range atOnce {
 		wg.Go(func() {
-			if err := ask(f.ready[0], strings.Repeat(fmt.Sprint(n, " "), 2000)); err != nil {
+			if err := rigtest.Ask(f.Ready[0], strings.Repeat(fmt.Sprint(n, " "), 2000)); err != nil {
 				t.Errorf("connection %d of many: %v", n, err)
 			}
 		})
 	}
 	wg.Wait()
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 	// One more is the timer of a link on which messages have come steadily.
-	waitFor(t, "end of ours", func() bool { return files() <= before+1 })
-	if n := b.live(); n != 1 {
+	rigtest.WaitFor(t, "end of ours", func() bool { return files() <= before+1 })
+	if n := b.Live(); n != 1 {
 		t.Errorf("%d sessions for one destination", n)
 	}
 }
@@ -127,29 +129,29 @@ func TestForwardMany(t *testing.T) {
 // its answer.
 func TestForwardHalfClose(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
+	b := rigtest.NewBastion(t, rigtest.Fast)
 	answer := make(chan struct{})
-	b.put("slow:1", serveTCP(t, func(c net.Conn) {
+	b.Put("slow:1", rigtest.ServeTCP(t, func(c net.Conn) {
 		c.Read(make([]byte, 100))
 		<-answer
-		c.Write(random(1<<20, 5))
+		c.Write(rigtest.Random(1<<20, 5))
 	}))
-	f := b.forward(t, 1, "-L", "0:slow:1")
-	c, err := net.Dial("tcp", f.ready[0])
+	f := b.Forward(t, 1, "-L", "0:slow:1")
+	c, err := net.Dial("tcp", f.Ready[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	c.Write([]byte("question"))
 	c.(*net.TCPConn).CloseWrite()
-	waitFor(t, "the question there", func() bool { return b.connections() == 1 })
+	rigtest.WaitFor(t, "the question there", func() bool { return b.Connections() == 1 })
 	close(answer)
 	got, err := io.ReadAll(c)
 	if err != nil {
 		t.Error(err)
 	}
-	equal(t, "the answer", got, random(1<<20, 5))
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.Equal(t, "the answer", got, rigtest.Random(1<<20, 5))
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 }
 
 // TestForwardStuckProgram: one that does not read what has come for it stops
@@ -158,19 +160,19 @@ func TestForwardHalfClose(t *testing.T) {
 func TestForwardStuckProgram(t *testing.T) {
 	t.Parallel()
 	size := 24 << 20
-	if testing.Short() || raceEnabled() {
+	if testing.Short() || rigtest.Race() {
 		size = 6 << 20
 	}
-	b := newBastion(t, fast)
-	b.put("files:80", serveTCP(t, func(c net.Conn) {
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("files:80", rigtest.ServeTCP(t, func(c net.Conn) {
 		seed := make([]byte, 1)
 		if _, err := io.ReadFull(c, seed); err == nil {
-			c.Write(random(size, uint64(seed[0])))
+			c.Write(rigtest.Random(size, uint64(seed[0])))
 		}
 	}))
-	f := b.forward(t, 1, "-L", "0:files:80")
+	f := b.Forward(t, 1, "-L", "0:files:80")
 	fetch := func(n byte) net.Conn {
-		c, err := net.Dial("tcp", f.ready[0])
+		c, err := net.Dial("tcp", f.Ready[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +195,7 @@ func TestForwardStuckProgram(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			equal(t, fmt.Sprint("download ", n), got, random(size, uint64(n)))
+			rigtest.Equal(t, fmt.Sprint("download ", n), got, rigtest.Random(size, uint64(n)))
 		})
 	}
 	wg.Wait()
@@ -202,59 +204,59 @@ func TestForwardStuckProgram(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	equal(t, "what had been stuck", append(first, rest...), random(size, 0))
+	rigtest.Equal(t, "what had been stuck", append(first, rest...), rigtest.Random(size, 0))
 }
 
 // TestForwardOvertakesAStuckSession: a session that stands still is left to
 // those who are on it.
 func TestForwardOvertakesAStuckSession(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("zeros:80", serveTCP(t, func(c net.Conn) {
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("zeros:80", rigtest.ServeTCP(t, func(c net.Conn) {
 		for buf := make([]byte, 64<<10); ; {
 			if _, err := c.Write(buf); err != nil {
 				return
 			}
 		}
 	}))
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "-L", "0:zeros:80")
-	stuck, err := net.Dial("tcp", f.ready[0])
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "-L", "0:zeros:80")
+	stuck, err := net.Dial("tcp", f.Ready[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stuck.Close()
-	waitFor(t, "session that has much to stand still with", func() bool {
+	rigtest.WaitFor(t, "session that has much to stand still with", func() bool {
 		return b.Sessions()[0].BytesDown() > 64<<20 // more than smux keeps
 	})
 	// While the first one still moves, another connection may get on it.
-	waitFor(t, "connection with a session of its own", func() bool {
-		c, err := net.Dial("tcp", f.ready[0])
+	rigtest.WaitFor(t, "connection with a session of its own", func() bool {
+		c, err := net.Dial("tcp", f.Ready[0])
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		_, err = io.ReadFull(c, make([]byte, 1<<20))
-		return err == nil && b.live() == 2
+		return err == nil && b.Live() == 2
 	})
 }
 
 // TestForwardWider: eight downloads over eight sessions, each at the agent's
 // pace.
 func TestForwardWider(t *testing.T) {
-	if raceEnabled() {
+	if rigtest.Race() {
 		t.Skip("the race detector is slower than eight agents")
 	}
-	b := newBastion(t, ssmtest.Config{})
+	b := rigtest.NewBastion(t, ssmtest.Config{})
 	const size = 1 << 20
-	b.put("files:80", serveTCP(t, func(c net.Conn) { c.Write(random(size, 1)) }))
-	fetch := func(f *forwarding, n int) time.Duration {
+	b.Put("files:80", rigtest.ServeTCP(t, func(c net.Conn) { c.Write(rigtest.Random(size, 1)) }))
+	fetch := func(f *rigtest.Forwarding, n int) time.Duration {
 		var wg sync.WaitGroup
 		begun := time.Now()
 		for range n {
 			wg.Go(func() {
-				c, err := net.Dial("tcp", f.ready[0])
+				c, err := net.Dial("tcp", f.Ready[0])
 				if err != nil {
 					t.Error(err)
 					return
@@ -264,14 +266,14 @@ func TestForwardWider(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				equal(t, "download", got, random(size, 1))
+				rigtest.Equal(t, "download", got, rigtest.Random(size, 1))
 			})
 		}
 		wg.Wait()
 		return time.Since(begun)
 	}
-	f := b.forward(t, 1, "-L", "0:files:80", "--sessions", "8")
-	waitFor(t, "eight sessions", func() bool { return b.live() == 8 })
+	f := b.Forward(t, 1, "-L", "0:files:80", "--sessions", "8")
+	rigtest.WaitFor(t, "eight sessions", func() bool { return b.Live() == 8 })
 	one := fetch(f, 1)
 	eight := fetch(f, 8)
 	used := 0
@@ -290,10 +292,10 @@ func TestForwardWider(t *testing.T) {
 // TestForwardStaysUp: the listener outlives sessions.
 func TestForwardStaysUp(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "-L", "0:web:80")
-	open, err := net.Dial("tcp", f.ready[0])
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "-L", "0:web:80")
+	open, err := net.Dial("tcp", f.Ready[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,22 +309,22 @@ func TestForwardStaysUp(t *testing.T) {
 	if _, err := io.ReadAll(open); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("a connection outlives its session")
 	}
-	if err := ask(f.ready[0], "again"); err != nil {
+	if err := rigtest.Ask(f.Ready[0], "again"); err != nil {
 		t.Errorf("after the session's end: %v", err)
 	}
-	waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "connected to web:80 again") })
-	if lines := strings.Split(strings.TrimSpace(f.said()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "inactivity") {
-		t.Errorf("stderr %q", f.said())
+	rigtest.WaitFor(t, "word of it", func() bool { return strings.Contains(f.Said(), "connected to web:80 again") })
+	if lines := strings.Split(strings.TrimSpace(f.Said()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "inactivity") {
+		t.Errorf("stderr %q", f.Said())
 	}
 }
 
 func TestForwardOnce(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, fast)
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "--once", "-L", "0:web:80")
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "--once", "-L", "0:web:80")
 	b.Sessions()[0].End("maximum duration")
-	f.wantEnd(t, 1, "maximum duration")
+	f.WantEnd(t, 1, "maximum duration")
 }
 
 // TestForwardErrors: what keeps it from starting is said in one line.
@@ -347,51 +349,51 @@ func TestForwardErrors(t *testing.T) {
 		{[]string{"-L", "0:web:80", "--sessions", "17"}, 2, "--sessions"},
 		{[]string{"-L", "0:web:80", "--keepalive", "1ms"}, 2, "--keepalive"},
 	} {
-		b := newBastion(t, fast)
-		f := b.tryForward(t, tt.args...)
+		b := rigtest.NewBastion(t, rigtest.Fast)
+		f := b.TryForward(t, tt.args...)
 		if err := f.Start(); err != nil {
 			t.Fatal(err)
 		}
 		go func() {
 			f.Wait()
-			close(f.ended)
+			close(f.Ended)
 		}()
-		f.wantEnd(t, tt.status, tt.text)
+		f.WantEnd(t, tt.status, tt.text)
 	}
 	// That somebody else has the port of the other family is told, too.
-	_, half, _ := net.SplitHostPort(freePort(t))
+	_, half, _ := net.SplitHostPort(rigtest.FreePort(t))
 	if other, err := net.Listen("tcp", "[::1]:"+half); err == nil {
 		defer other.Close()
 		for _, spec := range [][]string{{"-L", half + ":web:80"}, {"-D", half}} {
-			b := newBastion(t, fast)
-			b.put("web:80", serveTCP(t, echo))
-			f := b.tryForward(t, append(spec, "--exit-on-forward-failure")...)
+			b := rigtest.NewBastion(t, rigtest.Fast)
+			b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+			f := b.TryForward(t, append(spec, "--exit-on-forward-failure")...)
 			if err := f.Start(); err != nil {
 				t.Fatal(err)
 			}
 			go func() {
 				f.Wait()
-				close(f.ended)
+				close(f.Ended)
 			}()
-			f.wantEnd(t, 1, "[::1]:"+half+": address already in use")
-			f = b.forward(t, 1, spec...)
-			if c, err := net.Dial("tcp", f.ready[0]); err != nil {
+			f.WantEnd(t, 1, "[::1]:"+half+": address already in use")
+			f = b.Forward(t, 1, spec...)
+			if c, err := net.Dial("tcp", f.Ready[0]); err != nil {
 				t.Error(err)
 			} else {
 				c.Close()
 			}
-			waitFor(t, "word of it", func() bool { return strings.Contains(f.said(), "[::1]:"+half+": address already in use") })
-			f.end()
+			rigtest.WaitFor(t, "word of it", func() bool { return strings.Contains(f.Said(), "[::1]:"+half+": address already in use") })
+			f.End()
 		}
 	}
 	// Without --exit-on-forward-failure those that can are listened on.
-	b := newBastion(t, fast)
-	b.put("web:80", serveTCP(t, echo))
-	f := b.forward(t, 1, "-L", port+":web:80", "-L", "0:web:80")
-	if err := ask(f.ready[0], "hello"); err != nil {
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("web:80", rigtest.ServeTCP(t, rigtest.Echo))
+	f := b.Forward(t, 1, "-L", port+":web:80", "-L", "0:web:80")
+	if err := rigtest.Ask(f.Ready[0], "hello"); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(f.said(), "address already in use") {
-		t.Errorf("stderr %q", f.said())
+	if !strings.Contains(f.Said(), "address already in use") {
+		t.Errorf("stderr %q", f.Said())
 	}
 }

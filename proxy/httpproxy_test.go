@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestHTTPProxyRefuses: a proxy that opens no way is named, without its password,
@@ -31,8 +33,8 @@ func TestHTTPProxyRefuses(t *testing.T) {
 		}))
 		defer proxy.Close()
 		host := strings.TrimPrefix(proxy.URL, "http://")
-		for _, args := range [][]string{{"proxy", node1, "22"}, {"exec", "web-1", "true"}, {"ls"}} {
-			cmd := exec.Command(ssmpipe, args...)
+		for _, args := range [][]string{{"proxy", rigtest.Node1, "22"}, {"exec", "web-1", "true"}, {"ls"}} {
+			cmd := exec.Command(rigtest.SSMPipe, args...)
 			// No name of AWS's: whatever the environment says of proxies, nothing
 			// leaves this machine.
 			env := slices.DeleteFunc(os.Environ(), func(e string) bool {
@@ -41,9 +43,9 @@ func TestHTTPProxyRefuses(t *testing.T) {
 			})
 			cmd.Env = append(env, "HTTPS_PROXY=http://someone:secret@"+host, "AWS_REGION=eu-central-1", "AWS_ENDPOINT_URL=https://aws.invalid",
 				"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=s", "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir(), "SSMPIPE_CACHE="+t.TempDir())
-			got := run(t, cmd, nil)
-			if got.status != 1 || !strings.Contains(got.stderr, "proxy http://"+host+" refused to connect to ") || !strings.Contains(got.stderr, tt.cause) ||
-				!strings.Contains(got.stderr, tt.do) || strings.Contains(got.stderr, "secret") || strings.Contains(got.stderr, "someone") {
+			got := rigtest.Run(t, cmd, nil)
+			if got.Status != 1 || !strings.Contains(got.Stderr, "proxy http://"+host+" refused to connect to ") || !strings.Contains(got.Stderr, tt.cause) ||
+				!strings.Contains(got.Stderr, tt.do) || strings.Contains(got.Stderr, "secret") || strings.Contains(got.Stderr, "someone") {
 				t.Errorf("%q: %+v", args, got)
 			}
 		}

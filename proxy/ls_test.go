@@ -16,6 +16,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // account is an AWS account to list.
@@ -30,12 +32,12 @@ func newAccount(t testing.TB, cfg ssmtest.Config, nodes ...awstest.Node) *accoun
 	for _, n := range nodes {
 		a.AddNode(n)
 	}
-	a.env = environ(t, a.Server)
+	a.env = rigtest.Environ(t, a.Server)
 	return a
 }
 
 func (a *account) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(ssmpipe, args...)
+	cmd := exec.Command(rigtest.SSMPipe, args...)
 	cmd.Env = a.env
 	return cmd
 }
@@ -44,14 +46,14 @@ func (a *account) command(args ...string) *exec.Cmd {
 // not "", one line there.
 func (a *account) run(t testing.TB, status int, stderr string, args ...string) (lines []string) {
 	t.Helper()
-	r := run(t, a.command(args...), nil)
-	if r.status != status {
-		t.Errorf("%q: status %d, want %d; stderr %q", args, r.status, status, r.stderr)
+	r := rigtest.Run(t, a.command(args...), nil)
+	if r.Status != status {
+		t.Errorf("%q: status %d, want %d; stderr %q", args, r.Status, status, r.Stderr)
 	}
-	if want := min(len(stderr), 1); strings.Count(r.stderr, "\n") != want || !strings.Contains(r.stderr, stderr) {
-		t.Errorf("%q: stderr %q, want %d lines with %q", args, r.stderr, want, stderr)
+	if want := min(len(stderr), 1); strings.Count(r.Stderr, "\n") != want || !strings.Contains(r.Stderr, stderr) {
+		t.Errorf("%q: stderr %q, want %d lines with %q", args, r.Stderr, want, stderr)
 	}
-	return slices.Collect(strings.Lines(string(r.stdout)))
+	return slices.Collect(strings.Lines(string(r.Stdout)))
 }
 
 // ids are those of a table or of JSON lines, sorted.
@@ -184,7 +186,7 @@ func TestLsStartsBeforeTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, cmd)
+	rigtest.Start(t, cmd)
 	stuck := time.AfterFunc(30*time.Second, func() {
 		t.Error("nothing is shown before the last page has come")
 		close(seen)
@@ -227,7 +229,7 @@ func TestLsWhoseReaderLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, cmd)
+	rigtest.Start(t, cmd)
 	bufio.NewReader(stdout).ReadString('\n')
 	stdout.Close()
 	close(gone)
@@ -351,7 +353,7 @@ func TestLsRegions(t *testing.T) {
 // TestLsRegionsWithOneSetOfCredentials: a person may be asked for each.
 func TestLsRegionsWithOneSetOfCredentials(t *testing.T) {
 	t.Parallel()
-	need(t, "sh")
+	rigtest.Need(t, "sh")
 	a := newAccount(t, ssmtest.Config{Regions: []string{"eu-central-1"}}, fewNodes()...)
 	dir := t.TempDir()
 	var key, secret string
@@ -367,12 +369,12 @@ func TestLsRegionsWithOneSetOfCredentials(t *testing.T) {
 			env = append(env, e)
 		}
 	}
-	writeFile(t, filepath.Join(dir, "give"), fmt.Sprintf("echo asked >>%s/asked\necho '%s'\n", dir,
+	rigtest.WriteFile(t, filepath.Join(dir, "give"), fmt.Sprintf("echo asked >>%s/asked\necho '%s'\n", dir,
 		fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":%q}`, key, secret)))
-	writeFile(t, filepath.Join(dir, "config"), "[default]\ncredential_process = sh "+dir+"/give\n")
+	rigtest.WriteFile(t, filepath.Join(dir, "config"), "[default]\ncredential_process = sh "+dir+"/give\n")
 	a.env = append(env, "AWS_CONFIG_FILE="+dir+"/config")
 	a.run(t, 0, "", "ls", "--regions", "all")
-	if asked := string(readFile(t, filepath.Join(dir, "asked"))); asked != "asked\n" {
+	if asked := string(rigtest.ReadFile(t, filepath.Join(dir, "asked"))); asked != "asked\n" {
 		t.Errorf("%q", asked)
 	}
 }

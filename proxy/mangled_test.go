@@ -32,6 +32,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // mangler is between us and a service, and changes what the service answers to
@@ -205,7 +207,7 @@ func mangledXML(answer []byte) map[string]func([]byte) []byte {
 func TestMangledAnswers(t *testing.T) {
 	srv := awstest.NewServer(awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}, Preferences: `{"inputs":{"kmsKeyId":"alias/ours"}}`})
 	t.Cleanup(srv.Close)
-	port := serveTCP(t, func(c net.Conn) { // echoes until it is told to quit
+	port := rigtest.ServeTCP(t, func(c net.Conn) { // echoes until it is told to quit
 		b := make([]byte, 1)
 		for b[0] != 'q' {
 			if _, err := c.Read(b); err != nil {
@@ -217,7 +219,7 @@ func TestMangledAnswers(t *testing.T) {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, port)
 	}
-	srv.AddNode(awstest.Node{ID: node1, Name: "web-1", Node: ssmtest.Node{Dial: dial},
+	srv.AddNode(awstest.Node{ID: rigtest.Node1, Name: "web-1", Node: ssmtest.Node{Dial: dial},
 		Run: func(context.Context, string) (stdout, stderr string, exit int) { return "", "", 0 }})
 	srv.AddNode(awstest.Node{ID: "mi-0123456789abcdef0", Name: "shop", Node: ssmtest.Node{Dial: dial}})
 	task := srv.AddTask(awstest.Task{Cluster: "web", ID: "0123456789abcdef0123456789abcdef", Service: "front", Started: time.Now(),
@@ -283,7 +285,7 @@ func TestMangledAnswers(t *testing.T) {
 		return <-ended
 	}
 	key := filepath.Join(t.TempDir(), "key.pub")
-	writeFile(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsVK4EaXMUTYdIT9PHmXNBbGNTQXPZyqBQEYW1C7DzP\n")
+	rigtest.WriteFile(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsVK4EaXMUTYdIT9PHmXNBbGNTQXPZyqBQEYW1C7DzP\n")
 	to := func(target string, push keys.Way, how string) func(context.Context) error {
 		var k *stdio.PushKey
 		if push != "" {
@@ -303,7 +305,7 @@ func TestMangledAnswers(t *testing.T) {
 		}
 	}
 	doctor := func(ctx context.Context) error {
-		_, err := doctor.Run(ctx, doctor.Options{Options: options(node1)}, func(f doctor.Finding) { say(f.Detail + f.Remedy) })
+		_, err := doctor.Run(ctx, doctor.Options{Options: options(rigtest.Node1)}, func(f doctor.Finding) { say(f.Detail + f.Remedy) })
 		return err
 	}
 	sessions := func(ctx context.Context) error {
@@ -311,17 +313,17 @@ func TestMangledAnswers(t *testing.T) {
 	}
 	app := "ecs:web/" + task.ID + "/app"
 	calls := map[string][]func(context.Context) error{
-		"StartSession":                {to(node1, "", "")},
-		"ResumeSession":               {to(node1, "", "cut")},
-		"TerminateSession":            {to(node1, "", "leave")},
+		"StartSession":                {to(rigtest.Node1, "", "")},
+		"ResumeSession":               {to(rigtest.Node1, "", "cut")},
+		"TerminateSession":            {to(rigtest.Node1, "", "leave")},
 		"DescribeInstances":           {to("web-1", "", ""), ls(false)},
 		"DescribeInstanceInformation": {to("shop", "", ""), ls(false)},
 		"DescribeRegions":             {ls(false, "all")},
 		"DescribeSessions":            {sessions},
-		"SendSSHPublicKey":            {to(node1, keys.InstanceConnect, "")},
-		"SendCommand":                 {to(node1, keys.RunCommand, "")},
-		"GetCommandInvocation":        {to(node1, keys.RunCommand, "")},
-		"GenerateDataKey":             {exec(node1)},
+		"SendSSHPublicKey":            {to(rigtest.Node1, keys.InstanceConnect, "")},
+		"SendCommand":                 {to(rigtest.Node1, keys.RunCommand, "")},
+		"GetCommandInvocation":        {to(rigtest.Node1, keys.RunCommand, "")},
+		"GenerateDataKey":             {exec(rigtest.Node1)},
 		"GetCallerIdentity":           {doctor},
 		"GetDocument":                 {doctor},
 		"ListClusters":                {ls(true)},
@@ -364,7 +366,7 @@ func TestMangledAnswers(t *testing.T) {
 					if strings.HasPrefix(name, "all") || strings.Contains(name, "essionId]") || strings.HasPrefix(name, "[session]") {
 						srv.ExpireSessions() // whose id nobody but the service knows
 					}
-					waitFor(t, "end of the sessions after "+name, func() bool { return srv.ActiveSessions() == 0 })
+					rigtest.WaitFor(t, "end of the sessions after "+name, func() bool { return srv.ActiveSessions() == 0 })
 					return text
 				}
 				m.forget()

@@ -20,17 +20,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestMFA: the code is asked for on the terminal, while stdin and stdout are
 // the stream.
 func TestMFA(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
+	b := rigtest.NewBare(t, ssmtest.Config{})
 	asked := make(chan string, 1)
 	cmd, terminal, stdout, stderr := startMFA(t, b, asked)
 	io.WriteString(terminal, "123456\n")
-	far := b.far(t)
+	far := b.Far(t)
 	if code := <-asked; code != "123456" {
 		t.Errorf("code %q", code)
 	}
@@ -46,13 +48,13 @@ func TestMFA(t *testing.T) {
 func TestMFAInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, signals := range [][]os.Signal{{os.Interrupt}, {os.Interrupt, syscall.SIGTERM}} {
-		b := newBare(t, ssmtest.Config{})
+		b := rigtest.NewBare(t, ssmtest.Config{})
 		cmd, terminal, _, _ := startMFA(t, b, make(chan string, 1))
 		echoes := func() bool {
 			state, err := unix.IoctlGetTermios(int(terminal.Fd()), ioctlGetTermios)
 			return err == nil && state.Lflag&unix.ECHO != 0
 		}
-		waitFor(t, "silent prompt", func() bool { return !echoes() })
+		rigtest.WaitFor(t, "silent prompt", func() bool { return !echoes() })
 		for _, sig := range signals {
 			cmd.Process.Signal(sig)
 		}
@@ -69,21 +71,21 @@ func TestMFAInterrupted(t *testing.T) {
 // TestSilentSTS: what hangs before the session counts too.
 func TestSilentSTS(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
+	b := rigtest.NewBare(t, ssmtest.Config{})
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	b.env = append(b.env, mfaEnvironment(t, "http://"+l.Addr().String())...)
-	p := b.start(t, "--profile", "role", "--connect-timeout", "500ms", node1)
-	p.wantEnd(t, b, 2*time.Second, 1, "timed out after 500ms")
+	b.Environ = append(b.Environ, mfaEnvironment(t, "http://"+l.Addr().String())...)
+	p := b.Start(t, "--profile", "role", "--connect-timeout", "500ms", rigtest.Node1)
+	p.WantEnd(t, b, 2*time.Second, 1, "timed out after 500ms")
 }
 
 // mfaEnvironment has profiles that assume a role, with a code and without.
 func mfaEnvironment(t *testing.T, sts string) []string {
 	config := filepath.Join(t.TempDir(), "config")
-	writeFile(t, config, `
+	rigtest.WriteFile(t, config, `
 [profile base]
 region = us-east-1
 aws_access_key_id = AKIDBASE
@@ -103,16 +105,16 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 
 // startMFA starts ssmpipe with a profile that needs a code, and returns once
 // it asks for it on the terminal.
-func startMFA(t *testing.T, b *bare, asked chan string) (cmd *exec.Cmd, terminal *os.File, stdout, stderr *bytes.Buffer) {
+func startMFA(t *testing.T, b *rigtest.Bare, asked chan string) (cmd *exec.Cmd, terminal *os.File, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	var env []string
 	sts := startSTS(t, b, asked)
-	for _, e := range b.env {
+	for _, e := range b.Environ {
 		if !strings.HasPrefix(e, "AWS_ACCESS_KEY") && !strings.HasPrefix(e, "AWS_SECRET") {
 			env = append(env, e)
 		}
 	}
-	cmd = b.command("--profile", "mfa", node1)
+	cmd = b.Command("--profile", "mfa", rigtest.Node1)
 	cmd.Env = append(env, mfaEnvironment(t, sts)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -154,7 +156,7 @@ func startOnTerminal(t *testing.T, cmd *exec.Cmd) *os.File {
 }
 
 // startSTS answers AssumeRole with the credentials that b takes.
-func startSTS(t *testing.T, b *bare, codes chan<- string) (url string) {
+func startSTS(t *testing.T, b *rigtest.Bare, codes chan<- string) (url string) {
 	var key, secret string
 	for _, e := range b.Env() {
 		name, value, _ := strings.Cut(e, "=")

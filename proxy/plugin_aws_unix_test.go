@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // These tests run Debian's AWS CLI with ssmpipe as its plugin. What that version
@@ -21,14 +23,14 @@ import (
 
 func TestAWSPort(t *testing.T) {
 	t.Parallel()
-	page := string(random(300_000, 4))
+	page := string(rigtest.Random(300_000, 4))
 	for document, parameters := range map[string]string{
 		portDocument:   "portNumber=80,localPortNumber=0",
 		remoteDocument: "host=web.internal,portNumber=80",
 	} {
 		t.Run(document, func(t *testing.T) {
 			t.Parallel()
-			r := newPluginRig(t, service(t, fast, pageServer(t, page))).withAWS(t)
+			r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, pageServer(t, page))).withAWS(t)
 			// The first link lives, the next three are cut in the middle of a page.
 			r.CutEach(func(link int) (int64, ssmtest.Cut) {
 				if link > 3 {
@@ -61,9 +63,9 @@ func TestAWSPort(t *testing.T) {
 // TestAWSFailure: the AWS CLI learns by the status that a session did not work.
 func TestAWSFailure(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, fast, freePort(t))).withAWS(t)
-	got := run(t, r.portSession(sshDocument, "portNumber=4711"), nil)
-	if got.status == 0 || len(got.stdout) > 0 || !strings.Contains(got.stderr, "ssmpipe: "+node1+": the agent could not connect to the port") {
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, rigtest.FreePort(t))).withAWS(t)
+	got := rigtest.Run(t, r.portSession(sshDocument, "portNumber=4711"), nil)
+	if got.Status == 0 || len(got.Stdout) > 0 || !strings.Contains(got.Stderr, "ssmpipe: "+rigtest.Node1+": the agent could not connect to the port") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -71,12 +73,12 @@ func TestAWSFailure(t *testing.T) {
 // TestAWSSSH: ssh and scp over what AWS's documentation has as ProxyCommand.
 func TestAWSSSH(t *testing.T) {
 	t.Parallel()
-	ssh := newSSHRig(t, fast)
+	ssh := rigtest.NewSSH(t, rigtest.Fast)
 	r := newPluginRig(t, ssh.Server).withAWS(t)
-	ssh.env = r.env
-	writeFile(t, ssh.config, strings.ReplaceAll(string(readFile(t, ssh.config)), ssmpipe+" proxy --region us-east-1 %h %p",
+	ssh.Environ = r.env
+	rigtest.WriteFile(t, ssh.Config, strings.ReplaceAll(string(rigtest.ReadFile(t, ssh.Config)), rigtest.SSMPipe+" proxy --region us-east-1 %h %p",
 		`sh -c "aws ssm start-session --target %h --document-name AWS-StartSSHSession --parameters 'portNumber=%p'"`))
-	if !bytes.Contains(readFile(t, ssh.config), []byte("AWS-StartSSHSession")) {
+	if !bytes.Contains(rigtest.ReadFile(t, ssh.Config), []byte("AWS-StartSSHSession")) {
 		t.Fatal("the configuration is another")
 	}
 	r.CutEach(func(link int) (int64, ssmtest.Cut) {
@@ -86,19 +88,19 @@ func TestAWSSSH(t *testing.T) {
 		return 150_000, ssmtest.Cut(link % 3)
 	})
 	for _, status := range []int{0, 7} {
-		got := run(t, ssh.command(t, "ssh", node1, fmt.Sprintf("echo out; echo err >&2; exit %d", status)), nil)
-		if got.status != status || string(got.stdout) != "out\n" || got.stderr != "err\n" {
+		got := rigtest.Run(t, ssh.Command(t, "ssh", rigtest.Node1, fmt.Sprintf("echo out; echo err >&2; exit %d", status)), nil)
+		if got.Status != status || string(got.Stdout) != "out\n" || got.Stderr != "err\n" {
 			t.Errorf("exit %d: %+v", status, got)
 		}
 	}
-	want := random(1<<20, 3)
-	here, there, back := filepath.Join(ssh.dir, "here"), filepath.Join(ssh.dir, "there"), filepath.Join(ssh.dir, "back")
-	writeFile(t, here, string(want))
-	succeed(t, ssh.command(t, "scp", "-q", here, node1+":"+there), nil)
-	equal(t, "scp up", readFile(t, there), want)
-	succeed(t, ssh.command(t, "scp", "-q", node1+":"+there, back), nil)
-	equal(t, "scp down", readFile(t, back), want)
-	waitFor(t, "end of the sessions", func() bool { return r.ActiveSessions() == 0 })
+	want := rigtest.Random(1<<20, 3)
+	here, there, back := filepath.Join(ssh.Dir, "here"), filepath.Join(ssh.Dir, "there"), filepath.Join(ssh.Dir, "back")
+	rigtest.WriteFile(t, here, string(want))
+	rigtest.Succeed(t, ssh.Command(t, "scp", "-q", here, rigtest.Node1+":"+there), nil)
+	rigtest.Equal(t, "scp up", rigtest.ReadFile(t, there), want)
+	rigtest.Succeed(t, ssh.Command(t, "scp", "-q", rigtest.Node1+":"+there, back), nil)
+	rigtest.Equal(t, "scp down", rigtest.ReadFile(t, back), want)
+	rigtest.WaitFor(t, "end of the sessions", func() bool { return r.ActiveSessions() == 0 })
 	resumes := 0
 	for _, s := range r.Sessions() {
 		resumes += s.Resumes()
@@ -115,7 +117,7 @@ func TestAWSSSH(t *testing.T) {
 // running is how many of the rig's plugins there are.
 func (r *pluginRig) running(t testing.TB) int {
 	t.Helper()
-	out, _ := exec.Command(need(t, "pgrep"), "-f", "session-manager-plugin .*"+r.URL()).Output()
+	out, _ := exec.Command(rigtest.Need(t, "pgrep"), "-f", "session-manager-plugin .*"+r.URL()).Output()
 	return bytes.Count(out, []byte("\n"))
 }
 
@@ -123,5 +125,5 @@ func (r *pluginRig) running(t testing.TB) int {
 // does.
 func (r *pluginRig) noneLeft(t testing.TB) {
 	t.Helper()
-	waitFor(t, "end of the plugins", func() bool { return r.running(t) == 0 })
+	rigtest.WaitFor(t, "end of the plugins", func() bool { return r.running(t) == 0 })
 }

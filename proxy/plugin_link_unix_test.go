@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // linkRig is a home with directories for programs, and ssmpipe in one of them.
@@ -25,8 +27,8 @@ func newLinkRig(t testing.TB, path ...string) *linkRig {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Link(ssmpipe, filepath.Join(r.home, "opt", "ssmpipe")); err != nil {
-		writeFile(t, filepath.Join(r.home, "opt", "ssmpipe"), string(readFile(t, ssmpipe)))
+	if err := os.Link(rigtest.SSMPipe, filepath.Join(r.home, "opt", "ssmpipe")); err != nil {
+		rigtest.WriteFile(t, filepath.Join(r.home, "opt", "ssmpipe"), string(rigtest.ReadFile(t, rigtest.SSMPipe)))
 		os.Chmod(filepath.Join(r.home, "opt", "ssmpipe"), 0o700)
 	}
 	var dirs []string
@@ -37,13 +39,13 @@ func newLinkRig(t testing.TB, path ...string) *linkRig {
 	return r
 }
 
-func (r *linkRig) plugin(t testing.TB, args ...string) result {
+func (r *linkRig) plugin(t testing.TB, args ...string) rigtest.Result {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(r.home, "opt", "ssmpipe"), append([]string{"plugin"}, args...)...)
 	cmd.Env = r.env
-	got := run(t, cmd, nil)
-	if len(got.stdout) > 0 {
-		t.Errorf("%q: stdout %q", args, got.stdout)
+	got := rigtest.Run(t, cmd, nil)
+	if len(got.Stdout) > 0 {
+		t.Errorf("%q: stdout %q", args, got.Stdout)
 	}
 	return got
 }
@@ -60,14 +62,14 @@ func (r *linkRig) want(t testing.TB, dir string, there bool) {
 	}
 }
 
-func wantSaid(t testing.TB, got result, status int, texts ...string) {
+func wantSaid(t testing.TB, got rigtest.Result, status int, texts ...string) {
 	t.Helper()
-	if got.status != status || strings.Count(got.stderr, "\n") != len(texts) {
+	if got.Status != status || strings.Count(got.Stderr, "\n") != len(texts) {
 		t.Errorf("%+v, want status %d and %q", got, status, texts)
 	}
 	for _, text := range texts {
-		if !strings.Contains(got.stderr, text) {
-			t.Errorf("stderr %q, want %q", got.stderr, text)
+		if !strings.Contains(got.Stderr, text) {
+			t.Errorf("stderr %q, want %q", got.Stderr, text)
 		}
 	}
 }
@@ -170,6 +172,6 @@ func TestPluginInstallFromGoRun(t *testing.T) {
 	}
 	cmd := exec.Command(exe, "plugin", "--install")
 	cmd.Env = r.env
-	wantSaid(t, run(t, cmd, nil), 1, `install it with "go install" first`)
+	wantSaid(t, rigtest.Run(t, cmd, nil), 1, `install it with "go install" first`)
 	r.want(t, "bin", false)
 }

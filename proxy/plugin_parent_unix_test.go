@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestPluginEndsWithItsParent, and the session with it.
 func TestPluginEndsWithItsParent(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, ssmtest.Config{}, echoServer(t)))
+	r := newPluginRig(t, rigtest.Service(t, ssmtest.Config{}, rigtest.EchoServer(t)))
 	args := r.begin(t, "AWS-StartPortForwardingSession", map[string][]string{"portNumber": {"7"}, "localPortNumber": {"0"}})
 	script := []string{"-c", `"$@"; true`, "sh", filepath.Join(r.dir, "session-manager-plugin")}
 	parent := exec.Command("sh", append(script, args...)...)

@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // pluginRig is a service, and ssmpipe as the AWS CLI's plugin.
@@ -32,10 +34,10 @@ type pluginRig struct {
 func newPluginRig(t testing.TB, srv *awstest.Server) *pluginRig {
 	t.Helper()
 	r := &pluginRig{Server: srv, dir: t.TempDir()}
-	if err := os.Symlink(ssmpipe, filepath.Join(r.dir, "session-manager-plugin")); err != nil {
+	if err := os.Symlink(rigtest.SSMPipe, filepath.Join(r.dir, "session-manager-plugin")); err != nil {
 		t.Fatal(err)
 	}
-	r.env = append(environ(t, srv), "PATH="+r.dir+":"+os.Getenv("PATH"), "HOME="+r.dir, "AWS_PAGER=", "AWS_DEFAULT_REGION=us-east-1")
+	r.env = append(rigtest.Environ(t, srv), "PATH="+r.dir+":"+os.Getenv("PATH"), "HOME="+r.dir, "AWS_PAGER=", "AWS_DEFAULT_REGION=us-east-1")
 	return r
 }
 
@@ -45,7 +47,7 @@ func (r *pluginRig) withAWS(t testing.TB) *pluginRig {
 	t.Helper()
 	tool := "/usr/bin/aws" // where there is another it comes first on PATH
 	if _, err := os.Stat(tool); err != nil {
-		tool = need(t, "aws")
+		tool = rigtest.Need(t, "aws")
 	}
 	script := "#!/bin/sh\nexec " + tool + ` "$@" --endpoint-url ` + r.URL() + "\n"
 	if err := os.WriteFile(filepath.Join(r.dir, "aws"), []byte(script), 0o700); err != nil {
@@ -63,7 +65,7 @@ func (r *pluginRig) aws(args ...string) *exec.Cmd {
 
 // portSession is aws ssm start-session for a port.
 func (r *pluginRig) portSession(document, parameters string) *exec.Cmd {
-	return r.aws("ssm", "start-session", "--target", node1, "--document-name", document, "--parameters", parameters)
+	return r.aws("ssm", "start-session", "--target", rigtest.Node1, "--document-name", document, "--parameters", parameters)
 }
 
 // begin starts a session, and returns the arguments that the AWS CLI would pass
@@ -83,14 +85,14 @@ func (r *pluginRig) begin(t testing.TB, document string, parameters map[string][
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &ssm.StartSessionInput{Target: aws.String(node1), DocumentName: &document, Parameters: parameters}
+	in := &ssm.StartSessionInput{Target: aws.String(rigtest.Node1), DocumentName: &document, Parameters: parameters}
 	out, err := ssm.NewFromConfig(cfg).StartSession(context.Background(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	response, _ := json.Marshal(map[string]any{"SessionId": out.SessionId, "StreamUrl": out.StreamUrl, "TokenValue": out.TokenValue,
 		"ResponseMetadata": map[string]any{"HTTPStatusCode": 200}})
-	request, _ := json.Marshal(map[string]any{"Target": node1, "DocumentName": document, "Parameters": parameters})
+	request, _ := json.Marshal(map[string]any{"Target": rigtest.Node1, "DocumentName": document, "Parameters": parameters})
 	return []string{string(response), "us-east-1", "StartSession", "", string(request), r.URL()}
 }
 
@@ -105,8 +107,8 @@ func (r *pluginRig) plugin(args ...string) *exec.Cmd {
 type pluginProcess struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
-	stdout syncBuffer
-	stderr syncBuffer
+	stdout rigtest.Output
+	stderr rigtest.Output
 	ended  chan struct{}
 }
 
@@ -168,7 +170,7 @@ func (w *pluginProcess) wantEnd(t testing.TB, srv *awstest.Server, status int, t
 	case <-time.After(30 * time.Second):
 		t.Fatalf("still running; stdout %q, stderr %q", w.stdout.String(), w.stderr.String())
 	}
-	stderr := besideNotices(w.stderr.String())
+	stderr := rigtest.BesideNotices(w.stderr.String())
 	if got := w.ProcessState.ExitCode(); got != status || !strings.Contains(stderr, text) || text == "" && stderr != "" {
 		t.Errorf("status %d, want %d; stderr %q, want %q", got, status, stderr, text)
 	}

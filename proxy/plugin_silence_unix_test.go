@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // forwardPort starts a plugin with a session to a port, and returns where it
@@ -46,25 +48,25 @@ func TestPluginAfterAReboot(t *testing.T) {
 	for _, version := range []string{"", "2.3.50.0"} { // with the multiplexer, and without
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			cfg := fast
+			cfg := rigtest.Fast
 			cfg.Agent.Version = version
-			r := newPluginRig(t, service(t, cfg, serveTCP(t, echo)))
+			r := newPluginRig(t, rigtest.Service(t, cfg, rigtest.ServeTCP(t, rigtest.Echo)))
 			w, address := r.forwardPort(t, func([]string) {})
 			old := connectEcho(t, address)
-			back := r.RebootUnnoticed(node1)
+			back := r.RebootUnnoticed(rigtest.Node1)
 			io.WriteString(old, "anybody there?")
 			back()
 			first := r.Sessions()[0]
-			waitFor(t, "new connection", func() bool { return echoes(address) })
+			rigtest.WaitFor(t, "new connection", func() bool { return rigtest.Echoes(address) })
 			if first.Ended() {
 				t.Error("the session from before has ended already: that proves nothing of new connections")
 			}
-			if s := r.Sessions()[1]; s.Target() != node1 || s.Document() != portDocument || !reflect.DeepEqual(s.Parameters(), first.Parameters()) {
+			if s := r.Sessions()[1]; s.Target() != rigtest.Node1 || s.Document() != portDocument || !reflect.DeepEqual(s.Parameters(), first.Parameters()) {
 				t.Errorf("started %s %s %v, not as the first", s.Target(), s.Document(), s.Parameters())
 			}
-			fails(t, old, 90*time.Second)
-			waitFor(t, "word of it", func() bool { return strings.Contains(w.stderr.String(), "probably restarted") })
-			if !echoes(address) {
+			rigtest.Fails(t, old, 90*time.Second)
+			rigtest.WaitFor(t, "word of it", func() bool { return strings.Contains(w.stderr.String(), "probably restarted") })
+			if !rigtest.Echoes(address) {
 				t.Error("afterwards a new connection does not work")
 			}
 			select {
@@ -98,22 +100,22 @@ func TestPluginAfterARebootAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := fast
+			cfg := rigtest.Fast
 			cfg.NoSignatureCheck = true
-			r := newPluginRig(t, service(t, cfg, serveTCP(t, echo)))
+			r := newPluginRig(t, rigtest.Service(t, cfg, rigtest.ServeTCP(t, rigtest.Echo)))
 			w, address := r.forwardPort(t, func(args []string) { c.change(r, args) })
 			old := connectEcho(t, address)
 			r.StallAgent(true)
 			io.WriteString(old, "y")
-			waitFor(t, "silence", func() bool {
-				return !echoes(address) && strings.Contains(w.stderr.String(), "another could not be started ")
+			rigtest.WaitFor(t, "silence", func() bool {
+				return !rigtest.Echoes(address) && strings.Contains(w.stderr.String(), "another could not be started ")
 			})
 			said := w.stderr.String()
 			if !strings.Contains(said, c.why) || !strings.Contains(said, "; if new connections do not work soon, start the command again\n") {
 				t.Errorf("stderr %q", said)
 			}
 			r.StallAgent(false)
-			waitFor(t, "new connection", func() bool { return echoes(address) })
+			rigtest.WaitFor(t, "new connection", func() bool { return rigtest.Echoes(address) })
 			if n := strings.Count(w.stderr.String(), "another could"); n != 1 || len(r.Sessions()) != 1 {
 				t.Errorf("told %d times, %d sessions: %q", n, len(r.Sessions()), w.stderr.String())
 			}
@@ -127,7 +129,7 @@ func TestPluginAfterARebootAlone(t *testing.T) {
 // session than the one that was given.
 func TestPluginStaysAlone(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, fast, serveTCP(t, func(c net.Conn) {
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, rigtest.ServeTCP(t, func(c net.Conn) {
 		for buf := make([]byte, 64<<10); ; {
 			if _, err := c.Write(buf); err != nil {
 				return
@@ -140,7 +142,7 @@ func TestPluginStaysAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stuck.Close()
-	waitFor(t, "session that has much to stand still with", func() bool {
+	rigtest.WaitFor(t, "session that has much to stand still with", func() bool {
 		return r.Sessions()[0].BytesDown() > 64<<20 // more than smux keeps
 	})
 	// A forward starts another session a second after the standstill.

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 const (
@@ -52,14 +54,14 @@ func TestPluginStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			data := random(300_000, 9)
+			data := rigtest.Random(300_000, 9)
 			// The far side stays until all has come, as sshd does: the agent waits
 			// for 2 s only until what it sent last is acknowledged.
-			address := serveTCP(t, func(c net.Conn) {
+			address := rigtest.ServeTCP(t, func(c net.Conn) {
 				io.CopyN(c, c, int64(len(data)))
 				io.ReadFull(c, make([]byte, len("bye")))
 			})
-			r := newPluginRig(t, service(t, fast, address))
+			r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, address))
 			if name == "as it is" {
 				r.CutEach(func(link int) (int64, ssmtest.Cut) {
 					return map[bool]int64{true: 100_000, false: -1}[link < 4], ssmtest.Cut(link % 3)
@@ -69,11 +71,11 @@ func TestPluginStream(t *testing.T) {
 			change(&args, &r.env)
 			if name == "environment's profile" {
 				r.env = append(r.env, "AWS_CONFIG_FILE="+t.TempDir()+"/config")
-				writeFile(t, strings.TrimPrefix(r.env[len(r.env)-1], "AWS_CONFIG_FILE="), "[profile keys-go-first]\naws_access_key_id = a\naws_secret_access_key = b\n")
+				rigtest.WriteFile(t, strings.TrimPrefix(r.env[len(r.env)-1], "AWS_CONFIG_FILE="), "[profile keys-go-first]\naws_access_key_id = a\naws_secret_access_key = b\n")
 			}
 			p := startPlugin(t, r.plugin(args...))
 			go p.stdin.Write(data)
-			waitFor(t, "echo", func() bool {
+			rigtest.WaitFor(t, "echo", func() bool {
 				select {
 				case <-p.ended:
 					return true
@@ -83,7 +85,7 @@ func TestPluginStream(t *testing.T) {
 			})
 			io.WriteString(p.stdin, "bye")
 			p.wantEnd(t, r.Server, 0, "")
-			equal(t, "stdout", []byte(p.stdout.String()), data)
+			rigtest.Equal(t, "stdout", []byte(p.stdout.String()), data)
 			if s := r.Sessions()[0]; name == "as it is" && s.Resumes() == 0 {
 				t.Error("nothing was cut")
 			}
@@ -114,9 +116,9 @@ func pageServer(t testing.TB, page string) (address string) {
 // through, several at once; Ctrl-C ends it and that is no failure.
 func TestPluginPort(t *testing.T) {
 	t.Parallel()
-	page := string(random(200_000, 4))
+	page := string(rigtest.Random(200_000, 4))
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		r := newPluginRig(t, service(t, fast, pageServer(t, page)))
+		r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, pageServer(t, page)))
 		w := startPlugin(t, r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}})...))
 		w.saw(t, "Waiting for connections...")
 		s := r.Sessions()[0]
@@ -150,9 +152,9 @@ func TestPluginPort(t *testing.T) {
 // TestPluginPortChosen: the port and the host are those that were asked for.
 func TestPluginPortChosen(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, fast, pageServer(t, "page")))
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, pageServer(t, "page")))
 	r.env = append(r.env, "SSM_PLUGIN_LOCAL_HOST=127.0.0.2")
-	_, port, _ := net.SplitHostPort(freePort(t))
+	_, port, _ := net.SplitHostPort(rigtest.FreePort(t))
 	args := r.begin(t, remoteDocument, map[string][]string{"host": {"db.internal"}, "portNumber": {"80"}, "localPortNumber": {port}})
 	w := startPlugin(t, r.plugin(args...))
 	w.saw(t, "Port "+port+" opened for sessionId ")
@@ -169,7 +171,7 @@ func TestPluginPortChosen(t *testing.T) {
 	if other.ProcessState.ExitCode() != 1 || !strings.Contains(other.stderr.String(), "cannot listen on 127.0.0.2:"+port) || strings.Contains(other.stdout.String(), "opened") {
 		t.Errorf("%v, stdout %q, stderr %q", other.ProcessState, other.stdout.String(), other.stderr.String())
 	}
-	waitFor(t, "end of the other session", func() bool { return r.ActiveSessions() == 1 })
+	rigtest.WaitFor(t, "end of the other session", func() bool { return r.ActiveSessions() == 1 })
 	w.interrupt()
 	w.wantEnd(t, r.Server, 0, "")
 }
@@ -184,7 +186,7 @@ func TestPluginPortEnds(t *testing.T) {
 		{"", "\n\nExiting session with sessionId: %s.\n\n", "", 0},
 		{"Your session timed out due to inactivity.", "\n\nSessionId: %s : Your session timed out due to inactivity.\n\n", "timed out due to inactivity", 1},
 	} {
-		r := newPluginRig(t, service(t, fast, pageServer(t, "page")))
+		r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, pageServer(t, "page")))
 		w := startPlugin(t, r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}})...))
 		w.saw(t, "Waiting for connections...")
 		s := r.Sessions()[0]
@@ -199,7 +201,7 @@ func TestPluginPortEnds(t *testing.T) {
 // TestPluginClosedPort: the line that scripts look for is there.
 func TestPluginClosedPort(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, fast, freePort(t)))
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, rigtest.FreePort(t)))
 	w := startPlugin(t, r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}})...))
 	port := strings.Fields(w.saw(t, "\nPort "))[0]
 	w.saw(t, "Waiting for connections...")
@@ -215,9 +217,9 @@ func TestPluginClosedPort(t *testing.T) {
 // has connected.
 func TestPluginClosedPortOldAgent(t *testing.T) {
 	t.Parallel()
-	old := fast
+	old := rigtest.Fast
 	old.Agent.Version = "2.3.50.0"
-	r := newPluginRig(t, service(t, old, freePort(t)))
+	r := newPluginRig(t, rigtest.Service(t, old, rigtest.FreePort(t)))
 	w := startPlugin(t, r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}})...))
 	w.wantEnd(t, r.Server, 1, "check that something listens on port 80 there")
 	w.saw(t, "\nConnection to destination port failed, check SSM Agent logs.")
@@ -227,9 +229,9 @@ func TestPluginClosedPortOldAgent(t *testing.T) {
 // the other.
 func TestPluginOldAgent(t *testing.T) {
 	t.Parallel()
-	old := fast
+	old := rigtest.Fast
 	old.Agent.Version = "2.3.50.0"
-	r := newPluginRig(t, service(t, old, pageServer(t, "page")))
+	r := newPluginRig(t, rigtest.Service(t, old, pageServer(t, "page")))
 	w := startPlugin(t, r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}})...))
 	port := strings.Fields(w.saw(t, "\nPort "))[0]
 	w.saw(t, "Waiting for connections...")
@@ -253,19 +255,19 @@ func TestPluginOldAgent(t *testing.T) {
 // the pipe, and the forward goes on.
 func TestPluginStdoutClosed(t *testing.T) {
 	t.Parallel()
-	r := newPluginRig(t, service(t, fast, pageServer(t, "page")))
-	_, port, _ := net.SplitHostPort(freePort(t))
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, pageServer(t, "page")))
+	_, port, _ := net.SplitHostPort(rigtest.FreePort(t))
 	cmd := r.plugin(r.begin(t, portDocument, map[string][]string{"portNumber": {"80"}, "localPortNumber": {port}})...)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd.Stdout = writer
-	start(t, cmd)
+	rigtest.Start(t, cmd)
 	writer.Close()
 	reader.Read(make([]byte, 1000))
 	reader.Close()
-	waitFor(t, "page", func() bool { got, _ := fetchPage("http://127.0.0.1:" + port); return got == "page" })
+	rigtest.WaitFor(t, "page", func() bool { got, _ := fetchPage("http://127.0.0.1:" + port); return got == "page" })
 	cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
@@ -305,11 +307,11 @@ func TestPluginRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := newPluginRig(t, service(t, fast, freePort(t)))
+			r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, rigtest.FreePort(t)))
 			args := c.change(r, r.begin(t, sshDocument, map[string][]string{"portNumber": {"4711"}}))
-			got := run(t, r.plugin(args...), nil)
-			if got.status != c.status || len(got.stdout) > 0 || !strings.Contains(got.stderr, c.stderr) ||
-				!strings.HasPrefix(got.stderr, "ssmpipe: ") || strings.Contains(got.stderr, "secret") {
+			got := rigtest.Run(t, r.plugin(args...), nil)
+			if got.Status != c.status || len(got.Stdout) > 0 || !strings.Contains(got.Stderr, c.stderr) ||
+				!strings.HasPrefix(got.Stderr, "ssmpipe: ") || strings.Contains(got.Stderr, "secret") {
 				t.Errorf("%+v", got)
 			}
 			if n := r.ActiveSessions(); c.left != (n > 0) {
@@ -323,20 +325,20 @@ func TestPluginRefusals(t *testing.T) {
 // TestPluginToken: a token that is no good any more is replaced.
 func TestPluginToken(t *testing.T) {
 	t.Parallel()
-	data := random(50_000, 2)
-	r := newPluginRig(t, service(t, fast, serveTCP(t, func(c net.Conn) { io.CopyN(c, c, int64(len(data))) })))
+	data := rigtest.Random(50_000, 2)
+	r := newPluginRig(t, rigtest.Service(t, rigtest.Fast, rigtest.ServeTCP(t, func(c net.Conn) { io.CopyN(c, c, int64(len(data))) })))
 	args := r.begin(t, sshDocument, nil)
 	args[0] = regexp.MustCompile(`"TokenValue":"[^"]*"`).ReplaceAllString(args[0], `"TokenValue":"used"`)
-	equal(t, "stdout", succeed(t, r.plugin(args...), bytes.NewReader(data)), data)
+	rigtest.Equal(t, "stdout", rigtest.Succeed(t, r.plugin(args...), bytes.NewReader(data)), data)
 }
 
 // TestPluginSkipsSigning: without credentials there is the one connection.
 func TestPluginSkipsSigning(t *testing.T) {
 	t.Parallel()
-	cfg := fast
+	cfg := rigtest.Fast
 	cfg.NoSignatureCheck = true
 	hold := make(chan struct{})
-	r := newPluginRig(t, service(t, cfg, serveTCP(t, func(c net.Conn) {
+	r := newPluginRig(t, rigtest.Service(t, cfg, rigtest.ServeTCP(t, func(c net.Conn) {
 		io.CopyN(c, c, 5)
 		<-hold
 	})))
@@ -344,7 +346,7 @@ func TestPluginSkipsSigning(t *testing.T) {
 	r.env = append(slices.Clone(r.env), "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "SSM_PLUGIN_SKIP_CLIENT_CONFIGURE=true")
 	w := startPlugin(t, r.plugin(r.begin(t, sshDocument, nil)...))
 	io.WriteString(w.stdin, "hello")
-	waitFor(t, "echo", func() bool { return w.stdout.String() == "hello" })
+	rigtest.WaitFor(t, "echo", func() bool { return w.stdout.String() == "hello" })
 	r.Cut(ssmtest.CutReset)
 	<-w.ended
 	if w.ProcessState.ExitCode() != 1 || !strings.Contains(w.stderr.String(), "no credentials") || w.stdout.String() != "hello" {
@@ -354,8 +356,8 @@ func TestPluginSkipsSigning(t *testing.T) {
 
 	w = startPlugin(t, r.plugin(r.begin(t, sshDocument, nil)...))
 	io.WriteString(w.stdin, "hello")
-	waitFor(t, "echo", func() bool { return w.stdout.String() == "hello" })
+	rigtest.WaitFor(t, "echo", func() bool { return w.stdout.String() == "hello" })
 	w.Process.Signal(syscall.SIGTERM)
 	<-w.ended
-	waitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 }) // the agent was told
+	rigtest.WaitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 }) // the agent was told
 }

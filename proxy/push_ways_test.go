@@ -12,22 +12,24 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestKeyOfTheAgent: without a socket and a file it is the user's agent's.
 func TestKeyOfTheAgent(t *testing.T) {
 	t.Parallel()
-	r := newKeyRig(t)
-	key := r.startAgent(t)
-	r.takeOnly(t, "")
-	r.configure(t, "", "IdentityFile none")
-	succeed(t, r.command(t, "ssh", node1, "true"), nil)
-	if sent := r.pushes(); len(sent) != 1 || !strings.HasPrefix(key, sent[0].key) {
+	r := rigtest.NewKeys(t)
+	key := r.StartAgent(t)
+	r.TakeOnly(t, "")
+	r.Configure(t, "", "IdentityFile none")
+	rigtest.Succeed(t, r.Command(t, "ssh", rigtest.Node1, "true"), nil)
+	if sent := r.Pushes(); len(sent) != 1 || !strings.HasPrefix(key, sent[0].Key) {
 		t.Errorf("%+v", sent)
 	}
-	r.configure(t, "--key agent", "IdentityFile none")
-	r.env = append(r.env, "SSH_AUTH_SOCK="+r.dir+"/none")
-	if got := run(t, r.command(t, "ssh", node1, "true"), nil); !strings.Contains(got.stderr, "the ssh-agent has no key that can be pushed") || !strings.Contains(got.stderr, "add a key with ssh-add") {
+	r.Configure(t, "--key agent", "IdentityFile none")
+	r.Environ = append(r.Environ, "SSH_AUTH_SOCK="+r.Dir+"/none")
+	if got := rigtest.Run(t, r.Command(t, "ssh", rigtest.Node1, "true"), nil); !strings.Contains(got.Stderr, "the ssh-agent has no key that can be pushed") || !strings.Contains(got.Stderr, "add a key with ssh-add") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -36,19 +38,19 @@ func TestKeyOfTheAgent(t *testing.T) {
 // used, and replaced once a day.
 func TestMadeKey(t *testing.T) {
 	t.Parallel()
-	r := newKeyRig(t)
-	name := filepath.Join(r.dir, ".ssh", "ssmpipe", "key")
-	r.configure(t, "", "IdentityFile "+name, "IdentityAgent none")
+	r := rigtest.NewKeys(t)
+	name := filepath.Join(r.Dir, ".ssh", "ssmpipe", "key")
+	r.Configure(t, "", "IdentityFile "+name, "IdentityAgent none")
 	connect := func() string {
 		t.Helper()
-		before := len(r.pushes())
-		succeed(t, r.command(t, "ssh", node1, "true"), nil)
-		sent := r.pushes()
+		before := len(r.Pushes())
+		rigtest.Succeed(t, r.Command(t, "ssh", rigtest.Node1, "true"), nil)
+		sent := r.Pushes()
 		if len(sent) != before+1 || r.Calls("SendSSHPublicKey") != before+1 {
 			t.Fatalf("%+v", sent)
 		}
-		waitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
-		return sent[before].key
+		rigtest.WaitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
+		return sent[before].Key
 	}
 	first := connect() // ssh had started without it
 	for path, want := range map[string]os.FileMode{name: 0o600, name + ".pub": 0o600, filepath.Dir(name): 0o700 | os.ModeDir} {
@@ -64,7 +66,7 @@ func TestMadeKey(t *testing.T) {
 	if third := connect(); third != first {
 		t.Error("the key was replaced before ssh was through with it")
 	}
-	waitFor(t, "another key", func() bool { return !bytes.HasPrefix(readFile(t, name+".pub"), []byte(first)) })
+	rigtest.WaitFor(t, "another key", func() bool { return !bytes.HasPrefix(rigtest.ReadFile(t, name+".pub"), []byte(first)) })
 	if fourth := connect(); fourth == first {
 		t.Error("the old key again")
 	}
@@ -73,57 +75,57 @@ func TestMadeKey(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 	// Somebody else's file is left alone.
-	writeFile(t, name, string(readFile(t, r.far+"/id")))
-	if got := run(t, r.command(t, "ssh", node1, "true"), nil); !strings.Contains(got.stderr, name+" is not a key that ssmpipe has made") {
+	rigtest.WriteFile(t, name, string(rigtest.ReadFile(t, r.Far+"/id")))
+	if got := rigtest.Run(t, r.Command(t, "ssh", rigtest.Node1, "true"), nil); !strings.Contains(got.Stderr, name+" is not a key that ssmpipe has made") {
 		t.Errorf("%+v", got)
 	}
-	equal(t, "the foreign key", readFile(t, name), readFile(t, r.far+"/id"))
+	rigtest.Equal(t, "the foreign key", rigtest.ReadFile(t, name), rigtest.ReadFile(t, r.Far+"/id"))
 }
 
 // TestPushNotPossible: nothing is sent that cannot succeed or is not meant, and
 // ssh is not hindered where it may have another key.
 func TestPushNotPossible(t *testing.T) {
 	t.Parallel()
-	r := newKeyRig(t)
-	r.AddNode(awstest.Node{ID: managed, Node: ssmtest.Node{Dial: r.dial}})
+	r := rigtest.NewKeys(t)
+	r.AddNode(awstest.Node{ID: managed, Node: ssmtest.Node{Dial: r.Dial}})
 	long := "/" + strings.Repeat("x", 200)
-	open := filepath.Join(r.dir, "open")
+	open := filepath.Join(r.Dir, "open")
 	os.Mkdir(open, 0o700)
 	os.Chmod(open, 0o750)
-	taken := filepath.Join(r.dir, "taken")
-	writeFile(t, taken, "precious")
-	os.Chmod(r.dir, 0o700)
+	taken := filepath.Join(r.Dir, "taken")
+	rigtest.WriteFile(t, taken, "precious")
+	os.Chmod(r.Dir, 0o700)
 	for _, c := range []struct {
 		args   []string
 		status int
 		want   string
 	}{
-		{[]string{"--push-key", node1}, 0, "was not started by OpenSSH, and does not know the user; say it with --user"},
-		{[]string{"--push-key=magic", "--user", "a", node1}, 2, "it is instance-connect or run-command"},
-		{[]string{"--push-key", "--user", "../../etc/passwd", node1}, 2, "is not a user's name"},
-		{[]string{"--key", "made", node1}, 2, "--key needs --push-key"},
-		{[]string{"--push-key", "--user", "a", "--key", "made", "--identity-agent", "/a/b", node1}, 2, "no --key beside it"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", "a/b", node1}, 2, "not an absolute path"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", r.dir + "/a/../../x", node1}, 2, "not the plain path"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", long, node1}, 2, "too long for a socket"},
-		{[]string{"--push-key", "--user", "a", "--via", node1, "host"}, 2, "--via"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", node1}, 0, "open to others (mode 0750): it must be this user's, with mode 0700; ssh goes on"},
-		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, node1}, 0, "not made by ssmpipe"},
-		{[]string{"--push-key", "--user", userName(), managed}, 0, "--push-key=run-command"},
-		{[]string{"--push-key", "--user", "a b\x1b[2J;id", node1}, 0, `"a b\x1b[2J;id": not a name that a key can be pushed for`},
-		{[]string{"--push-key", "--user", "-oProxyCommand=x", node1}, 0, "not a name"},
-		{[]string{"--push-key", "--user", "a", "--key", r.dir + "/none", node1}, 0, "/none: no such file"},
+		{[]string{"--push-key", rigtest.Node1}, 0, "was not started by OpenSSH, and does not know the user; say it with --user"},
+		{[]string{"--push-key=magic", "--user", "a", rigtest.Node1}, 2, "it is instance-connect or run-command"},
+		{[]string{"--push-key", "--user", "../../etc/passwd", rigtest.Node1}, 2, "is not a user's name"},
+		{[]string{"--key", "made", rigtest.Node1}, 2, "--key needs --push-key"},
+		{[]string{"--push-key", "--user", "a", "--key", "made", "--identity-agent", "/a/b", rigtest.Node1}, 2, "no --key beside it"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", "a/b", rigtest.Node1}, 2, "not an absolute path"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", r.Dir + "/a/../../x", rigtest.Node1}, 2, "not the plain path"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", long, rigtest.Node1}, 2, "too long for a socket"},
+		{[]string{"--push-key", "--user", "a", "--via", rigtest.Node1, "host"}, 2, "--via"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", open + "/s", rigtest.Node1}, 0, "open to others (mode 0750): it must be this user's, with mode 0700; ssh goes on"},
+		{[]string{"--push-key", "--user", "a", "--identity-agent", taken, rigtest.Node1}, 0, "not made by ssmpipe"},
+		{[]string{"--push-key", "--user", rigtest.UserName(), managed}, 0, "--push-key=run-command"},
+		{[]string{"--push-key", "--user", "a b\x1b[2J;id", rigtest.Node1}, 0, `"a b\x1b[2J;id": not a name that a key can be pushed for`},
+		{[]string{"--push-key", "--user", "-oProxyCommand=x", rigtest.Node1}, 0, "not a name"},
+		{[]string{"--push-key", "--user", "a", "--key", r.Dir + "/none", rigtest.Node1}, 0, "/none: no such file"},
 	} {
 		args := append([]string{"proxy", "--region", "us-east-1"}, c.args...)
-		cmd := exec.Command(ssmpipe, append(args, r.port)...)
-		cmd.Env = r.env
-		got := run(t, cmd, strings.NewReader("SSH-2.0-test\r\nnonsense, which sshd ends\r\n"))
-		if c.status != got.status && (c.status != 0 || len(got.stdout) == 0) || !strings.Contains(got.stderr, c.want) || strings.ContainsRune(got.stderr, '\x1b') || strings.Count(got.stderr, "\n") != 1 {
+		cmd := exec.Command(rigtest.SSMPipe, append(args, r.Port)...)
+		cmd.Env = r.Environ
+		got := rigtest.Run(t, cmd, strings.NewReader("SSH-2.0-test\r\nnonsense, which sshd ends\r\n"))
+		if c.status != got.Status && (c.status != 0 || len(got.Stdout) == 0) || !strings.Contains(got.Stderr, c.want) || strings.ContainsRune(got.Stderr, '\x1b') || strings.Count(got.Stderr, "\n") != 1 {
 			t.Errorf("%q: %+v", c.args, got)
 		}
 	}
-	equal(t, "what was there", readFile(t, taken), []byte("precious"))
-	if sent := r.pushes(); len(sent) != 0 {
+	rigtest.Equal(t, "what was there", rigtest.ReadFile(t, taken), []byte("precious"))
+	if sent := r.Pushes(); len(sent) != 0 {
 		t.Errorf("sent %+v", sent)
 	}
 }
@@ -132,10 +134,10 @@ func TestPushNotPossible(t *testing.T) {
 // and ssh waits for its end.
 func TestRunCommandPush(t *testing.T) {
 	t.Parallel()
-	need(t, "sh")
-	r := newKeyRig(t)
-	r.configure(t, "--push-key=run-command --identity-agent "+r.dir+"/a/%r@%h.%p", "IdentityAgent "+r.dir+"/a/%r@%h.%p", "IdentityFile none")
-	r.AddNode(awstest.Node{ID: managed, Run: r.runScript, RunDelay: 100 * time.Millisecond, Node: ssmtest.Node{Dial: r.dial}})
+	rigtest.Need(t, "sh")
+	r := rigtest.NewKeys(t)
+	r.Configure(t, "--push-key=run-command --identity-agent "+r.Dir+"/a/%r@%h.%p", "IdentityAgent "+r.Dir+"/a/%r@%h.%p", "IdentityFile none")
+	r.AddNode(awstest.Node{ID: managed, Run: r.RunScript, RunDelay: 100 * time.Millisecond, Node: ssmtest.Node{Dial: r.Dial}})
 	asked := 0
 	r.OnAPI(func(operation string) *ssmtest.APIError {
 		if operation == "GetCommandInvocation" {
@@ -145,20 +147,20 @@ func TestRunCommandPush(t *testing.T) {
 		}
 		return nil
 	})
-	if out := succeed(t, r.command(t, "ssh", managed, "cat "+r.far+"/home/.ssh/authorized_keys"), nil); !strings.Contains(string(out), "ssh-ed25519 ") {
+	if out := rigtest.Succeed(t, r.Command(t, "ssh", managed, "cat "+r.Far+"/home/.ssh/authorized_keys"), nil); !strings.Contains(string(out), "ssh-ed25519 ") {
 		t.Errorf("%s", out)
 	}
 	// What the script says is told, in one line.
-	os.RemoveAll(filepath.Join(r.far, "home"))
-	writeFile(t, filepath.Join(r.far, "home"), "no directory")
-	want := fmt.Sprintf("ssmpipe: %s: no key pushed for %q: the command on the machine ended as Failed: ", managed, userName())
-	if got := run(t, r.command(t, "ssh", managed, "true"), nil); got.status != 255 || !strings.HasPrefix(got.stderr, want) || strings.Count(got.stderr, "\n") != 2 {
+	os.RemoveAll(filepath.Join(r.Far, "home"))
+	rigtest.WriteFile(t, filepath.Join(r.Far, "home"), "no directory")
+	want := fmt.Sprintf("ssmpipe: %s: no key pushed for %q: the command on the machine ended as Failed: ", managed, rigtest.UserName())
+	if got := rigtest.Run(t, r.Command(t, "ssh", managed, "true"), nil); got.Status != 255 || !strings.HasPrefix(got.Stderr, want) || strings.Count(got.Stderr, "\n") != 2 {
 		t.Errorf("%+v", got)
 	}
 	for _, action := range []string{"ssm:SendCommand", "ssm:GetCommandInvocation"} {
 		r.DenyActions(action)
 		want = "; allow ssm:SendCommand on the node and on the document AWS-RunShellScript, and ssm:GetCommandInvocation\n"
-		if got := run(t, r.command(t, "ssh", managed, "true"), nil); got.status != 255 || !strings.Contains(got.stderr, "AccessDeniedException: ") || !strings.Contains(got.stderr, want) {
+		if got := rigtest.Run(t, r.Command(t, "ssh", managed, "true"), nil); got.Status != 255 || !strings.Contains(got.Stderr, "AccessDeniedException: ") || !strings.Contains(got.Stderr, want) {
 			t.Errorf("without %s: %+v", action, got)
 		}
 	}
@@ -170,20 +172,20 @@ const managed = "mi-0123456789abcdef0"
 // one that was kept too long leads to its successor.
 func TestPushFollowsTheName(t *testing.T) {
 	t.Parallel()
-	r := newKeyRig(t)
-	r.AddNode(awstest.Node{ID: node1, Name: "web", Node: ssmtest.Node{Dial: r.dial}})
-	writeFile(t, r.config, "Host web*\n    HostName web\n"+strings.ReplaceAll(string(readFile(t, r.config)), "Host i-* mi-*", "Host web*"))
-	succeed(t, r.command(t, "ssh", "web", "true"), nil)
-	r.AddNode(awstest.Node{ID: node1, Name: "web", State: "terminated"})
-	r.AddNode(awstest.Node{ID: node2, Name: "web", Node: ssmtest.Node{Dial: r.dial}})
-	succeed(t, r.command(t, "ssh", "web", "true"), nil)
-	sent := r.pushes()
-	if len(sent) != 2 || sent[0].instance != node1 || sent[1].instance != node2 {
+	r := rigtest.NewKeys(t)
+	r.AddNode(awstest.Node{ID: rigtest.Node1, Name: "web", Node: ssmtest.Node{Dial: r.Dial}})
+	rigtest.WriteFile(t, r.Config, "Host web*\n    HostName web\n"+strings.ReplaceAll(string(rigtest.ReadFile(t, r.Config)), "Host i-* mi-*", "Host web*"))
+	rigtest.Succeed(t, r.Command(t, "ssh", "web", "true"), nil)
+	r.AddNode(awstest.Node{ID: rigtest.Node1, Name: "web", State: "terminated"})
+	r.AddNode(awstest.Node{ID: rigtest.Node2, Name: "web", Node: ssmtest.Node{Dial: r.Dial}})
+	rigtest.Succeed(t, r.Command(t, "ssh", "web", "true"), nil)
+	sent := r.Pushes()
+	if len(sent) != 2 || sent[0].Instance != rigtest.Node1 || sent[1].Instance != rigtest.Node2 {
 		t.Errorf("%+v", sent)
 	}
 	r.DenyActions("ec2-instance-connect:SendSSHPublicKey")
-	want := fmt.Sprintf("ssmpipe: web (%s): no key pushed for %q: AccessDeniedException: ", node2, userName())
-	if got := run(t, r.command(t, "ssh", "web", "true"), nil); !strings.HasPrefix(got.stderr, want) {
+	want := fmt.Sprintf("ssmpipe: web (%s): no key pushed for %q: AccessDeniedException: ", rigtest.Node2, rigtest.UserName())
+	if got := rigtest.Run(t, r.Command(t, "ssh", "web", "true"), nil); !strings.HasPrefix(got.Stderr, want) {
 		t.Errorf("%+v", got)
 	}
 }

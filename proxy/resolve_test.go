@@ -16,6 +16,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // rigNames is an account with machines that have names. Port 22 of each says
@@ -37,29 +39,29 @@ func newRigNames(t testing.TB, nodes ...awstest.Node) *rigNames {
 	for _, n := range nodes {
 		r.add(n)
 	}
-	r.env = environ(t, r.Server)
+	r.env = rigtest.Environ(t, r.Server)
 	return r
 }
 
 func (r *rigNames) add(n awstest.Node) {
-	n.Dial = says(n.ID)
+	n.Dial = rigtest.Says(n.ID)
 	r.AddNode(n)
 }
 
 // reach runs ssmpipe proxy and returns which machine has answered.
-func (r *rigNames) reach(t testing.TB, args ...string) (id string, said result) {
+func (r *rigNames) reach(t testing.TB, args ...string) (id string, said rigtest.Result) {
 	t.Helper()
-	cmd := exec.Command(ssmpipe, append([]string{"proxy"}, args...)...)
+	cmd := exec.Command(rigtest.SSMPipe, append([]string{"proxy"}, args...)...)
 	cmd.Env = r.env
-	said = run(t, cmd, nil)
-	return string(said.stdout), said
+	said = rigtest.Run(t, cmd, nil)
+	return string(said.Stdout), said
 }
 
 // leads checks that a name leads to a machine, in silence.
 func (r *rigNames) leads(t testing.TB, want string, args ...string) {
 	t.Helper()
-	if id, said := r.reach(t, args...); id != want || said.status != 0 || said.stderr != "" {
-		t.Errorf("%q leads to %q, status %d, stderr %q", args, id, said.status, said.stderr)
+	if id, said := r.reach(t, args...); id != want || said.Status != 0 || said.Stderr != "" {
+		t.Errorf("%q leads to %q, status %d, stderr %q", args, id, said.Status, said.Stderr)
 	}
 }
 
@@ -67,8 +69,8 @@ func (r *rigNames) leads(t testing.TB, want string, args ...string) {
 func (r *rigNames) fails(t testing.TB, want string, args ...string) {
 	t.Helper()
 	id, said := r.reach(t, args...)
-	if id != "" || said.status != 1 || !regexp.MustCompile(want).MatchString(said.stderr) {
-		t.Errorf("%q leads to %q, status %d, stderr %q, not %q", args, id, said.status, said.stderr, want)
+	if id != "" || said.Status != 1 || !regexp.MustCompile(want).MatchString(said.Stderr) {
+		t.Errorf("%q leads to %q, status %d, stderr %q, not %q", args, id, said.Status, said.Stderr, want)
 	}
 }
 
@@ -171,9 +173,9 @@ func TestACacheThatIsBrokenIsNone(t *testing.T) {
 	if info, _ := os.Stat(name); info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	whole := string(readFile(t, name))
+	whole := string(rigtest.ReadFile(t, name))
 	for _, content := range []string{"", "{", whole[:len(whole)/2], strings.ToUpper(whole), strings.ReplaceAll(whole, "i-0", "--0")} {
-		writeFile(t, name, content)
+		rigtest.WriteFile(t, name, content)
 		r.leads(t, web1, "web-1")
 	}
 	// One that cannot be written is none either.
@@ -259,8 +261,8 @@ func TestAStoppedMachineIsStarted(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t, awstest.Node{ID: web1, Name: "web", State: "stopped"}, awstest.Node{ID: web2, Name: "up"})
 	id, said := r.reach(t, "--start", "--connect-timeout", "3s", "web")
-	if id != web1 || said.status != 0 || !regexp.MustCompile(`^ssmpipe: web: it is stopped; starting it\nssmpipe: web: it is up after \d+ s\n$`).MatchString(said.stderr) {
-		t.Errorf("leads to %q, status %d, stderr %q", id, said.status, said.stderr)
+	if id != web1 || said.Status != 0 || !regexp.MustCompile(`^ssmpipe: web: it is stopped; starting it\nssmpipe: web: it is up after \d+ s\n$`).MatchString(said.Stderr) {
+		t.Errorf("leads to %q, status %d, stderr %q", id, said.Status, said.Stderr)
 	}
 	r.leads(t, web1, "--start", "web")
 	r.leads(t, web2, "--start", web2)
@@ -286,8 +288,8 @@ func TestOneOfTheTwoPermissionsIsEnough(t *testing.T) {
 		r.DenyActions(tt.action)
 		for name, want := range tt.names {
 			id, said := r.reach(t, name)
-			if id != want || said.status != 0 || said.stderr != "ssmpipe: "+name+": "+tt.action+" is not allowed; going on without\n" {
-				t.Errorf("without %s %s leads to %q, %q", tt.action, name, id, said.stderr)
+			if id != want || said.Status != 0 || said.Stderr != "ssmpipe: "+name+": "+tt.action+" is not allowed; going on without\n" {
+				t.Errorf("without %s %s leads to %q, %q", tt.action, name, id, said.Stderr)
 			}
 		}
 	}
@@ -300,7 +302,7 @@ func TestAContainerIsFoundByItsTask(t *testing.T) {
 	t.Parallel()
 	r := newRigNames(t)
 	container := func(name string) awstest.Container {
-		return awstest.Container{Name: name, Node: ssmtest.Node{Dial: says(name)}}
+		return awstest.Container{Name: name, Node: ssmtest.Node{Dial: rigtest.Says(name)}}
 	}
 	one := r.AddTask(awstest.Task{Cluster: "web", Containers: []awstest.Container{container("app")}})
 	two := r.AddTask(awstest.Task{Cluster: "web", Containers: []awstest.Container{container("app_1"), container("sidecar")}})

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestBusyUntilTheLimit: what AWS cannot do now is tried until the time for
@@ -32,7 +34,7 @@ func TestBusyUntilTheLimit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBare(t, ssmtest.Config{})
+			b := rigtest.NewBare(t, ssmtest.Config{})
 			b.OnAPI(func(operation string) *ssmtest.APIError {
 				if operation == tt.operation {
 					return &tt.refusal
@@ -40,14 +42,14 @@ func TestBusyUntilTheLimit(t *testing.T) {
 				return nil
 			})
 			if tt.args == nil {
-				tt.args = []string{node1}
+				tt.args = []string{rigtest.Node1}
 			}
-			p := b.start(t, append([]string{"--connect-timeout", "12s"}, tt.args...)...)
-			if out, _ := io.ReadAll(p.stdout); len(out) > 0 {
+			p := b.Start(t, append([]string{"--connect-timeout", "12s"}, tt.args...)...)
+			if out, _ := io.ReadAll(p.Out); len(out) > 0 {
 				t.Errorf("stdout %q", out)
 			}
-			<-p.ended
-			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+			<-p.Ended
+			lines := strings.Split(strings.TrimSpace(p.Said.String()), "\n")
 			if len(lines) != 2 || lines[0] != tt.notice || !strings.Contains(lines[1], strings.Replace(tt.end, ".; ", "; ", 1)) {
 				t.Errorf("stderr %q", lines)
 			}
@@ -61,8 +63,8 @@ func TestBusyUntilTheLimit(t *testing.T) {
 // TestUnreachableIsToldSoon: who does not reach AWS at all need not wait.
 func TestUnreachableIsToldSoon(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
+	b := rigtest.NewBare(t, ssmtest.Config{})
 	b.Offline(true)
-	p := b.start(t, "--connect-timeout", "5m", node1)
-	p.wantEnd(t, b, time.Minute, 1, "check the network")
+	p := b.Start(t, "--connect-timeout", "5m", rigtest.Node1)
+	p.WantEnd(t, b, time.Minute, 1, "check the network")
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // A pane is a terminal that tmux emulates, which knows what its screen shows.
@@ -22,7 +24,7 @@ type pane struct {
 // onPane runs a command line on a pane of 100 columns and 30 lines.
 func onPane(t *testing.T, name string, env []string, command string) *pane {
 	t.Helper()
-	p := &pane{tmux: need(t, "tmux"), socket: fmt.Sprintf("%s/%s", t.TempDir(), name), env: env}
+	p := &pane{tmux: rigtest.Need(t, "tmux"), socket: fmt.Sprintf("%s/%s", t.TempDir(), name), env: env}
 	t.Cleanup(func() { p.run("kill-server") })
 	if out, err := p.run("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command, ";",
 		"set", "-g", "escape-time", "0", ";", "set", "-g", "remain-on-exit", "on"); err != nil {
@@ -79,21 +81,21 @@ func TestScreens(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			need(t, tt.name)
-			r := newShellRig(t, awstest.Config{Config: fast})
+			rigtest.Need(t, tt.name)
+			r := rigtest.NewShells(t, awstest.Config{Config: rigtest.Fast})
 			t.Cleanup(func() { // after the panes' end
-				waitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
+				rigtest.WaitFor(t, "end of the session", func() bool { return r.ActiveSessions() == 0 })
 			})
 			var text strings.Builder
 			for i := range 200 {
 				fmt.Fprintf(&text, "line %d with some more text, ä ö ü € \t%s|\n", i+1, strings.Repeat("x", i%120))
 			}
-			writeFile(t, r.path("text"), text.String())
-			writeFile(t, r.path("conf"), "set -g status-right ''\nset -g status-left '[inner] '\nset -g escape-time 0\nset -g automatic-rename off\nset -g default-command \"env 'PS1=% ' sh\"\n")
+			rigtest.WriteFile(t, r.Path("text"), text.String())
+			rigtest.WriteFile(t, r.Path("conf"), "set -g status-right ''\nset -g status-left '[inner] '\nset -g escape-time 0\nset -g automatic-rename off\nset -g default-command \"env 'PS1=% ' sh\"\n")
 			here := exec.Command("sh") // as r.far would start it
 			panes := []*pane{
-				onPane(t, "here", append(r.farEnv(), "NAME=inner1"), "cd && exec env TERM=xterm-256color 'PS1=$ ' "+here.Path),
-				onPane(t, "there", r.env, ssmpipe+" shell "+node1),
+				onPane(t, "here", append(r.FarEnv(), "NAME=inner1"), "cd && exec env TERM=xterm-256color 'PS1=$ ' "+here.Path),
+				onPane(t, "there", r.Environ, rigtest.SSMPipe+" shell "+rigtest.Node1),
 			}
 			shows := func(p *pane) string {
 				screen := p.shows(t)
@@ -107,7 +109,7 @@ func TestScreens(t *testing.T) {
 				return screen
 			}
 			for i, p := range panes {
-				waitFor(t, "prompt at the "+p.socket, func() bool { return strings.HasPrefix(p.shows(t), "$") })
+				rigtest.WaitFor(t, "prompt at the "+p.socket, func() bool { return strings.HasPrefix(p.shows(t), "$") })
 				p.types(t, "-l", fmt.Sprintf("NAME=inner%d; clear; %s\r", i+1, tt.command))
 			}
 			for _, step := range tt.steps {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // canary stands where a secret may stand.
@@ -27,7 +29,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		name = filepath.Join(dir, name)
-		writeFile(t, name, text)
+		rigtest.WriteFile(t, name, text)
 		return name
 	}
 	helper := func(name, text string) string {
@@ -85,33 +87,33 @@ func TestSecretsAreNotTold(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			srv := service(t, ssmtest.Config{}, "127.0.0.1:1")
+			srv := rigtest.Service(t, ssmtest.Config{}, "127.0.0.1:1")
 			srv.OnAPI(func(operation string) *ssmtest.APIError {
 				return &ssmtest.APIError{Status: 400, Code: "Refused", Message: "see wss://me:" + canary + "@host/x?X-Amz-Signature=" + canary}
 			})
-			env := append(environ(t, srv), "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_CONFIG_FILE="+os.DevNull, "AWS_EC2_METADATA_DISABLED=true")
+			env := append(rigtest.Environ(t, srv), "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_CONFIG_FILE="+os.DevNull, "AWS_EC2_METADATA_DISABLED=true")
 			env = append(env, tt.env...)
 			response := `{"SessionId":"s-0123456789abcdef0","StreamUrl":"ws://me:` + canary + `@` + here + `/x?X-Amz-Signature=` + canary + `","TokenValue":"` + canary + `"}`
 			for _, args := range [][]string{
-				{"proxy", "-vv", "--connect-timeout", "2s", node1},
+				{"proxy", "-vv", "--connect-timeout", "2s", rigtest.Node1},
 				{"ls", "-vv", "--connect-timeout", "2s"},
 				{"sessions", "-vv", "--connect-timeout", "2s"},
-				{"exec", "-vv", "--connect-timeout", "2s", node1, "true"},
-				{"doctor", "-vv", "--connect-timeout", "2s", node1},
-				{"doctor", "-vv", "--connect-timeout", "2s", "--json", node1},
-				{"plugin", response, "us-east-1", "StartSession", "", `{"Target":"` + node1 + `"}`, ""},
+				{"exec", "-vv", "--connect-timeout", "2s", rigtest.Node1, "true"},
+				{"doctor", "-vv", "--connect-timeout", "2s", rigtest.Node1},
+				{"doctor", "-vv", "--connect-timeout", "2s", "--json", rigtest.Node1},
+				{"plugin", response, "us-east-1", "StartSession", "", `{"Target":"` + rigtest.Node1 + `"}`, ""},
 				{"plugin", response},
 			} {
 				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-				cmd := exec.CommandContext(ctx, ssmpipe, args...)
+				cmd := exec.CommandContext(ctx, rigtest.SSMPipe, args...)
 				cmd.Env = env
-				got := run(t, cmd, nil)
+				got := rigtest.Run(t, cmd, nil)
 				stop()
-				if text := string(got.stdout) + got.stderr; strings.Contains(text, canary) {
+				if text := string(got.Stdout) + got.Stderr; strings.Contains(text, canary) {
 					t.Errorf("%q: %s", args[:2], text)
 				}
-				if got.status == 2 && len(args) > 2 || got.status < 0 {
-					t.Errorf("%q: status %d: %s", args, got.status, got.stderr)
+				if got.Status == 2 && len(args) > 2 || got.Status < 0 {
+					t.Errorf("%q: status %d: %s", args, got.Status, got.Stderr)
 				}
 			}
 		})

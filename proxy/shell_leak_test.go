@@ -14,13 +14,15 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
 	"github.com/ssmpipe/ssmpipe/proxy/shell"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestShellLeavesNothing: neither goroutines nor pipes, whatever ended it. (It
 // sets the environment and counts, so it is not parallel.)
 func TestShellLeavesNothing(t *testing.T) {
-	r := newShellRig(t, awstest.Config{})
-	for _, e := range r.env {
+	r := rigtest.NewShells(t, awstest.Config{})
+	for _, e := range r.Environ {
 		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "SSMPIPE_") {
 			t.Setenv(name, value)
 		}
@@ -47,7 +49,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			io.WriteString(typing, script)
 			ended := make(chan error, 1)
 			go func() {
-				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Driver: aws.Driver{}, Target: node1},
+				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Driver: aws.Driver{}, Target: rigtest.Node1},
 					Terminal: shell.Terminal{In: in, Out: out, Err: out}})
 				out.Close()
 				ended <- err
@@ -75,7 +77,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			if err != nil {
 				command = nil
 			}
-			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Driver: aws.Driver{}, Target: node1}, Command: command,
+			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Driver: aws.Driver{}, Target: rigtest.Node1}, Command: command,
 				Terminal: shell.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
 				t.Errorf("%q: %v", command, got)
 			}
@@ -86,7 +88,7 @@ func TestShellLeavesNothing(t *testing.T) {
 	for range 3 {
 		round()
 	}
-	waitFor(t, "end of the goroutines", func() bool {
+	rigtest.WaitFor(t, "end of the goroutines", func() bool {
 		buf := make([]byte, 1<<20)
 		text := string(buf[:runtime.Stack(buf, true)])
 		for _, ours := range []string{"/proxy.(*interaction)", "/proxy/terminal.", "/proxy.(*Options)", "/proxy.copyParts", "/proxy/stdio.Watch", "ssmproto.(*Conn)"} {
@@ -96,7 +98,7 @@ func TestShellLeavesNothing(t *testing.T) {
 		}
 		return true
 	})
-	waitFor(t, "end of the pipes", func() bool { return pipes() <= open })
+	rigtest.WaitFor(t, "end of the pipes", func() bool { return pipes() <= open })
 }
 
 func devNull(t *testing.T) *os.File {

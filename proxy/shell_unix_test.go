@@ -16,22 +16,24 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 func TestShell(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
-	s.does(t, "stty size", "30 100")
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
+	s.Does(t, "stty size", "30 100")
 	if err := pty.Setsize(s.File, &pty.Winsize{Cols: 111, Rows: 44}); err != nil {
 		t.Fatal(err)
 	}
-	s.does(t, `until [ "$(stty size)" = "44 111" ]; do sleep .05; done; echo re"si"zed`, "resized")
-	s.does(t, "echo $((6*7))-é€𝄞", "42-é€𝄞")
-	s.does(t, "pwd", r.home)
-	s.does(t, "exit", "exit\r\n")
-	s.wantEnd(t, r.Server, 0)
-	if text := s.seen(); strings.Contains(text, "ssmpipe") || !strings.HasSuffix(text, "exit\r\n") {
+	s.Does(t, `until [ "$(stty size)" = "44 111" ]; do sleep .05; done; echo re"si"zed`, "resized")
+	s.Does(t, "echo $((6*7))-é€𝄞", "42-é€𝄞")
+	s.Does(t, "pwd", r.Home)
+	s.Does(t, "exit", "exit\r\n")
+	s.WantEnd(t, r.Server, 0)
+	if text := s.Seen(); strings.Contains(text, "ssmpipe") || !strings.HasSuffix(text, "exit\r\n") {
 		t.Errorf("the screen is %q", text)
 	}
 	session := r.Sessions()[0]
@@ -43,19 +45,19 @@ func TestShell(t *testing.T) {
 // TestShellKeys: what a terminal makes signals of goes to the far side.
 func TestShellKeys(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
-	s.does(t, `sh -c 'trap "echo g""ot it" INT; echo re""ady; while :; do sleep .02; done'`, "ready")
-	s.types(t, "\x03")
-	s.sees(t, 0, "got it")
-	s.types(t, "\x1c") // SIGQUIT, of which it dies
-	s.does(t, `echo o"ver"`, "over")
-	s.does(t, "set -m; sh -c 'echo go\"\"ing; exec sleep 1000'", "going")
-	s.types(t, "\x1a")
-	s.does(t, "jobs", "Stopped")
-	s.does(t, `kill -KILL %1; wait; echo en"ded"`, "ended")
-	s.types(t, "exit\rexit\r") // the first is not heard if the job is still there
-	s.wantEnd(t, r.Server, 0)
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
+	s.Does(t, `sh -c 'trap "echo g""ot it" INT; echo re""ady; while :; do sleep .02; done'`, "ready")
+	s.Types(t, "\x03")
+	s.Sees(t, 0, "got it")
+	s.Types(t, "\x1c") // SIGQUIT, of which it dies
+	s.Does(t, `echo o"ver"`, "over")
+	s.Does(t, "set -m; sh -c 'echo go\"\"ing; exec sleep 1000'", "going")
+	s.Types(t, "\x1a")
+	s.Does(t, "jobs", "Stopped")
+	s.Does(t, `kill -KILL %1; wait; echo en"ded"`, "ended")
+	s.Types(t, "exit\rexit\r") // the first is not heard if the job is still there
+	s.WantEnd(t, r.Server, 0)
 }
 
 // TestShellEndsBySignal: the terminal is given back, and the session is ended.
@@ -64,12 +66,12 @@ func TestShellEndsBySignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, awstest.Config{})
-			s := r.shell(t)
-			s.cmd.Process.Signal(sig)
-			s.wantEnd(t, r.Server, 1)
-			if strings.Contains(s.seen(), "goroutine") {
-				t.Errorf("it has crashed: %q", s.seen())
+			r := rigtest.NewShells(t, awstest.Config{})
+			s := r.Shell(t)
+			s.Cmd.Process.Signal(sig)
+			s.WantEnd(t, r.Server, 1)
+			if strings.Contains(s.Seen(), "goroutine") {
+				t.Errorf("it has crashed: %q", s.Seen())
 			}
 		})
 	}
@@ -78,11 +80,11 @@ func TestShellEndsBySignal(t *testing.T) {
 // TestShellTerminalGone: a window that is closed ends the session.
 func TestShellTerminalGone(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
-	s.hangUp()
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
+	s.HangUp()
 	select {
-	case <-s.ended:
+	case <-s.Ended:
 	case <-time.After(30 * time.Second):
 		t.Fatal("still running")
 	}
@@ -92,78 +94,78 @@ func TestShellTerminalGone(t *testing.T) {
 }
 
 // farReader has the far side read n bytes as they are into a file.
-func farReader(t *testing.T, s *screen, n int, file string) {
+func farReader(t *testing.T, s *rigtest.Screen, n int, file string) {
 	t.Helper()
-	s.does(t, fmt.Sprintf(`stty raw -echo; echo re""ady; head -c %d >%s; stty sane; echo do""ne`, n, file), "ready")
+	s.Does(t, fmt.Sprintf(`stty raw -echo; echo re""ady; head -c %d >%s; stty sane; echo do""ne`, n, file), "ready")
 }
 
 func TestShellPaste(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
 	var want []byte
 	for i := 0; len(want) < 1<<20; i++ {
 		want = fmt.Appendf(want, "line %d of what is pasted, with ~. and \x1b[A and äöü\r", i)
 	}
 	farReader(t, s, len(want), "paste")
-	from := len(s.seen())
-	s.types(t, string(want))
-	s.sees(t, from, "done")
-	equal(t, "paste", readFile(t, r.path("paste")), want)
+	from := len(s.Seen())
+	s.Types(t, string(want))
+	s.Sees(t, from, "done")
+	rigtest.Equal(t, "paste", rigtest.ReadFile(t, r.Path("paste")), want)
 
 	// Where the terminal says what is pasted, there is no escape in it.
 	marked := "\x1b[200~a\r~.\r~~b\r\x1b[201~"
 	farReader(t, s, len(marked), "marked")
-	s.types(t, marked)
-	s.sees(t, len(s.seen())-10, "done")
-	if got := readFile(t, r.path("marked")); string(got) != marked {
+	s.Types(t, marked)
+	s.Sees(t, len(s.Seen())-10, "done")
+	if got := rigtest.ReadFile(t, r.Path("marked")); string(got) != marked {
 		t.Errorf("marked: %q", got)
 	}
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 }
 
 // TestShellInterrupt: Ctrl-C does not wait for the output before it.
 func TestShellInterrupt(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
-	s.types(t, "yes | head -c 50M\r")
-	s.sees(t, 0, "y\r\ny\r\n")
-	s.types(t, "\x03")
-	s.does(t, "echo $((6*7))", "42")
-	if n := len(s.seen()); n > 20<<20 {
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
+	s.Types(t, "yes | head -c 50M\r")
+	s.Sees(t, 0, "y\r\ny\r\n")
+	s.Types(t, "\x03")
+	s.Does(t, "echo $((6*7))", "42")
+	if n := len(s.Seen()); n > 20<<20 {
 		t.Errorf("%d bytes came", n)
 	}
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 }
 
 func TestShellEscapes(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
-	s.types(t, "~?")
-	s.sees(t, 0, "ends the session\r\n")
-	s.does(t, `~~ 2>/dev/null; echo $((6*7))`, "42")
-	if !strings.Contains(s.seen(), "~ 2>") || strings.Contains(s.seen(), "~~ 2>") {
-		t.Errorf("the screen is %q", s.seen())
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
+	s.Types(t, "~?")
+	s.Sees(t, 0, "ends the session\r\n")
+	s.Does(t, `~~ 2>/dev/null; echo $((6*7))`, "42")
+	if !strings.Contains(s.Seen(), "~ 2>") || strings.Contains(s.Seen(), "~~ 2>") {
+		t.Errorf("the screen is %q", s.Seen())
 	}
-	s.types(t, "\r~.")
-	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "$ \r\nssmpipe: "+node1+": you have left the session\r") {
-		t.Errorf("the screen is %q", s.seen())
+	s.Types(t, "\r~.")
+	s.WantEnd(t, r.Server, 1)
+	if !strings.Contains(s.Seen(), "$ \r\nssmpipe: "+rigtest.Node1+": you have left the session\r") {
+		t.Errorf("the screen is %q", s.Seen())
 	}
 
-	s = r.shell(t, "--escape-char", "^]")
-	s.does(t, "\r~.; echo $((6*7))", "42")
-	s.types(t, "\r\x1d.")
-	s.wantEnd(t, r.Server, 1)
+	s = r.Shell(t, "--escape-char", "^]")
+	s.Does(t, "\r~.; echo $((6*7))", "42")
+	s.Types(t, "\r\x1d.")
+	s.WantEnd(t, r.Server, 1)
 
-	s = r.shell(t, "--escape-char", "none")
-	s.does(t, "\r~.; echo $((6*7))", "42")
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	s = r.Shell(t, "--escape-char", "none")
+	s.Does(t, "\r~.; echo $((6*7))", "42")
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 }
 
 // TestShellFrozen: a session that does not answer is left, even behind much that
@@ -176,11 +178,11 @@ func TestShellFrozen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, awstest.Config{})
-			s := r.shell(t)
+			r := rigtest.NewShells(t, awstest.Config{})
+			s := r.Shell(t)
 			freeze(r.Server)
-			s.types(t, strings.Repeat("ls -l\r", 200_000)+"\x03\r~.")
-			s.wantEnd(t, r.Server, 1)
+			s.Types(t, strings.Repeat("ls -l\r", 200_000)+"\x03\r~.")
+			s.WantEnd(t, r.Server, 1)
 			r.StallAgent(false)
 		})
 	}
@@ -188,48 +190,48 @@ func TestShellFrozen(t *testing.T) {
 
 func TestShellSuspend(t *testing.T) {
 	t.Parallel()
-	bash := need(t, "bash")
-	r := newShellRig(t, awstest.Config{})
-	cmd := r.command()
-	cmd.Path, cmd.Args = bash, []string{"bash", "--norc", "-mc", `"$0" shell "$1"; echo sto""pped; stty -g; read go; fg; echo s=$?`, ssmpipe, node1}
-	s := onScreen(t, cmd)
-	s.sees(t, 0, "$ ")
-	s.types(t, "~\x1a")
-	s.sees(t, 0, "stopped")
-	waitFor(t, "the shell's terminal", func() bool { return s.modes(t) == s.before })
+	bash := rigtest.Need(t, "bash")
+	r := rigtest.NewShells(t, awstest.Config{})
+	cmd := r.Command()
+	cmd.Path, cmd.Args = bash, []string{"bash", "--norc", "-mc", `"$0" shell "$1"; echo sto""pped; stty -g; read go; fg; echo s=$?`, rigtest.SSMPipe, rigtest.Node1}
+	s := rigtest.OnScreen(t, cmd)
+	s.Sees(t, 0, "$ ")
+	s.Types(t, "~\x1a")
+	s.Sees(t, 0, "stopped")
+	rigtest.WaitFor(t, "the shell's terminal", func() bool { return s.Modes(t) == s.Before })
 	pty.Setsize(s.File, &pty.Winsize{Cols: 90, Rows: 20})
-	s.types(t, "\n")
-	waitFor(t, "raw mode", func() bool { return s.modes(t) != s.before })
-	s.does(t, `until [ "$(stty size)" = "20 90" ]; do sleep .05; done; echo re"si"zed`, "resized")
-	s.types(t, "exit\r")
-	s.sees(t, 0, "s=0")
-	s.wantEnd(t, r.Server, 0)
+	s.Types(t, "\n")
+	rigtest.WaitFor(t, "raw mode", func() bool { return s.Modes(t) != s.Before })
+	s.Does(t, `until [ "$(stty size)" = "20 90" ]; do sleep .05; done; echo re"si"zed`, "resized")
+	s.Types(t, "exit\r")
+	s.Sees(t, 0, "s=0")
+	s.WantEnd(t, r.Server, 0)
 }
 
 // TestShellCuts: what the far side says comes through, over many connections.
 func TestShellCuts(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
+	r := rigtest.NewShells(t, awstest.Config{})
 	r.CutEach(func(link int) (int64, ssmtest.Cut) { return 40_000, ssmtest.Cut(link % 3) })
-	s := r.shell(t)
-	from := len(s.seen())
-	s.does(t, `seq 1 50000; echo do""ne`, "done")
+	s := r.Shell(t)
+	from := len(s.Seen())
+	s.Does(t, `seq 1 50000; echo do""ne`, "done")
 	var want strings.Builder
 	for i := range 50000 {
 		fmt.Fprintf(&want, "%d\r\n", i+1)
 	}
-	if !strings.Contains(s.seen()[from:], want.String()) {
+	if !strings.Contains(s.Seen()[from:], want.String()) {
 		t.Error("the output is not what it was")
 	}
 	for i := range 20 {
-		s.does(t, fmt.Sprintf("echo $((%d*7))e", i), fmt.Sprintf("%de", i*7))
+		s.Does(t, fmt.Sprintf("echo $((%d*7))e", i), fmt.Sprintf("%de", i*7))
 	}
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 	if n := r.Sessions()[0].Resumes(); n < 5 {
 		t.Errorf("%d resumes", n)
 	}
-	if strings.Contains(s.seen(), "ssmpipe") {
+	if strings.Contains(s.Seen(), "ssmpipe") {
 		t.Error("it tells of every cut")
 	}
 }
@@ -237,31 +239,31 @@ func TestShellCuts(t *testing.T) {
 // TestShellOutage: one that lasts is told in one line, and its end in another.
 func TestShellOutage(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := r.shell(t)
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := r.Shell(t)
 	r.Offline(true)
-	s.types(t, "echo $((6*7))\r")
-	s.sees(t, 0, "trying again for up to 10m0s, nothing is lost\r\n")
+	s.Types(t, "echo $((6*7))\r")
+	s.Sees(t, 0, "trying again for up to 10m0s, nothing is lost\r\n")
 	r.Offline(false)
-	s.sees(t, 0, "connected again after")
-	s.sees(t, 0, "42")
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
-	if n := strings.Count(s.seen(), "ssmpipe: "); n != 2 {
-		t.Errorf("%d lines: %q", n, s.seen())
+	s.Sees(t, 0, "connected again after")
+	s.Sees(t, 0, "42")
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
+	if n := strings.Count(s.Seen(), "ssmpipe: "); n != 2 {
+		t.Errorf("%d lines: %q", n, s.Seen())
 	}
 }
 
 func TestShellTimesOut(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{IdleTimeout: 8 * time.Second}}) // so many keep-alives may be late on a busy machine
-	s := r.shell(t)
-	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "$ \r\nssmpipe: "+node1+": the session was closed: Your session timed out due to inactivity; --keepalive 5m keeps a session alive in which nothing happens\r") {
-		t.Errorf("the screen is %q", s.seen())
+	r := rigtest.NewShells(t, awstest.Config{Config: ssmtest.Config{IdleTimeout: 8 * time.Second}}) // so many keep-alives may be late on a busy machine
+	s := r.Shell(t)
+	s.WantEnd(t, r.Server, 1)
+	if !strings.Contains(s.Seen(), "$ \r\nssmpipe: "+rigtest.Node1+": the session was closed: Your session timed out due to inactivity; --keepalive 5m keeps a session alive in which nothing happens\r") {
+		t.Errorf("the screen is %q", s.Seen())
 	}
 
-	s = r.shell(t, "--keepalive", "1s")
+	s = r.Shell(t, "--keepalive", "1s")
 	session := r.Sessions()[1]
 	select {
 	case <-session.Done():
@@ -269,26 +271,26 @@ func TestShellTimesOut(t *testing.T) {
 	case <-time.After(12 * time.Second):
 	}
 	session.End("the administrator wants it so")
-	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "the session was closed: the administrator wants it so; start it again\r") {
-		t.Errorf("the screen is %q", s.seen())
+	s.WantEnd(t, r.Server, 1)
+	if !strings.Contains(s.Seen(), "the session was closed: the administrator wants it so; start it again\r") {
+		t.Errorf("the screen is %q", s.Seen())
 	}
 }
 
 // TestShellOldAgent: one that knows no handshake has nothing but shells.
 func TestShellOldAgent(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoHandshake: true}}})
-	s := r.shell(t)
-	s.does(t, "echo $((6*7))", "42")
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	r := rigtest.NewShells(t, awstest.Config{Config: ssmtest.Config{Agent: ssmtest.Agent{NoHandshake: true}}})
+	s := r.Shell(t)
+	s.Does(t, "echo $((6*7))", "42")
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 }
 
 // TestShellScript: what is no terminal is typed, up to its end.
 func TestShellScript(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
+	r := rigtest.NewShells(t, awstest.Config{})
 	for script, want := range map[string]string{
 		"":                               "",
 		"echo $((6*7))\nexit 3\n":        "42\r\n",
@@ -297,8 +299,8 @@ func TestShellScript(t *testing.T) {
 		"read x\nhello\necho $x-$x\n":    "hello-hello\r\n",
 		strings.Repeat("echo $$\n", 500): "",
 	} {
-		got := run(t, r.command("shell", node1), strings.NewReader(script))
-		if got.status != 0 || got.stderr != "" || !bytes.Contains(got.stdout, []byte(want)) {
+		got := rigtest.Run(t, r.Command("shell", rigtest.Node1), strings.NewReader(script))
+		if got.Status != 0 || got.Stderr != "" || !bytes.Contains(got.Stdout, []byte(want)) {
 			t.Errorf("%q: %+v", script, got)
 		}
 	}
@@ -310,18 +312,18 @@ func TestShellScript(t *testing.T) {
 // TestShellReaderGone: nobody is there any more to see what comes.
 func TestShellReaderGone(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	cmd := r.command("shell", node1)
+	r := rigtest.NewShells(t, awstest.Config{})
+	cmd := r.Command("shell", rigtest.Node1)
 	in, _ := cmd.StdinPipe()
 	out, _ := cmd.StdoutPipe()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	start(t, cmd)
+	rigtest.Start(t, cmd)
 	io.ReadFull(out, make([]byte, 2))
 	out.Close()
 	cmd.Wait()
 	in.Close()
-	if cmd.ProcessState.ExitCode() != 1 || besideSlowEnds(stderr.String()) != "" || r.ActiveSessions() != 0 {
+	if cmd.ProcessState.ExitCode() != 1 || rigtest.BesideSlowEnds(stderr.String()) != "" || r.ActiveSessions() != 0 {
 		t.Errorf("%v, %q, %d sessions", cmd.ProcessState, &stderr, r.ActiveSessions())
 	}
 }
@@ -329,16 +331,16 @@ func TestShellReaderGone(t *testing.T) {
 // TestShellDocument: another document than the account's own, and its parameters.
 func TestShellDocument(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
+	r := rigtest.NewShells(t, awstest.Config{})
 	for _, parameters := range [][]string{
 		{"--parameters", "command=echo a=b"},
 		{"--parameters", `{"command": ["echo a=b"]}`},
 		{"--parameters", `{"command": "echo a=b"}`},
 	} {
-		s := onScreen(t, r.command(append(append([]string{"shell", "--document", "AWS-StartInteractiveCommand", "--reason", "a ticket"}, parameters...), node1)...))
-		s.wantEnd(t, r.Server, 0)
-		if s.seen() != "a=b\r\n" {
-			t.Errorf("%q shows %q", parameters, s.seen())
+		s := rigtest.OnScreen(t, r.Command(append(append([]string{"shell", "--document", "AWS-StartInteractiveCommand", "--reason", "a ticket"}, parameters...), rigtest.Node1)...))
+		s.WantEnd(t, r.Server, 0)
+		if s.Seen() != "a=b\r\n" {
+			t.Errorf("%q shows %q", parameters, s.Seen())
 		}
 	}
 	if reason := r.Sessions()[0].Reason(); reason != "a ticket" {
@@ -350,16 +352,16 @@ func TestShellDocument(t *testing.T) {
 // as it was.
 func TestShellRefused(t *testing.T) {
 	t.Parallel()
-	r := newShellRig(t, awstest.Config{})
-	s := onScreen(t, r.command("shell", "--parameters", "x=y", node1))
-	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "InvalidParameters") || !strings.Contains(s.seen(), "or --parameters") {
-		t.Errorf("the screen is %q", s.seen())
+	r := rigtest.NewShells(t, awstest.Config{})
+	s := rigtest.OnScreen(t, r.Command("shell", "--parameters", "x=y", rigtest.Node1))
+	s.WantEnd(t, r.Server, 1)
+	if !strings.Contains(s.Seen(), "InvalidParameters") || !strings.Contains(s.Seen(), "or --parameters") {
+		t.Errorf("the screen is %q", s.Seen())
 	}
 	r.DenyActions("ssm:StartSession")
-	s = onScreen(t, r.command("shell", node1))
-	s.wantEnd(t, r.Server, 1)
-	if !strings.Contains(s.seen(), "AccessDenied") || strings.Count(s.seen(), "\r\n") != 1 {
-		t.Errorf("the screen is %q", s.seen())
+	s = rigtest.OnScreen(t, r.Command("shell", rigtest.Node1))
+	s.WantEnd(t, r.Server, 1)
+	if !strings.Contains(s.Seen(), "AccessDenied") || strings.Count(s.Seen(), "\r\n") != 1 {
+		t.Errorf("the screen is %q", s.Seen())
 	}
 }

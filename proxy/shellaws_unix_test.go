@@ -9,6 +9,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 const dataKeyID = "arn:aws:kms:us-east-1:123456789012:key/00000000-1111-2222-3333-444444444444"
@@ -18,26 +20,26 @@ const dataKeyID = "arn:aws:kms:us-east-1:123456789012:key/00000000-1111-2222-333
 func TestShellEncrypted(t *testing.T) {
 	t.Parallel()
 	for _, old := range []bool{false, true} {
-		r := newShellRig(t, awstest.Config{
+		r := rigtest.NewShells(t, awstest.Config{
 			Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID),
 			Config:      ssmtest.Config{Agent: ssmtest.Agent{NoChallenge: old}},
 		})
-		s := r.shell(t)
-		s.does(t, "stty size; echo $((6*7))-é", "42-é")
+		s := r.Shell(t)
+		s.Does(t, "stty size; echo $((6*7))-é", "42-é")
 		r.Cut(ssmtest.CutReset)
-		s.does(t, "echo $((7*7))", "49")
-		s.types(t, "exit\r")
-		s.wantEnd(t, r.Server, 0)
+		s.Does(t, "echo $((7*7))", "49")
+		s.Types(t, "exit\r")
+		s.WantEnd(t, r.Server, 0)
 		if n := r.Calls("GenerateDataKey"); n != 1 {
 			t.Errorf("%d data keys", n)
 		}
-		got := run(t, r.exec("sh", "-c", "echo out; echo err >&2; exit 42"), nil)
-		if got.status != 42 || string(got.stdout) != "out\n" || got.stderr != "err\n" {
+		got := rigtest.Run(t, r.Exec("sh", "-c", "echo out; echo err >&2; exit 42"), nil)
+		if got.Status != 42 || string(got.Stdout) != "out\n" || got.Stderr != "err\n" {
 			t.Errorf("%+v", got)
 		}
 		r.DenyActions("kms:GenerateDataKey")
-		got = run(t, r.exec("true"), nil)
-		if got.status != 1 || !strings.Contains(got.stderr, "kms:GenerateDataKey") || strings.Count(got.stderr, "\n") != 1 {
+		got = rigtest.Run(t, r.Exec("true"), nil)
+		if got.Status != 1 || !strings.Contains(got.Stderr, "kms:GenerateDataKey") || strings.Count(got.Stderr, "\n") != 1 {
 			t.Errorf("%+v", got)
 		}
 		if n := r.ActiveSessions(); n != 0 {
@@ -48,9 +50,9 @@ func TestShellEncrypted(t *testing.T) {
 
 // newContainers adds tasks to r: one with one container, one with two, and some
 // that lack something.
-func newContainers(t *testing.T, cfg awstest.Config) (r *shellRig, first awstest.Task) {
-	r = newShellRig(t, cfg)
-	node := ssmtest.Node{Command: r.far}
+func newContainers(t *testing.T, cfg awstest.Config) (r *rigtest.Shells, first awstest.Task) {
+	r = rigtest.NewShells(t, cfg)
+	node := ssmtest.Node{Command: r.Far}
 	one := []awstest.Container{{Name: "app", Node: node}}
 	first = r.AddTask(awstest.Task{Cluster: "web_x", ID: "aa11", Containers: one})
 	r.AddTask(awstest.Task{Cluster: "web_x", ID: "bb22", Containers: []awstest.Container{{Name: "proxy", Node: node}, {Name: "app", Node: node}}})
@@ -62,13 +64,13 @@ func newContainers(t *testing.T, cfg awstest.Config) (r *shellRig, first awstest
 func TestContainer(t *testing.T) {
 	t.Parallel()
 	r, _ := newContainers(t, awstest.Config{Preferences: fmt.Sprintf(`{"inputs":{"kmsKeyId":%q}}`, dataKeyID)})
-	s := onScreen(t, r.command("shell", "ecs:web_x/aa11"))
-	s.sees(t, 0, "$ ")
-	s.does(t, `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo si"ze"d`, "sized")
+	s := rigtest.OnScreen(t, r.Command("shell", "ecs:web_x/aa11"))
+	s.Sees(t, 0, "$ ")
+	s.Does(t, `until [ "$(stty size)" = "30 100" ]; do sleep .05; done; echo si"ze"d`, "sized")
 	r.Cut(ssmtest.CutBye)
-	s.does(t, "echo $((6*7))", "42")
-	s.types(t, "exit\r")
-	s.wantEnd(t, r.Server, 0)
+	s.Does(t, "echo $((6*7))", "42")
+	s.Types(t, "exit\r")
+	s.WantEnd(t, r.Server, 0)
 	if p := r.Sessions()[0].Parameters()["command"]; len(p) != 1 || p[0] != "/bin/sh" {
 		t.Errorf("it runs %q", p)
 	}
@@ -79,8 +81,8 @@ func TestContainer(t *testing.T) {
 	// By the name of one of two containers, and by what the service calls it.
 	runtime := r.Sessions()[0].Target()
 	for _, target := range []string{"ecs:web_x/bb22/app", runtime} {
-		got := run(t, r.command("exec", target, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
-		if got.status != 0 || string(got.stdout) != "out\r\nerr\r\n" || got.stderr != "" {
+		got := rigtest.Run(t, r.Command("exec", target, "sh", "-c", "echo out; echo err >&2; exit 3"), nil)
+		if got.Status != 0 || string(got.Stdout) != "out\r\nerr\r\n" || got.Stderr != "" {
 			t.Errorf("%s: %+v", target, got)
 		}
 	}
@@ -107,20 +109,20 @@ func TestContainerRefused(t *testing.T) {
 		{[]string{"shell", "--document", "X", "ecs:web_x/aa11"}, "ECS runs a command without a document"},
 		{[]string{"exec", "--reason", "X", "ecs:web_x/aa11", "ls"}, "ECS runs a command without a document"},
 	} {
-		got := run(t, r.command(tt.args...), nil)
-		if got.status != 1 || !strings.Contains(got.stderr, tt.want) || strings.Count(got.stderr, "\n") != 1 {
-			t.Errorf("%q: status %d, %s", tt.args, got.status, got.stderr)
+		got := rigtest.Run(t, r.Command(tt.args...), nil)
+		if got.Status != 1 || !strings.Contains(got.Stderr, tt.want) || strings.Count(got.Stderr, "\n") != 1 {
+			t.Errorf("%q: status %d, %s", tt.args, got.Status, got.Stderr)
 		}
 	}
 	r.DenyActions("ecs:ExecuteCommand")
-	got := run(t, r.command("exec", "ecs:web_x/aa11", "ls"), nil)
-	if got.status != 1 || !strings.Contains(got.stderr, "ecs:ExecuteCommand") || !strings.Contains(got.stderr, "ask for the IAM permission") {
-		t.Errorf("status %d, %s", got.status, got.stderr)
+	got := rigtest.Run(t, r.Command("exec", "ecs:web_x/aa11", "ls"), nil)
+	if got.Status != 1 || !strings.Contains(got.Stderr, "ecs:ExecuteCommand") || !strings.Contains(got.Stderr, "ask for the IAM permission") {
+		t.Errorf("status %d, %s", got.Status, got.Stderr)
 	}
 	// Who may not ask what the task is may run a command all the same.
 	r.DenyActions("ecs:DescribeTasks")
-	got = run(t, r.command("exec", task.Target(&task.Containers[0]), "echo", "hello"), nil)
-	if got.status != 0 || string(got.stdout) != "hello\r\n" {
+	got = rigtest.Run(t, r.Command("exec", task.Target(&task.Containers[0]), "echo", "hello"), nil)
+	if got.Status != 0 || string(got.Stdout) != "hello\r\n" {
 		t.Errorf("%+v", got)
 	}
 }

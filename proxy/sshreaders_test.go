@@ -11,6 +11,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestOtherClientsGoByTheSSHConfig has other implementations of SSH connect by
@@ -39,21 +41,21 @@ for host in "web-1", "i-0web1":
 				if keys == "in a file" {
 					h.ownKey(t)
 				} else {
-					h.startAgent(t)
+					h.StartAgent(t)
 				}
-				h.sshConfig(t, "--install", "--hosts", "--user", userName())
-				cmd := h.command(t, script[0], append(script[1:], userName())...)
+				h.sshConfig(t, "--install", "--hosts", "--user", rigtest.UserName())
+				cmd := h.command(t, script[0], append(script[1:], rigtest.UserName())...)
 				if keys == "in the agent" {
-					cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+filepath.Join(h.dir, "own"))
+					cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+filepath.Join(h.Dir, "own"))
 				}
-				got := run(t, cmd, nil)
-				if got.status != 0 || string(got.stdout) != "here\nhere\n" || name == "net-ssh" && !strings.Contains(got.stderr, "ssmpipe was not started by OpenSSH, and does not know the user") {
-					t.Errorf("%d: %s\n%s", got.status, got.stdout, got.stderr)
+				got := rigtest.Run(t, cmd, nil)
+				if got.Status != 0 || string(got.Stdout) != "here\nhere\n" || name == "net-ssh" && !strings.Contains(got.Stderr, "ssmpipe was not started by OpenSSH, and does not know the user") {
+					t.Errorf("%d: %s\n%s", got.Status, got.Stdout, got.Stderr)
 				}
-				if sent := h.pushes(); len(sent) > 0 {
+				if sent := h.Pushes(); len(sent) > 0 {
 					t.Errorf("pushed: %v", sent)
 				}
-				waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+				rigtest.WaitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
 			})
 		}
 	}
@@ -65,7 +67,7 @@ func TestTheUserIsWhomSSHSays(t *testing.T) {
 	t.Parallel()
 	h := newHomeRig(t)
 	h.sshConfig(t, "--install", "--hosts", "--user", "fromconfig")
-	writeFile(t, filepath.Join(h.home, "wrapper"), "#!/bin/sh\nssh \"$@\"\nexit 0\n")
+	rigtest.WriteFile(t, filepath.Join(h.home, "wrapper"), "#!/bin/sh\nssh \"$@\"\nexit 0\n")
 	users := make(chan string, 100)
 	h.OnPublicKeys(func(_, user string, _ []string) { users <- user })
 	for _, c := range []struct {
@@ -79,9 +81,9 @@ func TestTheUserIsWhomSSHSays(t *testing.T) {
 		{[]string{"ssh", "ssh://dora@web-1:22", "--", "true"}, "dora"},
 		{[]string{"sh", itsHome + "/wrapper", "-F", itsHome + "/.ssh/config", "eve@web-1", "a b 'c"}, "eve"},
 		{[]string{"scp", "-q", "fred@web-1:/none", "x"}, "fred"},
-		{[]string{"ssh", "-oProxyCommand=sh -c '" + ssmpipe + " proxy --push-key --identity-agent=~/.cache/ssmpipe/agent --region us-east-1 %h %p; :'", "gus@web-1", "true"}, "gus"},
+		{[]string{"ssh", "-oProxyCommand=sh -c '" + rigtest.SSMPipe + " proxy --push-key --identity-agent=~/.cache/ssmpipe/agent --region us-east-1 %h %p; :'", "gus@web-1", "true"}, "gus"},
 	} {
-		run(t, h.command(t, c.args[0], c.args[1:]...), nil) // sshd knows none of them
+		rigtest.Run(t, h.command(t, c.args[0], c.args[1:]...), nil) // sshd knows none of them
 		select {
 		case user := <-users:
 			if user != c.want || len(users) > 0 {
@@ -91,7 +93,7 @@ func TestTheUserIsWhomSSHSays(t *testing.T) {
 			t.Errorf("%q: nothing pushed", c.args)
 		}
 	}
-	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+	rigtest.WaitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
 }
 
 // TestEachSSHHasItsOwnKey: many at once share the agent's path, and sshd takes
@@ -104,7 +106,7 @@ func TestEachSSHHasItsOwnKey(t *testing.T) {
 	dirs := make([]string, len(ports))
 	for i := range ports {
 		dirs[i] = t.TempDir()
-		ports[i] = startSSHD(t, dirs[i], "AuthorizedKeysFile "+dirs[i]+"/keys", "MaxAuthTries 2")
+		ports[i] = rigtest.StartSSHD(t, dirs[i], "AuthorizedKeysFile "+dirs[i]+"/keys", "MaxAuthTries 2")
 		id := "i-0own" + string(rune('a'+i))
 		h.AddNode(awstest.Node{ID: id, Name: "own-" + string(rune('a'+i)), Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+ports[i])
@@ -119,16 +121,16 @@ func TestEachSSHHasItsOwnKey(t *testing.T) {
 			}
 		}
 	})
-	h.sshConfig(t, "--install", "--hosts", "--user", userName())
+	h.sshConfig(t, "--install", "--hosts", "--user", rigtest.UserName())
 	// All in one namespace of processes, and waiting for each other.
 	script := `i=0; for m in a b c d a b c d; do i=$((i+1)); ssh -S none own-$m "echo $m" >out$i 2>err$i & done; wait; cat out*`
-	got := run(t, h.command(t, "sh", "-c", script), nil)
-	if string(got.stdout) != "a\nb\nc\nd\na\nb\nc\nd\n" {
-		t.Errorf("%+v\n%s", got, succeed(t, h.command(t, "sh", "-c", "cat err*"), nil))
+	got := rigtest.Run(t, h.command(t, "sh", "-c", script), nil)
+	if string(got.Stdout) != "a\nb\nc\nd\na\nb\nc\nd\n" {
+		t.Errorf("%+v\n%s", got, rigtest.Succeed(t, h.command(t, "sh", "-c", "cat err*"), nil))
 	}
-	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+	rigtest.WaitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
 	// Each stays a moment longer for an ssh that it was told of.
-	waitFor(t, "end of the sockets", func() bool {
+	rigtest.WaitFor(t, "end of the sockets", func() bool {
 		left, err := os.ReadDir(filepath.Join(h.home, ".cache", "ssmpipe"))
 		return err == nil && len(left) == 0
 	})
@@ -143,7 +145,7 @@ func TestReadOnlyDirectories(t *testing.T) {
 	setUp := func(t *testing.T) *homeRig {
 		h := newHomeRig(t)
 		h.ownKey(t)
-		h.sshConfig(t, "--install", "--hosts", "--user", userName())
+		h.sshConfig(t, "--install", "--hosts", "--user", rigtest.UserName())
 		os.Mkdir(filepath.Join(h.home, ".cache"), 0o700)
 		return h
 	}
@@ -162,14 +164,14 @@ func TestReadOnlyDirectories(t *testing.T) {
 			h := setUp(t)
 			h.more = c.more
 			args := append(c.args, "-o", "StrictHostKeyChecking=no", "web-1", "echo here")
-			got := run(t, h.command(t, "ssh", args...), nil)
-			if got.status != 0 || string(got.stdout) != "here\n" || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "ssmpipe:") || strings.Count("\n"+got.stderr, "\nssmpipe: ") > 1 {
-				t.Errorf("%d %s %s", got.status, got.stdout, got.stderr)
+			got := rigtest.Run(t, h.command(t, "ssh", args...), nil)
+			if got.Status != 0 || string(got.Stdout) != "here\n" || !strings.Contains(got.Stderr, c.want) || c.want == "" && strings.Contains(got.Stderr, "ssmpipe:") || strings.Count("\n"+got.Stderr, "\nssmpipe: ") > 1 {
+				t.Errorf("%d %s %s", got.Status, got.Stdout, got.Stderr)
 			}
-			if n := len(h.pushes()); n != c.pushed {
+			if n := len(h.Pushes()); n != c.pushed {
 				t.Errorf("%d keys pushed", n)
 			}
-			waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+			rigtest.WaitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
 		})
 	}
 }
@@ -177,12 +179,12 @@ func TestReadOnlyDirectories(t *testing.T) {
 // TestNobodysHomeIsMade by the sockets in it.
 func TestNobodysHomeIsMade(t *testing.T) {
 	t.Parallel()
-	r := newKeyRig(t)
-	home := filepath.Join(r.dir, "gone")
-	r.env = append(r.env, "HOME="+home)
-	r.configure(t, "--control-dir="+home+"/.cache/ssmpipe --identity-agent="+home+"/.cache/ssmpipe/agent", "IdentityFile none")
-	got := run(t, r.command(t, "ssh", node1, "true"), nil)
-	if !strings.Contains(got.stderr, "mkdir "+home+"/.cache/ssmpipe: the home directory does not exist") {
+	r := rigtest.NewKeys(t)
+	home := filepath.Join(r.Dir, "gone")
+	r.Environ = append(r.Environ, "HOME="+home)
+	r.Configure(t, "--control-dir="+home+"/.cache/ssmpipe --identity-agent="+home+"/.cache/ssmpipe/agent", "IdentityFile none")
+	got := rigtest.Run(t, r.Command(t, "ssh", rigtest.Node1, "true"), nil)
+	if !strings.Contains(got.Stderr, "mkdir "+home+"/.cache/ssmpipe: the home directory does not exist") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := os.Stat(home); err == nil {
@@ -197,23 +199,23 @@ func TestASuffixFindsNamesInAnyCase(t *testing.T) {
 	h.AddNode(awstest.Node{ID: "i-0case1", Name: "Worker"})
 	h.AddNode(awstest.Node{ID: "i-0case2", Name: "worker"})
 	h.AddNode(awstest.Node{ID: "i-0case3", Name: "WEB-9", Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.port)
+		return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+h.Port)
 	}}})
-	h.sshConfig(t, "--install", "--suffix", ".Prod", "--user", userName())
+	h.sshConfig(t, "--install", "--suffix", ".Prod", "--user", rigtest.UserName())
 	for _, host := range []string{"WEB-9.Prod", "Web-9.Prod"} {
-		if got := run(t, h.command(t, "ssh", host, "echo here"), nil); string(got.stdout) != "here\n" {
+		if got := rigtest.Run(t, h.command(t, "ssh", host, "echo here"), nil); string(got.Stdout) != "here\n" {
 			t.Errorf("%s: %+v", host, got)
 		}
 	}
 	for _, host := range []string{"worker.Prod", "Worker.Prod"} {
-		if got := run(t, h.command(t, "ssh", host, "echo here"), nil); got.status != 255 || !strings.Contains(got.stderr, "2 machines have this name") {
+		if got := rigtest.Run(t, h.command(t, "ssh", host, "echo here"), nil); got.Status != 255 || !strings.Contains(got.Stderr, "2 machines have this name") {
 			t.Errorf("%s: %+v", host, got)
 		}
 	}
 	// Without it, a name is what it is.
-	cmd := exec.Command(ssmpipe, "proxy", "--region", "us-east-1", "worker", "1")
-	cmd.Env = h.env
-	if got := run(t, cmd, nil); strings.Contains(got.stderr, "have this name") {
+	cmd := exec.Command(rigtest.SSMPipe, "proxy", "--region", "us-east-1", "worker", "1")
+	cmd.Env = h.Environ
+	if got := rigtest.Run(t, cmd, nil); strings.Contains(got.Stderr, "have this name") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -224,10 +226,10 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 	t.Parallel()
 	h := newHomeRig(t)
 	h.ownKey(t)
-	h.sshConfig(t, "--install", "--suffix", ".prod", "--user", userName())
+	h.sshConfig(t, "--install", "--suffix", ".prod", "--user", rigtest.UserName())
 	second := t.TempDir()
-	writeFile(t, filepath.Join(second, "keys"), string(readFile(t, filepath.Join(h.far, "id.pub"))))
-	other := startSSHD(t, second, "AuthorizedKeysFile "+second+"/keys")
+	rigtest.WriteFile(t, filepath.Join(second, "keys"), string(rigtest.ReadFile(t, filepath.Join(h.Far, "id.pub"))))
+	other := rigtest.StartSSHD(t, second, "AuthorizedKeysFile "+second+"/keys")
 	to := func(port string) func(context.Context, string, string) (net.Conn, error) {
 		return func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+port)
@@ -237,15 +239,15 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 		text, _ := os.ReadFile(filepath.Join(h.home, ".ssh", "ssmpipe", "hosts", name))
 		return string(text)
 	}
-	connect := func(args ...string) result {
+	connect := func(args ...string) rigtest.Result {
 		t.Helper()
 		cmd := h.command(t, "ssh", append([]string{"-oHashKnownHosts=no"}, append(args, "echo here")...)...)
 		cmd.Env = append(cmd.Env, "SSMPIPE_CACHE="+t.TempDir())
-		return run(t, cmd, nil)
+		return rigtest.Run(t, cmd, nil)
 	}
 	works := func(args ...string) {
 		t.Helper()
-		if got := connect(args...); got.status != 0 || string(got.stdout) != "here\n" {
+		if got := connect(args...); got.Status != 0 || string(got.Stdout) != "here\n" {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
@@ -268,12 +270,12 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 	}
 
 	// The same machine with another key is refused, until what ssh says is done.
-	h.AddNode(awstest.Node{ID: "i-0next", Name: "web-1", Node: ssmtest.Node{Dial: to(h.port)}})
+	h.AddNode(awstest.Node{ID: "i-0next", Name: "web-1", Node: ssmtest.Node{Dial: to(h.Port)}})
 	got := connect("web-1.prod")
-	if got.status != 255 || !strings.Contains(got.stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.stderr, `ssh-keygen -f "`+itsHome+`/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
+	if got.Status != 255 || !strings.Contains(got.Stderr, "REMOTE HOST IDENTIFICATION HAS CHANGED") || !strings.Contains(got.Stderr, `ssh-keygen -f "`+itsHome+`/.ssh/ssmpipe/hosts/web-1.prod" -R "web-1.prod"`) {
 		t.Errorf("%+v", got)
 	}
-	succeed(t, h.command(t, "ssh-keygen", "-f", itsHome+"/.ssh/ssmpipe/hosts/web-1.prod", "-R", "web-1.prod"), nil)
+	rigtest.Succeed(t, h.command(t, "ssh-keygen", "-f", itsHome+"/.ssh/ssmpipe/hosts/web-1.prod", "-R", "web-1.prod"), nil)
 	works("web-1.prod")
 	works("web-1.prod")
 	if text := keys("@i-0next"); !strings.HasPrefix(text, "web-1.prod ssh-ed25519 ") || strings.Count(text, "\n") != 1 {
@@ -282,14 +284,14 @@ func TestAReplacedMachineIsANewOne(t *testing.T) {
 
 	// A name of the tag's or of ssh's choosing leads nowhere else.
 	for _, host := range []string{"../../x.prod", "a/../b.prod"} {
-		cmd := exec.Command(ssmpipe, "proxy", "--region", "us-east-1", "--strip-suffix", ".prod", "--host-keys", h.dir+"/hosts", host, "1")
-		cmd.Env = h.env
-		run(t, cmd, nil)
+		cmd := exec.Command(rigtest.SSMPipe, "proxy", "--region", "us-east-1", "--strip-suffix", ".prod", "--host-keys", h.Dir+"/hosts", host, "1")
+		cmd.Env = h.Environ
+		rigtest.Run(t, cmd, nil)
 	}
-	if left, _ := os.ReadDir(filepath.Join(h.dir, "hosts")); len(left) > 0 {
+	if left, _ := os.ReadDir(filepath.Join(h.Dir, "hosts")); len(left) > 0 {
 		t.Errorf("%v", left)
 	}
-	waitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
+	rigtest.WaitFor(t, "end of the sessions", func() bool { return h.ActiveSessions() == 0 })
 	h.sshConfig(t, "--uninstall")
 	if _, err := os.Stat(filepath.Join(h.home, ".ssh", "ssmpipe")); err == nil {
 		t.Error("uninstalled, it left the keys")

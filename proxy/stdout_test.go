@@ -9,44 +9,46 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestStdoutCloses: whoever read it has gone, which is noticed at once, not
 // when there is something to write.
 func TestStdoutCloses(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
-	p := b.start(t, node1)
-	b.far(t)
-	p.stdout.Close()
-	p.wantEnd(t, b, 2*time.Second, 1, "")
+	b := rigtest.NewBare(t, ssmtest.Config{})
+	p := b.Start(t, rigtest.Node1)
+	b.Far(t)
+	p.Out.Close()
+	p.WantEnd(t, b, 2*time.Second, 1, "")
 }
 
 // TestBothPipesClose is how a user leaves.
 func TestBothPipesClose(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
-	p := b.start(t, node1)
-	far := b.far(t)
-	p.stdin.Write([]byte("bye"))
-	p.stdin.Close()
+	b := rigtest.NewBare(t, ssmtest.Config{})
+	p := b.Start(t, rigtest.Node1)
+	far := b.Far(t)
+	p.In.Write([]byte("bye"))
+	p.In.Close()
 	got := make([]byte, 3)
 	if _, err := io.ReadFull(far, got); err != nil {
 		t.Fatal(err)
 	}
-	p.stdout.Close()
-	p.wantEnd(t, b, 2*time.Second, 0, "")
+	p.Out.Close()
+	p.WantEnd(t, b, 2*time.Second, 0, "")
 }
 
 // TestStdoutClosesWhileConnecting: nobody waits for the session any more.
 func TestStdoutClosesWhileConnecting(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
+	b := rigtest.NewBare(t, ssmtest.Config{})
 	b.StallAgent(true)
-	p := b.start(t, node1)
-	waitFor(t, "session", func() bool { return len(b.Sessions()) == 1 })
-	p.stdout.Close()
-	p.wantEnd(t, b, 2*time.Second, 1, "")
+	p := b.Start(t, rigtest.Node1)
+	rigtest.WaitFor(t, "session", func() bool { return len(b.Sessions()) == 1 })
+	p.Out.Close()
+	p.WantEnd(t, b, 2*time.Second, 1, "")
 }
 
 // TestStdoutIsFull: an output that cannot be written is no success.
@@ -57,12 +59,12 @@ func TestStdoutIsFull(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	b := newBare(t, ssmtest.Config{})
-	cmd := b.command(node1)
+	b := rigtest.NewBare(t, ssmtest.Config{})
+	cmd := b.Command(rigtest.Node1)
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = full, &stderr // and stdin is empty
-	start(t, cmd)
-	b.far(t).Write([]byte("precious"))
+	rigtest.Start(t, cmd)
+	b.Far(t).Write([]byte("precious"))
 	cmd.Wait()
 	if status := cmd.ProcessState.ExitCode(); status != 1 || !strings.Contains(stderr.String(), "no space left") {
 		t.Errorf("status %d, stderr %q", status, &stderr)

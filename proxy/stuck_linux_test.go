@@ -13,6 +13,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // A stuckPipe is what a program writes to that nobody reads, and which takes no
@@ -95,14 +97,14 @@ func TestSignalsEndWhatIsStuck(t *testing.T) {
 				t.Parallel()
 				out := newStuckPipe(t)
 				out.fill(t)
-				cmd := exec.Command(ssmpipe, "completion", "bash")
+				cmd := exec.Command(rigtest.SSMPipe, "completion", "bash")
 				cmd.Stdout = out.write
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
 				ended := make(chan struct{})
 				go func() { cmd.Wait(); close(ended) }()
-				waitFor(t, "write", func() bool { return isWriting(cmd.Process.Pid) })
+				rigtest.WaitFor(t, "write", func() bool { return isWriting(cmd.Process.Pid) })
 				since := time.Now()
 				cmd.Process.Signal(sig)
 				want, least, most := sig, stuckTime, stuckTime+stuckMargin
@@ -125,14 +127,14 @@ func TestCompleteEndsAtOnce(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		out := newStuckPipe(t)
 		out.fill(t)
-		cmd := exec.Command(ssmpipe, "complete", "fish", "ssmpipe", "")
+		cmd := exec.Command(rigtest.SSMPipe, "complete", "fish", "ssmpipe", "")
 		cmd.Stdout = out.write
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan struct{})
 		go func() { cmd.Wait(); close(ended) }()
-		waitFor(t, "write", func() bool { return isWriting(cmd.Process.Pid) })
+		rigtest.WaitFor(t, "write", func() bool { return isWriting(cmd.Process.Pid) })
 		since := time.Now()
 		cmd.Process.Signal(sig)
 		if took, by := gone(t, cmd, ended, since); by != sig || took > stuckMargin-time.Millisecond {
@@ -145,9 +147,9 @@ func TestCompleteEndsAtOnce(t *testing.T) {
 // the middle of what it says of it.
 func TestStuckSessionIsEnded(t *testing.T) {
 	t.Parallel()
-	b := newBare(t, ssmtest.Config{})
+	b := rigtest.NewBare(t, ssmtest.Config{})
 	errs := newStuckPipe(t)
-	cmd := b.command("-vv", node1)
+	cmd := b.Command("-vv", rigtest.Node1)
 	cmd.Stderr = errs.write
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -160,7 +162,7 @@ func TestStuckSessionIsEnded(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	defer cmd.Process.Kill()
-	b.far(t)
+	b.Far(t)
 	errs.fill(t)
 	since := time.Now()
 	cmd.Process.Signal(syscall.SIGTERM)
@@ -177,12 +179,12 @@ func TestStuckSessionIsEnded(t *testing.T) {
 func TestTwoSignalsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
-		b := newBare(t, ssmtest.Config{})
-		p := b.start(t, node1)
-		b.far(t)
+		b := rigtest.NewBare(t, ssmtest.Config{})
+		p := b.Start(t, rigtest.Node1)
+		b.Far(t)
 		p.Process.Signal(syscall.SIGTERM)
 		p.Process.Signal(second)
-		<-p.ended
+		<-p.Ended
 		if n := b.ActiveSessions(); n != 0 {
 			t.Errorf("%v: %d sessions linger in the account", second, n)
 		}
@@ -200,29 +202,29 @@ func TestStuckTerminalIsRestored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newShellRig(t, awstest.Config{})
+			r := rigtest.NewShells(t, awstest.Config{})
 			errs := newStuckPipe(t)
-			cmd := r.command("shell", "-vv", node1)
+			cmd := r.Command("shell", "-vv", rigtest.Node1)
 			script := exec.Command("sh", "-c", `exec "$0" "$@" 2>"$ERRS"`)
-			script.Args = append(script.Args, append([]string{ssmpipe}, cmd.Args[1:]...)...)
-			script.Env = append(r.env, "ERRS="+filepath.Join("/proc", "self", "fd", "3"))
+			script.Args = append(script.Args, append([]string{rigtest.SSMPipe}, cmd.Args[1:]...)...)
+			script.Env = append(r.Environ, "ERRS="+filepath.Join("/proc", "self", "fd", "3"))
 			script.ExtraFiles = []*os.File{errs.write}
-			s := onScreen(t, script)
-			s.sees(t, 0, "$ ")
-			if s.modes(t) == s.before {
+			s := rigtest.OnScreen(t, script)
+			s.Sees(t, 0, "$ ")
+			if s.Modes(t) == s.Before {
 				t.Fatal("the terminal is not in raw mode")
 			}
 			errs.fill(t)
 			since := time.Now()
 			script.Process.Signal(signals[0])
 			if len(signals) > 1 {
-				insist(script.Process, signals[1], s.ended)
+				insist(script.Process, signals[1], s.Ended)
 			}
-			took, _ := gone(t, script, s.ended, since)
+			took, _ := gone(t, script, s.Ended, since)
 			if took > stuckTime+lastTime+stuckMargin {
 				t.Errorf("took %v", took)
 			}
-			if s.modes(t) != s.before {
+			if s.Modes(t) != s.Before {
 				t.Error("the terminal is not as it was")
 			}
 			if n := r.ActiveSessions(); n != 0 {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // countTo forwards connections to address and counts them.
@@ -48,7 +50,7 @@ func countTo(t *testing.T, address string) (via string, count *atomic.Int64) {
 // all calls.
 func TestConnectsWhileCredentialsAreFetched(t *testing.T) {
 	t.Parallel()
-	need(t, "sh")
+	rigtest.Need(t, "sh")
 	// The SDK makes an HTTP client of its own only for the first.
 	for _, trust := range []string{"AWS_CA_BUNDLE", "SSL_CERT_FILE"} {
 		t.Run(trust, func(t *testing.T) {
@@ -59,13 +61,13 @@ func TestConnectsWhileCredentialsAreFetched(t *testing.T) {
 }
 
 func connectsWhileCredentialsAreFetched(t *testing.T, trust string) {
-	b := newBare(t, ssmtest.Config{TLS: true})
+	b := rigtest.NewBare(t, ssmtest.Config{TLS: true})
 	via, count := countTo(t, strings.TrimPrefix(b.URL(), "https://"))
 	dir := t.TempDir()
 	config, ready := filepath.Join(dir, "config"), filepath.Join(dir, "ready")
 	creds := map[string]string{}
 	var env []string
-	for _, v := range b.env {
+	for _, v := range b.Environ {
 		name, value, _ := strings.Cut(v, "=")
 		if name == "AWS_CA_BUNDLE" {
 			v = trust + "=" + value
@@ -74,27 +76,27 @@ func connectsWhileCredentialsAreFetched(t *testing.T, trust string) {
 			env = append(env, v)
 		}
 	}
-	b.env = append(env, "AWS_CONFIG_FILE="+config, "AWS_PROFILE=slow",
+	b.Environ = append(env, "AWS_CONFIG_FILE="+config, "AWS_PROFILE=slow",
 		"AWS_ENDPOINT_URL=https://"+via, "AWS_ENDPOINT_URL_SSMMESSAGES="+b.URL())
 	// The source waits for what the test has seen.
-	writeFile(t, config, `[profile slow]
+	rigtest.WriteFile(t, config, `[profile slow]
 region = `+creds["AWS_REGION"]+`
 credential_process = sh -c 'while ! test -e `+ready+`; do sleep 0.02; done; cat `+ready+`'
 `)
-	p := b.start(t, node1)
-	waitFor(t, "connection before the credentials", func() bool { return count.Load() == 1 })
+	p := b.Start(t, rigtest.Node1)
+	rigtest.WaitFor(t, "connection before the credentials", func() bool { return count.Load() == 1 })
 	whole := ready + ".part"
-	writeFile(t, whole, `{"Version": 1, "AccessKeyId": "`+creds["AWS_ACCESS_KEY_ID"]+`", "SecretAccessKey": "`+creds["AWS_SECRET_ACCESS_KEY"]+`", "SessionToken": "`+creds["AWS_SESSION_TOKEN"]+`"}`)
+	rigtest.WriteFile(t, whole, `{"Version": 1, "AccessKeyId": "`+creds["AWS_ACCESS_KEY_ID"]+`", "SecretAccessKey": "`+creds["AWS_SECRET_ACCESS_KEY"]+`", "SessionToken": "`+creds["AWS_SESSION_TOKEN"]+`"}`)
 	if err := os.Rename(whole, ready); err != nil {
 		t.Fatal(err)
 	}
-	far := b.far(t)
+	far := b.Far(t)
 	far.Write([]byte("hello"))
-	if _, err := io.ReadFull(p.stdout, make([]byte, 5)); err != nil {
-		t.Fatalf("%v: %s", err, p.stderr.String())
+	if _, err := io.ReadFull(p.Out, make([]byte, 5)); err != nil {
+		t.Fatalf("%v: %s", err, p.Said.String())
 	}
 	p.Process.Signal(os.Interrupt)
-	p.wantEnd(t, b, 2*time.Second, 1, "")
+	p.WantEnd(t, b, 2*time.Second, 1, "")
 	far.Close()
 	if n := count.Load(); n != 1 || b.Calls("TerminateSession") != 1 {
 		t.Errorf("%d connections to the API, not the one that was opened", n)

@@ -1,4 +1,4 @@
-package proxy_test
+package rigtest
 
 import (
 	"bufio"
@@ -25,9 +25,9 @@ import (
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
-// need returns a tool's path. Where it is missing the test is skipped, but not
+// Need returns a tool's path. Where it is missing the test is skipped, but not
 // in CI.
-func need(t testing.TB, tool string) string {
+func Need(t testing.TB, tool string) string {
 	t.Helper()
 	path, err := exec.LookPath(tool)
 	if err != nil {
@@ -43,18 +43,18 @@ func need(t testing.TB, tool string) string {
 }
 
 const (
-	node1 = "i-0123456789abcdef0"
-	node2 = "i-0fedcba9876543210"
+	Node1 = "i-0123456789abcdef0"
+	Node2 = "i-0fedcba9876543210"
 )
 
-// service starts a Session Manager with two nodes whose port is at address.
-func service(t testing.TB, cfg ssmtest.Config, address string) *awstest.Server {
+// Service starts a Session Manager with two nodes whose port is at address.
+func Service(t testing.TB, cfg ssmtest.Config, address string) *awstest.Server {
 	t.Helper()
-	return serviceWith(t, awstest.Config{Config: cfg}, address)
+	return ServiceWith(t, awstest.Config{Config: cfg}, address)
 }
 
-// serviceWith is service where the account matters.
-func serviceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Server {
+// ServiceWith is service where the account matters.
+func ServiceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Server {
 	srv := awstest.NewServer(cfg)
 	t.Cleanup(func() {
 		srv.Close()
@@ -64,7 +64,7 @@ func serviceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Serv
 			}
 		}
 	})
-	for _, id := range []string{node1, node2} {
+	for _, id := range []string{Node1, Node2} {
 		srv.AddNode(awstest.Node{ID: id, Node: ssmtest.Node{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
 		}}})
@@ -72,8 +72,8 @@ func serviceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Serv
 	return srv
 }
 
-// environ is what processes get that use srv.
-func environ(t testing.TB, srv *awstest.Server) []string {
+// Environ is what processes get that use srv.
+func Environ(t testing.TB, srv *awstest.Server) []string {
 	env := append(os.Environ(), srv.Env()...)
 	env = append(env, "SSMPIPE_CACHE="+filepath.Join(t.TempDir(), "cache"))
 	if pem := srv.CertPEM(); pem != nil {
@@ -86,26 +86,27 @@ func environ(t testing.TB, srv *awstest.Server) []string {
 	return env
 }
 
-// sshRig is a real sshd behind a service, and an ssh configuration for it.
-type sshRig struct {
+// SSH is a real sshd behind a service, and an ssh configuration for it.
+type SSH struct {
 	*awstest.Server
-	dir    string // its home, and sshd's
-	config string
-	port   string // sshd's, on loopback
-	env    []string
+	Dir     string // its home, and sshd's
+	Config  string
+	Port    string // sshd's, on loopback
+	Environ []string
 }
 
-// fast is for transfers that are too large for the agent's pace.
-var fast = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
+// Fast is for transfers that are too large for the agent's pace.
+var Fast = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true}}
 
-func newSSHRig(t testing.TB, cfg ssmtest.Config) *sshRig {
+// NewSSH starts sshd and the service, and writes the configuration.
+func NewSSH(t testing.TB, cfg ssmtest.Config) *SSH {
 	t.Helper()
-	r := &sshRig{dir: t.TempDir()}
-	r.port = startSSHD(t, r.dir)
-	r.Server = service(t, cfg, "127.0.0.1:"+r.port)
-	r.env = environ(t, r.Server)
-	r.config = filepath.Join(r.dir, "config")
-	writeFile(t, r.config, fmt.Sprintf(`
+	r := &SSH{Dir: t.TempDir()}
+	r.Port = StartSSHD(t, r.Dir)
+	r.Server = Service(t, cfg, "127.0.0.1:"+r.Port)
+	r.Environ = Environ(t, r.Server)
+	r.Config = filepath.Join(r.Dir, "config")
+	WriteFile(t, r.Config, fmt.Sprintf(`
 Host i-* mi-*
     ProxyCommand %s proxy --region us-east-1 %%h %%p
 Host *
@@ -116,11 +117,12 @@ Host *
     UserKnownHostsFile %s/known_hosts
     LogLevel ERROR
     ControlPath none
-`, ssmpipe, userName(), r.dir, r.dir))
+`, SSMPipe, UserName(), r.Dir, r.Dir))
 	return r
 }
 
-func userName() string {
+// UserName is who runs the tests.
+func UserName() string {
 	if u := os.Getenv("USER"); u != "" {
 		return u
 	}
@@ -128,19 +130,20 @@ func userName() string {
 	return strings.TrimSpace(string(out))
 }
 
-func writeFile(t testing.TB, name, content string) {
+// WriteFile writes a file that only the user reads.
+func WriteFile(t testing.TB, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// startSSHD runs a real sshd on loopback that takes the key in dir, unless
+// StartSSHD runs a real sshd on loopback that takes the key in dir, unless
 // settings say otherwise, and returns its port.
-func startSSHD(t testing.TB, dir string, settings ...string) (port string) {
+func StartSSHD(t testing.TB, dir string, settings ...string) (port string) {
 	t.Helper()
-	sshd, keygen := need(t, "sshd"), need(t, "ssh-keygen")
-	need(t, "ssh")
+	sshd, keygen := Need(t, "sshd"), Need(t, "ssh-keygen")
+	Need(t, "ssh")
 	for _, key := range []string{"host", "id"} {
 		if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
@@ -149,7 +152,7 @@ func startSSHD(t testing.TB, dir string, settings ...string) (port string) {
 	if os.Getuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755) // sshd's own, which Debian makes at boot
 	}
-	writeFile(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+fmt.Sprintf(`
+	WriteFile(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+fmt.Sprintf(`
 HostKey %s/host
 AuthorizedKeysFile %s/id.pub
 PidFile none
@@ -165,7 +168,7 @@ SetEnv HOME=%s
 Subsystem sftp internal-sftp
 `, dir, dir, dir)) // a home of its own: no start-up file of the user's has a say
 	for range 10 {
-		address := freePort(t)
+		address := FreePort(t)
 		cmd := exec.Command(sshd, "-D", "-e", "-o", "ListenAddress="+address, "-f", filepath.Join(dir, "sshd_config"))
 		stderr, err := cmd.StderrPipe()
 		if err != nil {
@@ -186,7 +189,7 @@ Subsystem sftp internal-sftp
 			cmd.Process.Kill()
 			select {
 			case <-read:
-			case <-time.After(margin): // a session's process still has it
+			case <-time.After(Margin): // a session's process still has it
 			}
 			cmd.Wait()
 			if t.Failed() {
@@ -202,9 +205,9 @@ Subsystem sftp internal-sftp
 	return ""
 }
 
-// freePort returns an address for a server that cannot be told to choose one.
+// FreePort returns an address for a server that cannot be told to choose one.
 // It is none that the system would give to somebody else meanwhile.
-func freePort(t testing.TB) (address string) {
+func FreePort(t testing.TB) (address string) {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
@@ -217,11 +220,12 @@ func freePort(t testing.TB) (address string) {
 	return ""
 }
 
-// margin is for what takes a moment by itself, on a machine with much else to do:
+// Margin is for what takes a moment by itself, on a machine with much else to do:
 // who waits for the wrong thing waits longer.
-const margin = 8 * time.Second
+const Margin = 8 * time.Second
 
-func waitFor(t testing.TB, what string, ok func() bool) {
+// WaitFor waits until ok, for a minute.
+func WaitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -231,17 +235,17 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// command prepares an OpenSSH tool with the rig's configuration.
-func (r *sshRig) command(t testing.TB, tool string, args ...string) *exec.Cmd {
+// Command prepares an OpenSSH tool with the rig's configuration.
+func (r *SSH) Command(t testing.TB, tool string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(need(t, tool), append([]string{"-F", r.config}, args...)...)
-	cmd.Env = r.env
-	cmd.Dir = r.dir
+	cmd := exec.Command(Need(t, tool), append([]string{"-F", r.Config}, args...)...)
+	cmd.Env = r.Environ
+	cmd.Dir = r.Dir
 	return cmd
 }
 
-// start starts a command that is killed with the test if it still runs then.
-func start(t testing.TB, cmd *exec.Cmd) {
+// Start starts a command that is killed with the test if it still runs then.
+func Start(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -249,54 +253,57 @@ func start(t testing.TB, cmd *exec.Cmd) {
 	t.Cleanup(func() { cmd.Process.Kill() })
 }
 
-// result is what a finished command has left.
-type result struct {
-	stdout []byte
-	stderr string
-	status int
+// Result is what a finished command has left.
+type Result struct {
+	Stdout []byte
+	Stderr string
+	Status int
 }
 
-func run(t testing.TB, cmd *exec.Cmd, stdin io.Reader) result {
+// Run runs a command to its end, whatever that is.
+func Run(t testing.TB, cmd *exec.Cmd, stdin io.Reader) Result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	return finish(t, cmd, cmd.Run(), &stdout, &stderr)
 }
 
-func finish(t testing.TB, cmd *exec.Cmd, err error, stdout, stderr *bytes.Buffer) result {
+func finish(t testing.TB, cmd *exec.Cmd, err error, stdout, stderr *bytes.Buffer) Result {
 	t.Helper()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	return result{stdout.Bytes(), besideSlowEnds(stderr.String()), cmd.ProcessState.ExitCode()}
+	return Result{stdout.Bytes(), BesideSlowEnds(stderr.String()), cmd.ProcessState.ExitCode()}
 }
 
-// succeed runs a command that must succeed in silence on stderr, but for notices.
-func succeed(t testing.TB, cmd *exec.Cmd, stdin io.Reader) []byte {
+// Succeed runs a command that must succeed in silence on stderr, but for notices.
+func Succeed(t testing.TB, cmd *exec.Cmd, stdin io.Reader) []byte {
 	t.Helper()
-	r := run(t, cmd, stdin)
-	if r.status != 0 || besideNotices(r.stderr) != "" {
-		t.Errorf("%s: status %d, stderr %q", cmd, r.status, r.stderr)
+	r := Run(t, cmd, stdin)
+	if r.Status != 0 || BesideNotices(r.Stderr) != "" {
+		t.Errorf("%s: status %d, stderr %q", cmd, r.Status, r.Stderr)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
-// random returns n bytes that are different for each seed.
-func random(n int, seed uint64) []byte {
+// Random returns n bytes that are different for each seed.
+func Random(n int, seed uint64) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b)
 	return b
 }
 
-func equal(t testing.TB, what string, got, want []byte) {
+// Equal wants to have got what was sent.
+func Equal(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if sha256.Sum256(got) != sha256.Sum256(want) {
 		t.Errorf("%s: %d bytes are not the %d that were sent", what, len(got), len(want))
 	}
 }
 
-func readFile(t testing.TB, name string) []byte {
+// ReadFile returns what is in a file that must be there.
+func ReadFile(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -309,23 +316,23 @@ func readFile(t testing.TB, name string) []byte {
 // lost with it.
 var notice = regexp.MustCompile(`(?m)^ssmpipe: .*: (connection lost \(|connected again after |\d+ messages were lost on the way; ).*\n`)
 
-// besideNotices returns what else is on stderr.
-func besideNotices(stderr string) string {
-	return notice.ReplaceAllString(besideSlowEnds(stderr), "")
+// BesideNotices returns what else is on stderr.
+func BesideNotices(stderr string) string {
+	return notice.ReplaceAllString(BesideSlowEnds(stderr), "")
 }
 
 // slowEnd is a line about an end that AWS has not confirmed in time, because this
 // machine is too busy. That no session is left is looked at for itself.
 var slowEnd = regexp.MustCompile(`(?m)^ssmpipe: .*: the session \S+ could not be ended \(.* deadline exceeded\).*\n`)
 
-// besideSlowEnds returns what else is on stderr.
-func besideSlowEnds(stderr string) string { return slowEnd.ReplaceAllString(stderr, "") }
+// BesideSlowEnds returns what else is on stderr.
+func BesideSlowEnds(stderr string) string { return slowEnd.ReplaceAllString(stderr, "") }
 
-// oldAgent carries one connection at a time.
-var oldAgent = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: "3.0.100.0"}}
+// OldAgent carries one connection at a time.
+var OldAgent = ssmtest.Config{Agent: ssmtest.Agent{NoSleep: true, Version: "3.0.100.0"}}
 
-// awsConfig is what a program's own configuration may be.
-func awsConfig(srv *awstest.Server) *aws.Config {
+// AWSConfig is what a program's own configuration may be.
+func AWSConfig(srv *awstest.Server) *aws.Config {
 	key := func(name string) (value string) {
 		for _, v := range srv.Env() {
 			if v, ok := strings.CutPrefix(v, name+"="); ok {

@@ -1,4 +1,4 @@
-package proxy_test
+package rigtest
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// fails waits until a connection fails, which is not its orderly end.
-func fails(t *testing.T, c net.Conn, within time.Duration) {
+// Fails waits until a connection fails, which is not its orderly end.
+func Fails(t *testing.T, c net.Conn, within time.Duration) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(within))
 	_, err := c.Read(make([]byte, 1))
@@ -19,8 +19,8 @@ func fails(t *testing.T, c net.Conn, within time.Duration) {
 	}
 }
 
-// echoes says whether a new connection gets an answer within a few seconds.
-func echoes(address string) bool {
+// Echoes says whether a new connection gets an answer within a few seconds.
+func Echoes(address string) bool {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return false
@@ -32,8 +32,8 @@ func echoes(address string) bool {
 	return err == nil
 }
 
-// echoServer echoes each connection until its end.
-func echoServer(t testing.TB) (address string) {
+// EchoServer echoes each connection until its end.
+func EchoServer(t testing.TB) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func echoServer(t testing.TB) (address string) {
 
 // server serves each connection with handle until the test ends, and returns
 // its address.
-func serveTCP(t testing.TB, handle func(net.Conn)) string {
+func ServeTCP(t testing.TB, handle func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,10 +75,11 @@ func serveTCP(t testing.TB, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-func echo(c net.Conn) { io.Copy(c, c) }
+// Echo sends back what comes, until its end.
+func Echo(c net.Conn) { io.Copy(c, c) }
 
-// ask sends a text through an address and wants it echoed.
-func ask(address, text string) error {
+// Ask sends a text through an address and wants it echoed.
+func Ask(address, text string) error {
 	c, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
 		return err
@@ -98,8 +99,8 @@ func ask(address, text string) error {
 	return nil
 }
 
-// says is a port that says something and hangs up.
-func says(text string) func(context.Context, string, string) (net.Conn, error) {
+// Says is a port that says something and hangs up.
+func Says(text string) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() {

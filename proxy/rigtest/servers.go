@@ -1,4 +1,4 @@
-package proxy_test
+package rigtest
 
 import (
 	"net"
@@ -13,13 +13,13 @@ import (
 
 // The servers that people forward to, as Debian has them, on loopback.
 
-// startPostgres runs a PostgreSQL with a database that anyone may use, and
+// StartPostgres runs a PostgreSQL with a database that anyone may use, and
 // returns its address.
-func startPostgres(t testing.TB) (address string) {
+func StartPostgres(t testing.TB) (address string) {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(found) == 0 {
-		need(t, "postgres")
+		Need(t, "postgres")
 		return ""
 	}
 	bin := filepath.Dir(found[len(found)-1])
@@ -38,7 +38,7 @@ func startPostgres(t testing.TB) (address string) {
 	if out, err := as("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	address = freePort(t)
+	address = FreePort(t)
 	_, port, _ := net.SplitHostPort(address)
 	cmd := as("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off")
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -54,7 +54,7 @@ func startPostgres(t testing.TB) (address string) {
 		cmd.Process.Signal(os.Interrupt) // a fast shutdown
 		cmd.Wait()
 	})
-	waitFor(t, "PostgreSQL", func() bool {
+	WaitFor(t, "PostgreSQL", func() bool {
 		return exec.Command(filepath.Join(bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port).Run() == nil
 	})
 	return address
@@ -78,12 +78,12 @@ func becomeNobody(t testing.TB, cmd *exec.Cmd, dir string) {
 	runAs(cmd, uint32(uid), uint32(gid))
 }
 
-// startRedis runs a Redis that keeps nothing.
-func startRedis(t testing.TB) (address string) {
+// StartRedis runs a Redis that keeps nothing.
+func StartRedis(t testing.TB) (address string) {
 	t.Helper()
-	address = freePort(t)
+	address = FreePort(t)
 	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(need(t, "redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	cmd := exec.Command(Need(t, "redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func startRedis(t testing.TB) (address string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	waitFor(t, "Redis", func() bool {
+	WaitFor(t, "Redis", func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
@@ -101,14 +101,14 @@ func startRedis(t testing.TB) (address string) {
 	return address
 }
 
-// pg prepares a PostgreSQL tool for the server at address.
-func pg(t testing.TB, address, tool string, args ...string) *exec.Cmd {
+// PG prepares a PostgreSQL tool for the server at address.
+func PG(t testing.TB, address, tool string, args ...string) *exec.Cmd {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(need(t, tool), append([]string{"-h", host, "-p", port, "-U", "postgres"}, args...)...)
+	cmd := exec.Command(Need(t, tool), append([]string{"-h", host, "-p", port, "-U", "postgres"}, args...)...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "PG") {
 			cmd.Env = append(cmd.Env, v)

@@ -1,4 +1,4 @@
-package proxy_test
+package rigtest
 
 import (
 	"flag"
@@ -11,16 +11,16 @@ import (
 	"slices"
 )
 
-// ssmpipe is the binary under test, built by testMain.
-var ssmpipe string
+// SSMPipe is the binary under test, built by [Main].
+var SSMPipe string
 
 // takeTo is the environment variable that has a test binary copy the program
 // that go run would have it run.
 const takeTo = "SSMPIPE_TEST_TAKE_TO"
 
-// testMain builds the binary and runs the tests of a package: its TestMain exits
+// Main builds the binary and runs the tests of a package: its TestMain exits
 // with what this returns. m is a [testing.M], or something around one.
-func testMain(m interface{ Run() int }) (status int) {
+func Main(m interface{ Run() int }) (status int) {
 	if name := os.Getenv(takeTo); name != "" {
 		if err := copyProgram(name, os.Args[1]); err != nil {
 			log.Fatal(err)
@@ -35,8 +35,8 @@ func testMain(m interface{ Run() int }) (status int) {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	ssmpipe = filepath.Join(dir, "ssmpipe")
-	if out, err := build(ssmpipe).CombinedOutput(); err != nil {
+	SSMPipe = filepath.Join(dir, "ssmpipe")
+	if out, err := build(SSMPipe).CombinedOutput(); err != nil {
 		log.Fatalf("go run: %v\n%s", err, out)
 	}
 	os.Setenv("SSMPIPE_CACHE", filepath.Join(dir, "cache")) // for what runs in this process
@@ -51,7 +51,7 @@ func build(name string) *exec.Cmd {
 		log.Fatal(err)
 	}
 	args := []string{"run", "-exec", `"` + self + `"`}
-	if raceEnabled() {
+	if Race() {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "github.com/ssmpipe/ssmpipe")...)
@@ -75,8 +75,8 @@ func copyProgram(to, from string) error {
 	return dst.Close()
 }
 
-// raceEnabled tells whether this test looks for races; then the binary does too.
-func raceEnabled() bool {
+// Race tells whether this test looks for races; then the binary does too.
+func Race() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
 		return s.Key == "-race" && s.Value == "true"

@@ -1,4 +1,4 @@
-package proxy_test
+package rigtest
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// startHTTPProxy runs an HTTP proxy that only tunnels, only with the password,
+// StartHTTPProxy runs an HTTP proxy that only tunnels, only with the password,
 // and that knows where ssmtest.invalid is. It counts the tunnels.
-func startHTTPProxy(t *testing.T) (address string, tunnels *atomic.Int64) {
+func StartHTTPProxy(t *testing.T) (address string, tunnels *atomic.Int64) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
