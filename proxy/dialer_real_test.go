@@ -15,10 +15,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // cutOften cuts a service's first links, each after some bytes.
-func cutOften(b *bastion, links int, bytes int64) {
+func cutOften(b *rigtest.Bastion, links int, bytes int64) {
 	b.CutEach(func(link int) (int64, ssmtest.Cut) {
 		if link >= links {
 			return -1, 0
@@ -30,13 +32,13 @@ func cutOften(b *bastion, links int, bytes int64) {
 // TestDialerPostgres: a pool of pgx's on Debian's PostgreSQL, through cuts.
 func TestDialerPostgres(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": rigtest.Fast, "basic": rigtest.OldAgent} {
 		t.Run(name, func(t *testing.T) {
-			b := newBastion(t, cfg)
-			b.put("db.internal:5432", startPostgres(t))
+			b := rigtest.NewBastion(t, cfg)
+			b.Put("db.internal:5432", rigtest.StartPostgres(t))
 			cutOften(b, 20, 40_000)
 			d := newDialer(t, b.Server)
-			d.Via = node1
+			d.Via = rigtest.Node1
 			config, err := pgx.ParseConfig("postgres://postgres@db.internal/postgres?sslmode=disable")
 			if err != nil {
 				t.Fatal(err)
@@ -52,7 +54,7 @@ func TestDialerPostgres(t *testing.T) {
 				t.Fatal(err)
 			}
 			const n = 64
-			content := func(i int) []byte { return random(20_000, uint64(i)) }
+			content := func(i int) []byte { return rigtest.Random(20_000, uint64(i)) }
 			var all sync.WaitGroup
 			for i := range n {
 				all.Go(func() {
@@ -81,20 +83,20 @@ func TestDialerPostgres(t *testing.T) {
 			if _, err := db.ExecContext(short, "SELECT pg_sleep(600)"); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a query that was called off: %v", err)
 			}
-			waitFor(t, "end of that query", func() bool {
+			rigtest.WaitFor(t, "end of that query", func() bool {
 				var running int
 				err := db.QueryRowContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'").Scan(&running)
 				return err == nil && running == 0
 			})
-			if links := b.links(); links < 4 {
+			if links := linksOf(b); links < 4 {
 				t.Errorf("%d links: there were no cuts", links)
 			}
 		})
 	}
 }
 
-// links is how many WebSockets there were.
-func (b *bastion) links() (n int) {
+// linksOf is how many WebSockets there were.
+func linksOf(b *rigtest.Bastion) (n int) {
 	for _, s := range b.Sessions() {
 		n += s.Links()
 	}
@@ -104,10 +106,10 @@ func (b *bastion) links() (n int) {
 // TestDialerSQLReboot: a pool whose session is gone makes new connections.
 func TestDialerSQLReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("db.internal:5432", startPostgres(t))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("db.internal:5432", rigtest.StartPostgres(t))
 	d := newDialer(t, b.Server)
-	d.Via = node1
+	d.Via = rigtest.Node1
 	d.ResumeTimeout = time.Second
 	config, err := pgx.ParseConfig("postgres://postgres@db.internal/postgres?sslmode=disable")
 	if err != nil {
@@ -126,22 +128,22 @@ func TestDialerSQLReboot(t *testing.T) {
 	if err := one(); err != nil {
 		t.Fatal(err)
 	}
-	back := b.Reboot(node1)
+	back := b.Reboot(rigtest.Node1)
 	if err := one(); err == nil {
 		t.Error("a query was answered by a machine that is off")
 	}
 	back()
-	waitFor(t, "an answer", func() bool { return one() == nil })
+	rigtest.WaitFor(t, "an answer", func() bool { return one() == nil })
 }
 
 // TestDialerRedis: go-redis on Debian's Redis, through cuts.
 func TestDialerRedis(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("cache.internal:6379", startRedis(t))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("cache.internal:6379", rigtest.StartRedis(t))
 	cutOften(b, 20, 30_000)
 	d := newDialer(t, b.Server)
-	d.Via = node1
+	d.Via = rigtest.Node1
 	client := redis.NewClient(&redis.Options{Addr: "cache.internal:6379", Dialer: d.DialContext, PoolSize: 10,
 		MaxRetries: -1, ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute})
 	defer client.Close()
@@ -155,7 +157,7 @@ func TestDialerRedis(t *testing.T) {
 	const n = 100
 	for i := range n {
 		all.Go(func() {
-			key, value := fmt.Sprint("key", i), string(random(10_000, uint64(i)))
+			key, value := fmt.Sprint("key", i), string(rigtest.Random(10_000, uint64(i)))
 			if err := client.Set(ctx, key, value, 0).Err(); err != nil {
 				t.Errorf("%s: %v", key, err)
 			}
@@ -177,7 +179,7 @@ func TestDialerRedis(t *testing.T) {
 	if m, err := subscription.ReceiveMessage(ctx); err != nil || m.Payload != "hello" {
 		t.Errorf("%v, %v", m, err)
 	}
-	if links := b.links(); links < 4 {
+	if links := linksOf(b); links < 4 {
 		t.Errorf("%d links: there were no cuts", links)
 	}
 }

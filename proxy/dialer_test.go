@@ -12,37 +12,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // newDialer returns one that uses srv, and is closed with the test.
 func newDialer(t testing.TB, srv *awstest.Server) *proxy.Dialer {
-	d := &proxy.Dialer{AWS: awsConfig(srv)}
+	d := &proxy.Dialer{AWS: rigtest.AWSConfig(srv)}
 	t.Cleanup(func() { d.Close() })
 	return d
-}
-
-// awsConfig is what a program's own configuration may be.
-func awsConfig(srv *awstest.Server) *aws.Config {
-	key := func(name string) (value string) {
-		for _, v := range srv.Env() {
-			if v, ok := strings.CutPrefix(v, name+"="); ok {
-				value = v
-			}
-		}
-		return value
-	}
-	return &aws.Config{
-		Region:       "us-east-1",
-		BaseEndpoint: aws.String(srv.URL()),
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: key("AWS_ACCESS_KEY_ID"), SecretAccessKey: key("AWS_SECRET_ACCESS_KEY")}, nil
-		}),
-	}
 }
 
 // dialled dials, which must work.
@@ -81,23 +62,23 @@ func answers(c net.Conn, text string) error {
 // TestDialer: all ways to say where to.
 func TestDialer(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
-	b.put("db.internal:7", serveTCP(t, echo))
-	b.put("fd00::7:7", serveTCP(t, echo)) // as the agent writes it
-	b.put("[fd00::7]:7", serveTCP(t, echo))
-	b.AddNode(awstest.Node{ID: node2, Name: "web-1", Tags: map[string]string{"role": "db"}, PrivateIP: "10.0.3.7", Node: ssmtest.Node{Dial: b.dial}})
-	task := b.AddTask(awstest.Task{Cluster: "web", ID: "1", Containers: []awstest.Container{{Name: "app", Node: ssmtest.Node{Dial: b.dial}}}})
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
+	b.Put("db.internal:7", rigtest.ServeTCP(t, rigtest.Echo))
+	b.Put("fd00::7:7", rigtest.ServeTCP(t, rigtest.Echo)) // as the agent writes it
+	b.Put("[fd00::7]:7", rigtest.ServeTCP(t, rigtest.Echo))
+	b.AddNode(awstest.Node{ID: rigtest.Node2, Name: "web-1", Tags: map[string]string{"role": "db"}, PrivateIP: "10.0.3.7", Node: ssmtest.Node{Dial: b.Dial}})
+	task := b.AddTask(awstest.Task{Cluster: "web", ID: "1", Containers: []awstest.Container{{Name: "app", Node: ssmtest.Node{Dial: b.Dial}}}})
 	for _, c := range []struct{ via, address string }{
-		{"", node1 + ":7"},
+		{"", rigtest.Node1 + ":7"},
 		{"", "web-1:7"},
 		{"", "tag:role=db:7"},
 		{"", "10.0.3.7:echo"},
 		{"", "web-1--us-east-1:7"},
 		{"", "ecs:web/1/app:7"},
 		{"", task.Target(&task.Containers[0]) + ":7"},
-		{node1, "db.internal:7"},
-		{node1, "localhost:7"},
+		{rigtest.Node1, "db.internal:7"},
+		{rigtest.Node1, "localhost:7"},
 		{"web-1", "[fd00::7]:7"},
 	} {
 		t.Run(c.via+" "+c.address, func(t *testing.T) {
@@ -115,20 +96,20 @@ func TestDialer(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "end of the sessions", func() bool { return b.ActiveSessions() == 0 })
+	rigtest.WaitFor(t, "end of the sessions", func() bool { return b.ActiveSessions() == 0 })
 }
 
 // TestDialerDefaults: the zero value goes by the environment.
 func TestDialerDefaults(t *testing.T) {
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	for _, v := range b.Server.Env() {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)
 	}
 	var d proxy.Dialer
 	defer d.Close()
-	c, err := d.Dial("tcp", node1+":7")
+	c, err := d.Dial("tcp", rigtest.Node1+":7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +119,12 @@ func TestDialerDefaults(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	var lost proxy.Dialer
 	defer lost.Close()
-	if _, err := lost.Dial("tcp", node1+":7"); !errors.Is(err, proxy.ErrNoRegion) {
+	if _, err := lost.Dial("tcp", rigtest.Node1+":7"); !errors.Is(err, proxy.ErrNoRegion) {
 		t.Errorf("without a region: %v", err)
 	}
 	lost.Close()
 	lost = proxy.Dialer{Region: "us-east-1"}
-	if _, err := lost.Dial("tcp", node1+":7"); err != nil {
+	if _, err := lost.Dial("tcp", rigtest.Node1+":7"); err != nil {
 		t.Error(err)
 	}
 }
@@ -152,8 +133,8 @@ func TestDialerDefaults(t *testing.T) {
 // a cut, and those that follow too.
 func TestDialerMany(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
 	const n = 200
 	var all sync.WaitGroup
@@ -162,7 +143,7 @@ func TestDialerMany(t *testing.T) {
 	half.Add(n)
 	for i := range n {
 		all.Go(func() {
-			c, err := d.DialContext(t.Context(), "tcp", node1+":7")
+			c, err := d.DialContext(t.Context(), "tcp", rigtest.Node1+":7")
 			dialling.Done()
 			if err != nil {
 				half.Done()
@@ -187,14 +168,14 @@ func TestDialerMany(t *testing.T) {
 	if n := b.Calls("StartSession"); n != 1 {
 		t.Errorf("%d sessions", n)
 	}
-	waitFor(t, "end of the agent's connections", func() bool { return b.connections() == 0 })
+	rigtest.WaitFor(t, "end of the agent's connections", func() bool { return b.Connections() == 0 })
 }
 
 // TestDialerCut: a transfer goes on through cuts of all kinds.
 func TestDialerCut(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	kinds := []ssmtest.Cut{ssmtest.CutBye, ssmtest.CutReset}
 	b.CutEach(func(link int) (int64, ssmtest.Cut) {
 		if link >= 6 {
@@ -202,15 +183,15 @@ func TestDialerCut(t *testing.T) {
 		}
 		return 300_000, kinds[link%len(kinds)]
 	})
-	c := dialled(t, newDialer(t, b.Server), node1+":7")
-	sent := random(4<<20, 5)
+	c := dialled(t, newDialer(t, b.Server), rigtest.Node1+":7")
+	sent := rigtest.Random(4<<20, 5)
 	go c.Write(sent)
 	c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	got := make([]byte, len(sent))
 	if _, err := io.ReadFull(c, got); err != nil {
 		t.Error(err)
 	}
-	equal(t, "echo", got, sent)
+	rigtest.Equal(t, "echo", got, sent)
 	if n := b.Sessions()[0].Resumes(); n < 4 {
 		t.Errorf("%d resumes", n)
 	}
@@ -221,24 +202,24 @@ func TestDialerCut(t *testing.T) {
 // meanwhile.
 func TestDialerReboot(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
 	d.ResumeTimeout = time.Second
-	c := dialled(t, d, node1+":7")
+	c := dialled(t, d, rigtest.Node1+":7")
 	if err := answers(c, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	back := b.Reboot(node1)
+	back := b.Reboot(rigtest.Node1)
 	go c.Write([]byte("is anybody there?"))
 	c.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("from a machine that is off: %d, %v", n, err)
 	}
-	waitFor(t, "end of the session", func() bool { return b.ActiveSessions() == 0 })
+	rigtest.WaitFor(t, "end of the session", func() bool { return b.ActiveSessions() == 0 })
 	for range 2 {
-		_, err := d.DialContext(t.Context(), "tcp", node1+":7")
-		if !errors.Is(err, proxy.ErrAway) || !strings.Contains(err.Error(), node1) {
+		_, err := d.DialContext(t.Context(), "tcp", rigtest.Node1+":7")
+		if !errors.Is(err, proxy.ErrAway) || !strings.Contains(err.Error(), rigtest.Node1) {
 			t.Errorf("dialling a machine that is off: %v", err)
 		}
 	}
@@ -247,7 +228,7 @@ func TestDialerReboot(t *testing.T) {
 		t.Errorf("StartSession was called %d times", started)
 	}
 	back()
-	if err := answers(dialled(t, d, node1+":7"), "after the reboot"); err != nil {
+	if err := answers(dialled(t, d, rigtest.Node1+":7"), "after the reboot"); err != nil {
 		t.Error(err)
 	}
 	if n := b.Calls("StartSession"); n != started+1 {
@@ -258,15 +239,15 @@ func TestDialerReboot(t *testing.T) {
 // TestDialerConn: deadlines and Close call off what is under way.
 func TestDialerConn(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": rigtest.Fast, "basic": rigtest.OldAgent} {
 		t.Run(name, func(t *testing.T) {
-			b := newBastion(t, cfg)
+			b := rigtest.NewBastion(t, cfg)
 			release := make(chan struct{})
 			defer close(release)
-			b.put("localhost:7", serveTCP(t, echo))
-			b.put("localhost:8", serveTCP(t, func(net.Conn) { <-release })) // reads nothing
+			b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
+			b.Put("localhost:8", rigtest.ServeTCP(t, func(net.Conn) { <-release })) // reads nothing
 			d := newDialer(t, b.Server)
-			c := dialled(t, d, node1+":7")
+			c := dialled(t, d, rigtest.Node1+":7")
 			isTimeout := func(err error) bool {
 				timeout, ok := err.(net.Error)
 				return errors.Is(err, os.ErrDeadlineExceeded) && ok && timeout.Timeout()
@@ -287,7 +268,7 @@ func TestDialerConn(t *testing.T) {
 				t.Error(err)
 			}
 			// More than all buffers on the way hold.
-			full := dialled(t, d, node1+":8")
+			full := dialled(t, d, rigtest.Node1+":8")
 			time.AfterFunc(10*time.Millisecond, func() { full.SetWriteDeadline(time.Now().Add(time.Millisecond)) })
 			big := make([]byte, 64<<20)
 			if n, err := full.Write(big); n == len(big) || !isTimeout(err) {

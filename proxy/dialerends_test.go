@@ -20,13 +20,15 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestDialerErrors: what a program can decide on.
 func TestDialerErrors(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.AddNode(awstest.Node{ID: node2, Name: "twin"})
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.AddNode(awstest.Node{ID: rigtest.Node2, Name: "twin"})
 	b.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "twin"})
 	b.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "off", State: "stopped"})
 	b.AddNode(awstest.Node{ID: "i-00000000000000003", Node: ssmtest.Node{NotConnected: true}})
@@ -42,10 +44,10 @@ func TestDialerErrors(t *testing.T) {
 		via, network, address string
 		is                    func(error) bool
 	}{
-		{"", "udp", node1 + ":7", as(&network)},
-		{"", "tcp", node1, as(&address)},
-		{"", "tcp", node1 + ":0", as(&address)},
-		{"", "tcp", node1 + ":no such port", as(&address)},
+		{"", "udp", rigtest.Node1 + ":7", as(&network)},
+		{"", "tcp", rigtest.Node1, as(&address)},
+		{"", "tcp", rigtest.Node1 + ":0", as(&address)},
+		{"", "tcp", rigtest.Node1 + ":no such port", as(&address)},
 		{"", "tcp", "fd00::1:22", as(&address)},
 		{"", "tcp", ":22", is(proxy.ErrTarget)},
 		{"", "tcp4", "ecs:web:22", is(proxy.ErrTarget)},
@@ -53,10 +55,10 @@ func TestDialerErrors(t *testing.T) {
 		{"", "tcp", "twin:22", is(proxy.ErrSeveral)},
 		{"", "tcp", "off:22", is(proxy.ErrAway)},
 		{"", "tcp", "i-00000000000000003:22", is(proxy.ErrAway)},
-		{node1, "tcp", ":22", as(&address)},
+		{rigtest.Node1, "tcp", ":22", as(&address)},
 		{"-", "tcp", "db:22", is(proxy.ErrTarget)},
-		{node1, "tcp", "db.internal:22", is(fs.ErrPermission)},
-		{node1, "tcp", "db.internal:22", as(&api)},
+		{rigtest.Node1, "tcp", "db.internal:22", is(fs.ErrPermission)},
+		{rigtest.Node1, "tcp", "db.internal:22", as(&api)},
 	} {
 		d := newDialer(t, b.Server)
 		d.Via = c.via
@@ -74,20 +76,20 @@ func TestDialerErrors(t *testing.T) {
 // TestDialerRefused: it is the connection's first Read that learns of it.
 func TestDialerRefused(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]ssmtest.Config{"multiplexed": noSleep, "basic": oldAgent} {
+	for name, cfg := range map[string]ssmtest.Config{"multiplexed": rigtest.Fast, "basic": rigtest.OldAgent} {
 		t.Run(name, func(t *testing.T) {
-			b := newBastion(t, cfg)
+			b := rigtest.NewBastion(t, cfg)
 			d := newDialer(t, b.Server)
-			c := dialled(t, d, node1+":7")
+			c := dialled(t, d, rigtest.Node1+":7")
 			c.Write([]byte("hello"))
 			_, err := c.Read(make([]byte, 1))
 			if !errors.Is(err, proxy.ErrRefused) || !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("Read: %v", err)
 			}
 			c.Close()
-			b.put("localhost:7", serveTCP(t, echo))
+			b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 			// An old agent's session ends with the refusal, maybe just now.
-			waitFor(t, "a connection", func() bool { return answers(dialled(t, d, node1+":7"), "hello") == nil })
+			rigtest.WaitFor(t, "a connection", func() bool { return answers(dialled(t, d, rigtest.Node1+":7"), "hello") == nil })
 		})
 	}
 }
@@ -96,8 +98,8 @@ func TestDialerRefused(t *testing.T) {
 // does not harm another.
 func TestDialerCancel(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
 	asked, goOn := make(chan struct{}, 8), make(chan struct{})
 	b.OnAPI(func(operation string) *ssmtest.APIError {
@@ -113,7 +115,7 @@ func TestDialerCancel(t *testing.T) {
 	errs := make(chan error, 2)
 	for _, ctx := range []context.Context{ctx, deadline} {
 		go func() {
-			_, err := d.DialContext(ctx, "tcp", node1+":7")
+			_, err := d.DialContext(ctx, "tcp", rigtest.Node1+":7")
 			errs <- err
 		}()
 	}
@@ -130,14 +132,14 @@ func TestDialerCancel(t *testing.T) {
 		t.Errorf("the one that was called off says so: %v; the one whose time was up: %v", cancelled, late)
 	}
 	close(goOn)
-	if err := answers(dialled(t, d, node1+":7"), "hello"); err != nil {
+	if err := answers(dialled(t, d, rigtest.Node1+":7"), "hello"); err != nil {
 		t.Error(err)
 	}
 	if n := b.Calls("StartSession"); n != 2 {
 		t.Errorf("%d sessions were started: nobody waited for the first any more", n)
 	}
-	waitFor(t, "end of the other session", func() bool { return b.ActiveSessions() == 1 })
-	if _, err := d.DialContext(ctx, "tcp", node1+":7"); !errors.Is(err, context.Canceled) {
+	rigtest.WaitFor(t, "end of the other session", func() bool { return b.ActiveSessions() == 1 })
+	if _, err := d.DialContext(ctx, "tcp", rigtest.Node1+":7"); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -145,10 +147,10 @@ func TestDialerCancel(t *testing.T) {
 // TestDialerClose: it ends connections, and dials that are under way.
 func TestDialerClose(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
-	open := dialled(t, d, node1+":7")
+	open := dialled(t, d, rigtest.Node1+":7")
 	var readErr error
 	closed := make(chan struct{}) // by Close
 	go func() {
@@ -166,7 +168,7 @@ func TestDialerClose(t *testing.T) {
 	dialling := make(chan error, 8)
 	for i := range cap(dialling) {
 		go func() {
-			_, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", node1, 8+i))
+			_, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", rigtest.Node1, 8+i))
 			dialling <- err
 		}()
 	}
@@ -197,14 +199,14 @@ func TestDialerClose(t *testing.T) {
 	if err := open.Close(); err != nil {
 		t.Errorf("Close of the connection: %v", err)
 	}
-	if _, err := d.Dial("tcp", node1+":7"); !errors.Is(err, net.ErrClosed) {
+	if _, err := d.Dial("tcp", rigtest.Node1+":7"); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("dial: %v", err)
 	}
 	var unused proxy.Dialer
 	if err := unused.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := unused.Dial("tcp", node1+":7"); !errors.Is(err, net.ErrClosed) {
+	if _, err := unused.Dial("tcp", rigtest.Node1+":7"); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("dial: %v", err)
 	}
 }
@@ -212,17 +214,17 @@ func TestDialerClose(t *testing.T) {
 // TestDialerEnd: the far side's end is io.EOF, and only that.
 func TestDialerEnd(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	said := random(300_000, 3)
-	b.put("localhost:7", serveTCP(t, func(c net.Conn) { c.Write(said) }))
-	b.put("localhost:8", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	said := rigtest.Random(300_000, 3)
+	b.Put("localhost:7", rigtest.ServeTCP(t, func(c net.Conn) { c.Write(said) }))
+	b.Put("localhost:8", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
-	got, err := io.ReadAll(dialled(t, d, node1+":7"))
+	got, err := io.ReadAll(dialled(t, d, rigtest.Node1+":7"))
 	if err != nil {
 		t.Error(err)
 	}
-	equal(t, "what the far side said", got, said)
-	c := dialled(t, d, node1+":8")
+	rigtest.Equal(t, "what the far side said", got, said)
+	c := dialled(t, d, rigtest.Node1+":8")
 	if err := answers(c, "hello"); err != nil {
 		t.Error(err)
 	}
@@ -236,13 +238,13 @@ func TestDialerEnd(t *testing.T) {
 
 // TestDialerLeavesNothing: neither goroutines nor connections.
 func TestDialerLeavesNothing(t *testing.T) {
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	before := numGoroutine()
 	for range 3 {
-		d := &proxy.Dialer{AWS: awsConfig(b.Server)}
+		d := &proxy.Dialer{AWS: rigtest.AWSConfig(b.Server)}
 		for i := range 3 {
-			c := dialled(t, d, node1+":7")
+			c := dialled(t, d, rigtest.Node1+":7")
 			if err := answers(c, "hello"); err != nil {
 				t.Error(err)
 			}
@@ -254,11 +256,11 @@ func TestDialerLeavesNothing(t *testing.T) {
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		d.DialContext(ctx, "tcp", node2+":7")
+		d.DialContext(ctx, "tcp", rigtest.Node2+":7")
 		cancel()
 		d.Close()
 	}
-	waitFor(t, "end of the goroutines", func() bool { return numGoroutine() <= before })
+	rigtest.WaitFor(t, "end of the goroutines", func() bool { return numGoroutine() <= before })
 	if n := b.ActiveSessions(); n != 0 {
 		t.Errorf("%d sessions", n)
 	}

@@ -10,19 +10,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // TestDialerOldAgent: a pool's connections do not wait for each other, each has
 // its own bytes, and sessions are used again.
 func TestDialerOldAgent(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, oldAgent)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.OldAgent)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
 	const n = 6
 	var pool []net.Conn
 	for i := range n {
-		c := dialled(t, d, node1+":7")
+		c := dialled(t, d, rigtest.Node1+":7")
 		if err := answers(c, fmt.Sprint("I am ", i)); err != nil {
 			t.Error(err)
 		}
@@ -32,7 +34,7 @@ func TestDialerOldAgent(t *testing.T) {
 		c.Write([]byte("left over"))
 		go io.Copy(io.Discard, c) // who closes may still be reading
 		c.Close()
-		if err := answers(dialled(t, d, node1+":7"), strings.Repeat(fmt.Sprint(i), 10000)); err != nil {
+		if err := answers(dialled(t, d, rigtest.Node1+":7"), strings.Repeat(fmt.Sprint(i), 10000)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -41,11 +43,11 @@ func TestDialerOldAgent(t *testing.T) {
 	}
 	// There are no more than 16 at once.
 	for range 16 - n {
-		dialled(t, d, node1+":7")
+		dialled(t, d, rigtest.Node1+":7")
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
 	defer stop()
-	if _, err := d.DialContext(ctx, "tcp", node1+":7"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := d.DialContext(ctx, "tcp", rigtest.Node1+":7"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("one too many: %v", err)
 	}
 }
@@ -53,16 +55,16 @@ func TestDialerOldAgent(t *testing.T) {
 // TestDialerSessions: connections are spread.
 func TestDialerSessions(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	d := newDialer(t, b.Server)
 	d.Sessions = 3
-	waitFor(t, "three sessions", func() bool {
-		dialled(t, d, node1+":7")
-		return b.live() == 3
+	rigtest.WaitFor(t, "three sessions", func() bool {
+		dialled(t, d, rigtest.Node1+":7")
+		return b.Live() == 3
 	})
 	for range 9 {
-		dialled(t, d, node1+":7")
+		dialled(t, d, rigtest.Node1+":7")
 	}
 	if n := b.Calls("StartSession"); n != 3 {
 		t.Errorf("%d sessions", n)
@@ -73,10 +75,10 @@ func TestDialerSessions(t *testing.T) {
 // for ever.
 func TestDialerStalled(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
-	b.put("localhost:7", serveTCP(t, echo))
+	b := rigtest.NewBastion(t, rigtest.Fast)
+	b.Put("localhost:7", rigtest.ServeTCP(t, rigtest.Echo))
 	chunk := make([]byte, 1<<20)
-	b.put("localhost:7", serveTCP(t, func(c net.Conn) {
+	b.Put("localhost:7", rigtest.ServeTCP(t, func(c net.Conn) {
 		first := make([]byte, 1)
 		io.ReadFull(c, first)
 		if first[0] == 'e' {
@@ -90,7 +92,7 @@ func TestDialerStalled(t *testing.T) {
 		}
 	}))
 	d := newDialer(t, b.Server)
-	flood := dialled(t, d, node1+":7")
+	flood := dialled(t, d, rigtest.Node1+":7")
 	flood.Write([]byte("f"))
 	full := func() bool { return b.Sessions()[0].BytesDown() > 64<<20 }
 	for end := time.Now().Add(2 * time.Minute); !full(); time.Sleep(10 * time.Millisecond) {
@@ -98,8 +100,8 @@ func TestDialerStalled(t *testing.T) {
 			t.Fatalf("%d bytes have come", b.Sessions()[0].BytesDown())
 		}
 	}
-	waitFor(t, "a connection beside", func() bool {
-		c := dialled(t, d, node1+":7")
+	rigtest.WaitFor(t, "a connection beside", func() bool {
+		c := dialled(t, d, rigtest.Node1+":7")
 		c.Write([]byte("e!"))
 		c.SetReadDeadline(time.Now().Add(2 * time.Second))
 		n, _ := c.Read(make([]byte, 1))
@@ -112,12 +114,12 @@ func TestDialerStalled(t *testing.T) {
 // ends with its context.
 func TestDialerFull(t *testing.T) {
 	t.Parallel()
-	b := newBastion(t, noSleep)
+	b := rigtest.NewBastion(t, rigtest.Fast)
 	release := make(chan struct{})
 	defer close(release)
-	b.put("localhost:8", serveTCP(t, func(net.Conn) { <-release }))
+	b.Put("localhost:8", rigtest.ServeTCP(t, func(net.Conn) { <-release }))
 	d := newDialer(t, b.Server)
-	full := dialled(t, d, node1+":8")
+	full := dialled(t, d, rigtest.Node1+":8")
 	b.StallAgent(true)
 	// Soon, since another session is started for an agent that is silent for 5 s.
 	full.SetWriteDeadline(time.Now().Add(time.Second))
@@ -127,7 +129,7 @@ func TestDialerFull(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
 	begun := time.Now()
-	_, err := d.DialContext(ctx, "tcp", node1+":8")
+	_, err := d.DialContext(ctx, "tcp", rigtest.Node1+":8")
 	if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > 20*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}

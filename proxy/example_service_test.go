@@ -19,6 +19,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // What the examples connect to. The environment leads to it, in which all tests
@@ -37,7 +39,8 @@ func startExamples() (stop func()) {
 	if err := redis.Start(); err != nil {
 		log.Fatal(err)
 	}
-	hosts := &inside{hosts: map[string]string{"cache.internal:6379": redis.Addr()}}
+	hosts := rigtest.NewInside()
+	hosts.Put("cache.internal:6379", redis.Addr())
 	var listeners []net.Listener
 	put := func(address string, handle func(net.Conn)) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,7 +48,7 @@ func startExamples() (stop func()) {
 			log.Fatal(err)
 		}
 		listeners = append(listeners, l)
-		hosts.put(address, l.Addr().String())
+		hosts.Put(address, l.Addr().String())
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -59,18 +62,18 @@ func startExamples() (stop func()) {
 			}
 		}()
 	}
-	put("localhost:7", echo)
+	put("localhost:7", rigtest.Echo)
 	put("localhost:22", newSSHServer())
 	put("db.internal:5432", servePostgres)
 	put("wiki.internal:80", serveWiki)
-	srv.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "web-1", Tags: map[string]string{"role": "db"}, Node: ssmtest.Node{Dial: hosts.dial}})
-	srv.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "bastion", Node: ssmtest.Node{Dial: hosts.dial}})
+	srv.AddNode(awstest.Node{ID: "i-00000000000000001", Name: "web-1", Tags: map[string]string{"role": "db"}, Node: ssmtest.Node{Dial: hosts.Dial}})
+	srv.AddNode(awstest.Node{ID: "i-00000000000000002", Name: "bastion", Node: ssmtest.Node{Dial: hosts.Dial}})
 	srv.AddNode(awstest.Node{ID: "i-00000000000000003", Name: "batch-1", State: "stopped"})
 	for _, v := range srv.Env() {
 		name, value, _ := strings.Cut(v, "=")
 		os.Setenv(name, value)
 	}
-	awsConfigOfMine = *awsConfig(srv)
+	awsConfigOfMine = *rigtest.AWSConfig(srv)
 	return func() {
 		for _, l := range listeners {
 			l.Close()

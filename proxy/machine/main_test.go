@@ -1,0 +1,10 @@
+package machine_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(rigtest.Main(m)) }

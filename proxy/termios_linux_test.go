@@ -1,5 +1,0 @@
-package proxy_test
-
-import "golang.org/x/sys/unix"
-
-const ioctlGetTermios = unix.TCGETS
