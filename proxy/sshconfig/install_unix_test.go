@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // asNobody runs the same test in a process of an ordinary user if this is root,
@@ -38,7 +40,7 @@ func asNobody(t *testing.T, dir string) (here bool) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(copied, "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, rigtest.Again+"=1")
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
