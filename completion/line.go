@@ -162,7 +162,7 @@ func (a *asker) values(kind, cur string) (list []candidate, files bool) {
 // machines returns the cached machines, and has the list fetched again if it is
 // not recent.
 func (a *asker) machines() []driver.Machine {
-	list, age, ok := a.known(machine.Options{Driver: aws.Driver{}, Profile: a.profile, Region: a.region})
+	list, age, ok := a.known(machine.Options{Driver: aws.Driver{}, Account: driver.Account{Profile: a.profile, Region: a.region}})
 	if !ok || age > freshFor {
 		a.fresh(a.profile, a.region)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/cache"
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
@@ -75,7 +74,11 @@ func refresh(ctx context.Context, profile, region string) error {
 	defer cancel()
 	err := aws.Unattended(ctx, profile)
 	if err == nil {
-		o := machine.Options{Driver: aws.Driver{}, Profile: profile, Region: region, ConnectTimeout: refreshLimit}
+		o := machine.Options{
+			Driver:  aws.Driver{},
+			Account: driver.Account{Profile: profile, Region: region},
+			Limits:  machine.Limits{ConnectTimeout: refreshLimit},
+		}
 		err = machine.List(ctx, o, func([]driver.Machine) error { return nil })
 	}
 	if err == nil {

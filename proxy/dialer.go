@@ -266,15 +266,10 @@ func (p *port) client(ctx context.Context, limit *ask.Limit) (*machine.Client, e
 	d := p.d
 	log := d.log()
 	o := &machine.Options{
-		Driver:        aws.Driver{Config: d.AWS},
-		Target:        p.to.target,
-		Profile:       d.Profile,
-		Region:        d.Region,
-		Pick:          d.Pick,
-		ResumeTimeout: cmp.Or(d.ResumeTimeout, ssmproto.DefaultResumeTimeout),
-		KeepAlive:     d.KeepAlive,
-		Notice:        func(line string) { log.Warn(line) },
-		Log:           log,
+		Driver:  aws.Driver{Config: d.AWS},
+		Account: driver.Account{Profile: d.Profile, Region: d.Region, Notice: func(line string) { log.Warn(line) }, Log: log},
+		Choice:  machine.Choice{Target: p.to.target, Pick: d.Pick},
+		Limits:  machine.Limits{ResumeTimeout: cmp.Or(d.ResumeTimeout, ssmproto.DefaultResumeTimeout), KeepAlive: d.KeepAlive},
 	}
 	c, err := o.NewClientWith(ctx, limit, func(ctx context.Context) (driver.Service, error) { return d.service(ctx, o) })
 	if err != nil {
@@ -316,7 +311,7 @@ func (d *Dialer) service(ctx context.Context, o *machine.Options) (driver.Servic
 func (d *Dialer) open(s *opened, o *machine.Options) {
 	ctx, _, stop := ask.WithLimit(d.ctx, dialTime, driver.ErrConnectTimeout)
 	defer stop()
-	s.service, s.err = o.Driver.Open(d.ctx, ctx, o.Account())
+	s.service, s.err = o.Driver.Open(d.ctx, ctx, &o.Account)
 	if s.err != nil {
 		d.mu.Lock()
 		delete(d.services, o.Region)

@@ -20,7 +20,7 @@ func TestKeysOfTheEnvironment(t *testing.T) {
 	if next := (&machine.Options{Driver: Driver{}}).Next(err); !strings.Contains(next, "from the environment") {
 		t.Error(next)
 	}
-	if next := (&machine.Options{Driver: Driver{}, Profile: "p"}).Next(err); strings.Contains(next, "from the environment") {
+	if next := (&machine.Options{Driver: Driver{}, Account: driver.Account{Profile: "p"}}).Next(err); strings.Contains(next, "from the environment") {
 		t.Error(next)
 	}
 }

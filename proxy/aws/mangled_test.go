@@ -25,6 +25,7 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
@@ -245,7 +246,8 @@ func TestMangledAnswers(t *testing.T) {
 		said.WriteString(text + "\n")
 	}
 	options := func(target string) machine.Options {
-		return machine.Options{Driver: aws.Driver{}, Target: target, Port: "22", ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second, Notice: say}
+		return machine.Options{Driver: aws.Driver{}, Account: driver.Account{Notice: say}, Choice: machine.Choice{Target: target}, Port: "22",
+			Limits: machine.Limits{ConnectTimeout: 20 * time.Second, ResumeTimeout: time.Second}}
 	}
 	screen := table.ScreenOf(null, false)
 	terminal := shell.Terminal{In: null, Out: null, Err: null}

@@ -31,7 +31,7 @@ type meant struct {
 }
 
 func parseTarget(text, suffix string) (meant, error) {
-	o := machine.Options{Driver: Driver{}, StripSuffix: suffix}
+	o := machine.Options{Driver: Driver{}, Choice: machine.Choice{StripSuffix: suffix}}
 	t, err := o.ParseTarget(text)
 	if err != nil {
 		return meant{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto"
 )
@@ -107,13 +108,10 @@ func sessionOptions(c *cli.Context) (machine.Options, error) {
 // accountOptions reads accountFlags.
 func accountOptions(c *cli.Context) (machine.Options, error) {
 	o := machine.Options{
-		Driver:         aws.Driver{},
-		Profile:        c.String("profile"),
-		Region:         c.String("region"),
-		ConnectTimeout: c.Duration("connect-timeout"),
-		Notice:         say,
-		Progress:       progress(),
-		Log:            logger(c.Count("v")),
+		Driver:   aws.Driver{},
+		Account:  driver.Account{Profile: c.String("profile"), Region: c.String("region"), Notice: say, Log: logger(c.Count("v"))},
+		Limits:   machine.Limits{ConnectTimeout: c.Duration("connect-timeout")},
+		Progress: progress(),
 	}
 	args := c.Args().Slice()
 	if c.Command.Name == "exec" && len(args) > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/plugin"
 	"github.com/ssmpipe/ssmpipe/proxy/shell"
@@ -29,7 +30,7 @@ func pluginCommand() *cli.Command {
 			if len(args) == 2 && args[1] == "--force" {
 				args, force = args[:1], true
 			}
-			o := machine.Options{Notice: say}
+			o := machine.Options{Account: driver.Account{Notice: say}}
 			install, uninstall := c.Bool("install"), c.Bool("uninstall")
 			switch {
 			case len(args) > 1 || len(args) == 1 && strings.HasPrefix(args[0], "-"):
@@ -71,11 +72,10 @@ func asPlugin(args []string) (plugin bool, rest []string) {
 // runPlugin runs as AWS's session-manager-plugin.
 func runPlugin(ctx context.Context, args []string) int {
 	o := machine.Options{
-		ConnectTimeout: connectTimeout,
-		ResumeTimeout:  ssmproto.DefaultResumeTimeout,
-		Alone:          true,
-		Notice:         say,
-		Progress:       progress(),
+		Account:  driver.Account{Notice: say},
+		Limits:   machine.Limits{ConnectTimeout: connectTimeout, ResumeTimeout: ssmproto.DefaultResumeTimeout},
+		Alone:    true,
+		Progress: progress(),
 	}
 	return exitStatus(ctx, plugin.Run(ctx, o, args, shell.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }

@@ -92,7 +92,7 @@ func Run(ctx context.Context, o Options, tell func(Finding)) (failed int, err er
 func (d *doctor) checks(ctx context.Context) (list []driver.Check) {
 	if e, ok := d.o.Driver.(driver.Examiner); ok {
 		list, d.end = e.Examine(ctx, &driver.ExamineRequest{
-			Account:  d.o.Account(),
+			Account:  &d.o.Account,
 			Target:   d.client.Target,
 			Port:     d.o.Port,
 			Document: d.o.Document,

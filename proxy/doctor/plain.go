@@ -12,7 +12,7 @@ import (
 // more than the interfaces that every driver implements.
 func (d *doctor) plainChecks(life context.Context) []driver.Check {
 	list := []driver.Check{{Name: "configuration", Patient: true, Look: func(ctx context.Context) Finding {
-		s, err := d.o.Driver.Open(life, ctx, d.o.Account())
+		s, err := d.o.Driver.Open(life, ctx, &d.o.Account)
 		if err != nil {
 			return d.Problem(StatusFailed, err)
 		}

@@ -39,7 +39,7 @@ func (d *doctor) Target(ctx context.Context, partly bool) (driver.Machine, Findi
 }
 
 // denied reports whether err is about a missing permission.
-func (d *doctor) denied(err error) bool { return d.o.Driver.Explain(err, d.o.Account()).Denied }
+func (d *doctor) denied(err error) bool { return d.o.Driver.Explain(err, &d.o.Account).Denied }
 
 // describe describes a machine in a few words.
 func describe(m driver.Machine) string {

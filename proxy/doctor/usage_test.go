@@ -187,7 +187,7 @@ func TestDoctorLeavesNothing(t *testing.T) {
 		begun := time.Now()
 		ctx, stop := context.WithCancel(context.Background())
 		var last string
-		_, err := doctor.Run(ctx, doctor.Options{Options: machine.Options{Driver: aws.Driver{}, Target: "web-1"}}, func(f doctor.Finding) {
+		_, err := doctor.Run(ctx, doctor.Options{Options: machine.Options{Driver: aws.Driver{}, Choice: machine.Choice{Target: "web-1"}}}, func(f doctor.Finding) {
 			if last = f.Check; interrupted && last == "handshake" {
 				time.AfterFunc(50*time.Millisecond, stop)
 			}

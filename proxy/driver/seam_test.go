@@ -69,7 +69,8 @@ func newMemory(t *testing.T, target string) (o machine.Options, notices *said, p
 		{ID: "m-1", Region: "here", Name: "web", State: "running", Ping: "Online", Pinged: time.Now()},
 		{ID: "m-2", Region: "here", Name: "db", State: "running", Ping: "ConnectionLost", Pinged: time.Now().Add(-time.Hour)},
 	}}
-	return machine.Options{Driver: cloud, Target: target, Port: port, ConnectTimeout: 10 * time.Second, Notice: notices.notice}, notices, port
+	return machine.Options{Driver: cloud, Account: driver.Account{Notice: notices.notice}, Choice: machine.Choice{Target: target}, Port: port,
+		Limits: machine.Limits{ConnectTimeout: 10 * time.Second}}, notices, port
 }
 
 // pipe returns both ends of a pipe.

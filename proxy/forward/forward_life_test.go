@@ -17,6 +17,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws"
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
+	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
@@ -161,9 +162,10 @@ func (l *life) live(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	o := Options{
-		Options: machine.Options{Driver: aws.Driver{}, Target: lifeNode, ConnectTimeout: 10 * time.Second, Log: slog.New(l)},
-		Specs:   []Spec{spec},
-		Ready:   func(at Listening) { address <- at.Addr.String() },
+		Options: machine.Options{Driver: aws.Driver{}, Choice: machine.Choice{Target: lifeNode},
+			Limits: machine.Limits{ConnectTimeout: 10 * time.Second}, Account: driver.Account{Log: slog.New(l)}},
+		Specs: []Spec{spec},
+		Ready: func(at Listening) { address <- at.Addr.String() },
 		hurry: hurry{
 			buffer: 200_000,
 			held:   20 * time.Millisecond,

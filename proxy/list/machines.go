@@ -78,7 +78,7 @@ func open(ctx context.Context, o *machine.Options) (driver.Service, error) {
 	o.Target = ""
 	limited, _, stop := o.ConnectLimit(ctx)
 	defer stop()
-	s, err := o.Driver.Open(ctx, limited, o.Account())
+	s, err := o.Driver.Open(ctx, limited, &o.Account)
 	return s, o.Explain(err)
 }
 

@@ -65,7 +65,7 @@ func (o *Options) Configure(ctx, limited context.Context) (*Client, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Service, err = o.Driver.Open(ctx, limited, o.Account())
+	c.Service, err = o.Driver.Open(ctx, limited, &o.Account)
 	return c, err
 }
 

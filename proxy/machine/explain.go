@@ -68,7 +68,7 @@ func (o *Options) meaning(err error) driver.Meaning {
 	if err == nil {
 		return driver.Meaning{}
 	}
-	return o.Driver.Explain(err, o.Account())
+	return o.Driver.Explain(err, &o.Account)
 }
 
 // Answered reports whether err is the service's answer.

@@ -22,7 +22,7 @@ func (plainDriver) Explain(err error, _ *driver.Account) driver.Meaning {
 // a full stop in its middle.
 func TestTextsAreCut(t *testing.T) {
 	long := strings.Repeat("ß", 100_000)
-	o := &Options{Driver: plainDriver{}, Target: "web-1"}
+	o := &Options{Driver: plainDriver{}, Choice: Choice{Target: "web-1"}}
 	for _, tt := range []struct {
 		err  error
 		want string // in it

@@ -20,7 +20,7 @@ func List(ctx context.Context, o Options, page func([]driver.Machine) error) err
 	o.Fill()
 	limited, limit, stop := o.ConnectLimit(ctx)
 	defer stop()
-	s, err := o.Driver.Open(ctx, limited, o.Account())
+	s, err := o.Driver.Open(ctx, limited, &o.Account)
 	if err != nil {
 		return o.Explain(err)
 	}
@@ -58,7 +58,7 @@ func Known(o Options) (list []driver.Machine, age time.Duration, ok bool) {
 
 // listKey returns the cache key of a list.
 func (o *Options) listKey() []string {
-	return append([]string{"list"}, o.Driver.CacheKey(o.Account())...)
+	return append([]string{"list"}, o.Driver.CacheKey(&o.Account)...)
 }
 
 // missing reports that part of the service cannot be asked.

@@ -3,7 +3,6 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
@@ -11,45 +10,50 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
-// Options say what to connect to, and how.
+// Options say what to connect to, and how. Commands embed them in options of
+// their own.
 type Options struct {
-	Driver   driver.Driver // must be set
-	Target   string        // the user's name for the machine
-	Host     string        // reached through the target; "" means the target itself
-	Port     string        // on Host
-	Document string        // "" means the driver's
-	Reason   string        // for the account's records; may be empty
-	Profile  string        // of the cloud's configuration; "" means the default
-	Region   string        // "" means the profile's or the environment's
+	Driver         driver.Driver // must be set
+	driver.Account               // which account, and whom to tell; its fields may be nil
+	Choice                       // which machine
+	Limits                       // how long to try
 
-	StripSuffix string // removed from the end of Target, if present
-	AnyCase     bool   // match Target's name in any case, because ssh lowercases it
-	Pick        Pick   // chooses among machines of the same name
-	Start       bool   // start a stopped machine
-
-	ConnectTimeout time.Duration // until the agent is ready; 0 means no limit
-	ResumeTimeout  time.Duration // for one outage; 0 means no limit
-
-	// KeepAlive is how often to send something so that the service does not
-	// consider the session idle; 0 means never.
-	KeepAlive time.Duration
+	Host     string // reached through the target; "" means the target itself
+	Port     string // on Host
+	Document string // "" means the driver's
+	Reason   string // for the account's records; may be empty
 
 	// Alone says that the process does nothing else, so the Go runtime may be
 	// tuned for one stream.
 	Alone bool
 
-	Notice func(string) // called with one line at a time for the user; nil for none
-
 	// Progress is called repeatedly with the state of a long wait, and with ""
 	// when it ends; nil for none.
 	Progress func(string)
-
-	Log *slog.Logger // nil: no log
 
 	Use     Use  // what a session is for
 	NoFlags bool // do not mention flags: the user did not type our command line
 
 	Resumed func() // called when a session resumes after an outage; may be nil
+}
+
+// Choice says which machine is meant.
+type Choice struct {
+	Target      string // the user's name for the machine
+	StripSuffix string // removed from the end of Target, if present
+	AnyCase     bool   // match Target's name in any case, because ssh lowercases it
+	Pick        Pick   // chooses among machines of the same name
+	Start       bool   // start a stopped machine
+}
+
+// Limits are limits of time. 0 means no limit.
+type Limits struct {
+	ConnectTimeout time.Duration // until the agent is ready
+	ResumeTimeout  time.Duration // for one outage
+
+	// KeepAlive is how often to send something so that the service does not
+	// consider the session idle; 0 means never.
+	KeepAlive time.Duration
 }
 
 // noticeAfter is how long an outage lasts before the user is told. The
@@ -107,8 +111,3 @@ func (o *Options) tellSilence(s stream.Silence) {
 
 // Tell sends the user a notice about the target.
 func (o *Options) Tell(text string) { o.Notice(safetext.Printable(o.Target + ": " + text)) }
-
-// Account returns the part of o that selects the account and region.
-func (o *Options) Account() *driver.Account {
-	return &driver.Account{Profile: o.Profile, Region: o.Region, Notice: o.Notice, Log: o.Log}
-}

@@ -329,7 +329,7 @@ func TestFindTellsWhatIsKnown(t *testing.T) {
 		}
 	}
 	find := func(name string) ([]driver.Machine, error) {
-		c, err := (&machine.Options{Driver: aws.Driver{}, Target: name}).Configure(t.Context(), t.Context())
+		c, err := (&machine.Options{Driver: aws.Driver{}, Choice: machine.Choice{Target: name}}).Configure(t.Context(), t.Context())
 		defer c.Release()
 		if err != nil {
 			t.Fatal(err)

@@ -159,7 +159,7 @@ func isECS(host string) bool {
 func dialGiven(ctx context.Context, o *machine.Options, call *pluginCall) (*ssmproto.Conn, *awsapi.Session, error) {
 	limited, _, stop := o.ConnectLimit(ctx)
 	defer stop()
-	cfg, err := awsapi.Read(ctx, limited, o.Account())
+	cfg, err := awsapi.Read(ctx, limited, &o.Account)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -49,7 +49,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			io.WriteString(typing, script)
 			ended := make(chan error, 1)
 			go func() {
-				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Driver: aws.Driver{}, Target: rigtest.Node1},
+				err := shell.Run(t.Context(), shell.Options{Options: machine.Options{Driver: aws.Driver{}, Choice: machine.Choice{Target: rigtest.Node1}},
 					Terminal: shell.Terminal{In: in, Out: out, Err: out}})
 				out.Close()
 				ended <- err
@@ -77,7 +77,7 @@ func TestShellLeavesNothing(t *testing.T) {
 			if err != nil {
 				command = nil
 			}
-			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Driver: aws.Driver{}, Target: rigtest.Node1}, Command: command,
+			if _, got := shell.Exec(t.Context(), shell.ExecOptions{Options: machine.Options{Driver: aws.Driver{}, Choice: machine.Choice{Target: rigtest.Node1}}, Command: command,
 				Terminal: shell.Terminal{In: os.Stdin, Out: devNull(t), Err: devNull(t)}}); (got == nil) != (err == nil) {
 				t.Errorf("%q: %v", command, got)
 			}

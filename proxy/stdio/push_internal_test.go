@@ -59,8 +59,8 @@ func TestPushFollowsTheSession(t *testing.T) {
 		{"i-new", []string{"i-old", "i-new"}},
 	} {
 		service := &pushService{}
-		o := &Options{Options: machine.Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute,
-			Notice: func(line string) { t.Error(line) }},
+		o := &Options{Options: machine.Options{Choice: machine.Choice{Target: "web-1"}, Limits: machine.Limits{ConnectTimeout: time.Minute},
+			Account: driver.Account{Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) }}},
 			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
@@ -79,7 +79,8 @@ func TestPushFollowsTheSession(t *testing.T) {
 // TestPushEndsWithoutASession, and nobody who waits for it is left waiting.
 func TestPushEndsWithoutASession(t *testing.T) {
 	for _, started := range []bool{true, false} {
-		o := &Options{Options: machine.Options{Target: "web-1", Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) }},
+		o := &Options{Options: machine.Options{Choice: machine.Choice{Target: "web-1"},
+			Account: driver.Account{Log: slog.New(slog.DiscardHandler), Notice: func(line string) { t.Error(line) }}},
 			Key: &PushKey{Way: keys.InstanceConnect, User: "ubuntu", Socket: pushSocket(t)}}
 		p, err := o.newPushing()
 		if err != nil {
