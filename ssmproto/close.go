@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // Bounds of Close: lingerTime is how long it waits for acknowledgements,
@@ -55,7 +57,7 @@ func (c *Conn) linger(d time.Duration) {
 	defer limit.Set(time.Time{})
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for c.linked && c.err == nil && !c.s.out.idle() && !limit.Passed() {
+	for c.linked && c.err == nil && !c.s.Idle() && !limit.Passed() {
 		c.drained.Wait()
 	}
 }
@@ -73,13 +75,13 @@ func (c *Conn) Flush(ctx context.Context) error {
 	defer c.mu.Unlock()
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for c.err == nil && !c.s.out.idle() && ctx.Err() == nil {
+	for c.err == nil && !c.s.Idle() && ctx.Err() == nil {
 		c.drained.Wait()
 	}
 	if c.err != nil {
 		return c.writeError()
 	}
-	if !c.s.out.idle() {
+	if !c.s.Idle() {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -93,14 +95,14 @@ func (c *Conn) sayGoodbye() {
 	if !c.linked || c.err != nil {
 		return
 	}
-	c.s.out.control(FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(TerminateSession)))
+	c.s.Control(core.FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(core.TerminateSession)))
 	c.wakeWriter()
 	limit := deadline.Deadline{Cond: &c.drained}
 	limit.Set(time.Now().Add(100 * time.Millisecond))
 	defer limit.Set(time.Time{})
 	c.lingering++
 	defer func() { c.lingering-- }()
-	for flag := c.s.out.end; c.linked && c.err == nil && c.written < flag && !limit.Passed(); {
+	for flag := c.s.Queued(); c.linked && c.err == nil && c.written < flag && !limit.Passed(); {
 		c.drained.Wait()
 	}
 }

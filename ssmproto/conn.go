@@ -2,6 +2,7 @@ package ssmproto
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
 	"github.com/ssmpipe/ssmpipe/ssmproto/link"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // Conn is a stream over the data channel of one session. It outlives its
@@ -52,7 +55,7 @@ type Conn struct {
 	readUntil  deadline.Deadline
 	writeUntil deadline.Deadline
 
-	s          *stream
+	s          *core.Stream
 	hs         handshake
 	exit       *int   // the command's exit status, once the agent has reported it
 	asked      bool   // the agent has requested the handshake
@@ -166,10 +169,15 @@ func newConn(session Session, cfg *Config) *Conn {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.readable.L, c.writable.L, c.drained.L = &c.mu, &c.mu, &c.mu
 	c.readUntil.Cond, c.writeUntil.Cond = &c.readable, &c.writable
-	c.s = newStream(InputStreamData, OutputStreamData, c.start, randomSeed())
-	c.s.in.control = c.control
-	c.s.closed = c.channelClosed
+	c.s = core.NewStream(core.InputStreamData, core.OutputStreamData, c.start, randomSeed())
+	c.s.Handle(c.control, c.channelClosed)
 	return c
+}
+
+// randomSeed seeds the generator of message ids.
+func randomSeed() (seed [32]byte) {
+	rand.Read(seed[:]) // never fails
+	return seed
 }
 
 // now returns the time for the core: the time since the Conn began, never 0.
@@ -215,17 +223,17 @@ func (c *Conn) ReadPart(p []byte) (n int, stderr bool, err error) {
 		if len(p) == 0 {
 			return 0, false, nil
 		}
-		if n, stderr := c.s.in.read(p); n > 0 {
-			if c.stalled && !c.s.in.full() {
+		if n, stderr := c.s.Read(p); n > 0 {
+			if c.stalled && !c.s.Full() {
 				c.drained.Broadcast()
 			}
-			if c.s.in.buf.n > 0 {
+			if ready, _ := c.s.Buffered(); ready > 0 {
 				c.readable.Signal() // another reader may be waiting
 			}
 			return n, stderr, nil
 		}
-		if c.s.in.err != nil {
-			return 0, false, c.s.in.err
+		if c.s.Err() != nil {
+			return 0, false, c.s.Err()
 		}
 		if c.err != nil {
 			return 0, false, c.err
@@ -252,7 +260,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		if len(p) == n {
 			return n, nil
 		}
-		if k := c.s.out.write(p[n:]); k > 0 {
+		if k := c.s.Write(p[n:]); k > 0 {
 			n += k
 			c.wakeWriter()
 			continue
@@ -265,7 +273,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 // as much as can be sent soon, so that it does not add a buffer in which data
 // waits.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
-	buf := make([]byte, maxBacklog)
+	buf := make([]byte, core.MaxBacklog)
 	for {
 		room, err := c.waitForSendRoom()
 		if err != nil {
@@ -297,8 +305,8 @@ func (c *Conn) waitForSendRoom() (int, error) {
 		if c.err != nil {
 			return 0, c.writeError()
 		}
-		if room := c.s.out.room(); room > 0 {
-			return min(room, maxBacklog), nil
+		if room := c.s.Room(); room > 0 {
+			return min(room, core.MaxBacklog), nil
 		}
 		c.writable.Wait()
 	}
@@ -309,7 +317,7 @@ func (c *Conn) SendFlag(f Flag) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		c.s.out.control(FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(f)))
+		c.s.Control(core.FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(f)))
 		c.wakeWriter()
 	}
 }

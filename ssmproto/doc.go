@@ -10,33 +10,32 @@
 //
 // # Where things are
 //
-// The core, in stream.go, is the protocol without goroutines, locks or clocks.
-// Events and the time go in, messages come out. Start reading there, then
-// follow a message:
+// Package core is the protocol without goroutines, locks or clocks. Events and
+// the time go in, messages come out. Start reading there, then follow a message:
 //
-//	event in     link/link.go  reads from the WebSocket, link/frame.go finds the messages
-//	             incoming.go   passes them to the core, holding Conn's lock
-//	             conn.go       Write passes the program's bytes to the core
-//	             supervise.go  writeLoop passes the time, attach reports a new link
+//	event in     link/link.go      reads from the WebSocket, link/frame.go finds the messages
+//	             incoming.go       passes them to the core, holding Conn's lock
+//	             conn.go           Write passes the program's bytes to the core
+//	             supervise.go      writeLoop passes the time, attach reports a new link
 //
-//	core         stream.go     processes a message, returns what to write next
-//	             message.go    encodes and decodes messages, ack.go acknowledgements
-//	             receiver.go   puts messages into order, for Read in conn.go
-//	             sender.go     numbers messages, keeps them until acknowledged
-//	             loss.go       finds lost messages, to retransmit them
-//	             window.go     limits how much is in flight, rtt.go for how long
-//	             cipher.go     encrypts and decrypts the stream
+//	core         core/stream.go    processes a message, returns what to write next
+//	             core/message.go   encodes and decodes messages, core/ack.go acknowledgements
+//	             core/receiver.go  puts messages into order, for Read in conn.go
+//	             core/sender.go    numbers messages, keeps them until acknowledged
+//	             core/loss.go      finds lost messages, to retransmit them
+//	             core/window.go    limits how much is in flight, core/rtt.go for how long
+//	             core/cipher.go    encrypts and decrypts the stream
 //
-//	message out  supervise.go  writeLoop takes messages from the core
-//	             link/link.go  frames them and writes many at once
+//	message out  supervise.go      writeLoop takes messages from the core
+//	             link/link.go      frames them and writes many at once
 //
-// The receiver delivers the agent's other messages in order with the stream;
+// The core delivers the agent's other messages in order with the stream;
 // control in incoming.go handles them, with handshake.go and shell.go.
 //
-// Around the core, supervise.go gives a Conn one link after another, with the
-// first message of hello.go: package link opens them and decides whether one is
-// dead. attempt.go limits each attempt, close.go ends the Conn. silence.go
-// decides whether the agent is gone. roam.go puts the link in doubt when the
-// network changes. On top of a Conn, port.go and mux.go carry connections, many
-// at a time by package mux.
+// supervise.go gives a Conn one link after another, with the first message of
+// hello.go. Package link opens them and decides whether one is dead. attempt.go
+// limits each attempt, close.go ends the Conn. silence.go decides whether the
+// agent is gone. roam.go puts the link in doubt when the network changes. On top
+// of a Conn, port.go and mux.go carry connections, many at a time by package mux.
+// message.go, link.go and mux.go name what programs need of those packages.
 package ssmproto

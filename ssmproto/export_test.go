@@ -13,7 +13,8 @@ func (c *Config) SetPingAfter(d time.Duration) { c.pingAfter = d }
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.s.in.buf.n + c.s.in.kept
+	ready, held := c.s.Buffered()
+	return ready + held
 }
 
 // SetSilenceAfter makes a Conn impatient with its agent.
@@ -29,5 +30,5 @@ func (c *Config) SetWatch(f func(ctx context.Context, changed func())) { c.watch
 func (c *Conn) Repeated() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.s.in.again
+	return c.s.Repeated()
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // DefaultClientVersion is the version that the handshake reports. It is one of
@@ -93,7 +95,7 @@ type handshake struct {
 	sessionType  SessionType
 	properties   map[string]any
 	message      string // for the user, from HandshakeComplete
-	cipher       *streamCipher
+	cipher       *core.Cipher
 }
 
 // answer processes a HandshakeRequest. The response names the actions that it
@@ -177,7 +179,7 @@ func (h *handshake) takeKey(ctx context.Context, parameters []byte,
 	if err != nil {
 		return nil, fmt.Errorf("data key of %s: %w", p.KMSKeyID, err)
 	}
-	h.cipher, err = newStreamCipher(plain)
+	h.cipher, err = core.NewCipher(plain)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +198,7 @@ func (h *handshake) answerChallenge(request []byte) ([]byte, error) {
 	if len(c.Challenge) > maxChallenge {
 		return nil, errors.New("the agent's encryption challenge is too long")
 	}
-	sealed, err := h.cipher.challenge(c.Challenge)
+	sealed, err := h.cipher.Challenge(c.Challenge)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package ssmproto
 import (
 	"crypto/rand"
 	"encoding/json"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // hello is the first message on every link, as text.
@@ -31,7 +33,7 @@ func (c *Conn) hello(token string) []byte {
 
 // newUUID returns a random UUID in the form that the hello message uses.
 func newUUID() string {
-	var u UUID
+	var u core.UUID
 	rand.Read(u[:]) // never fails
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80

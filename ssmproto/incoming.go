@@ -9,11 +9,13 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
 	"github.com/ssmpipe/ssmpipe/ssmproto/link"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // control handles the agent's messages that are not stream data. It is called
 // once for each, in order, with c.mu held.
-func (c *Conn) control(t PayloadType, payload []byte) {
+func (c *Conn) control(t core.PayloadType, payload []byte) {
 	var err error
 	// The handshake happens once. A second response would block the agent for
 	// good, and encryption must not be switched off in mid-session.
@@ -23,29 +25,29 @@ func (c *Conn) control(t PayloadType, payload []byte) {
 		return first
 	}
 	switch {
-	case t == HandshakeRequestType && once(&c.asked):
+	case t == core.HandshakeRequestType && once(&c.asked):
 		request := append([]byte(nil), payload...)
 		c.wg.Add(1)
 		go c.answerHandshake(request)
-	case t == EncChallengeRequest && once(&c.challenged):
+	case t == core.EncChallengeRequest && once(&c.challenged):
 		var response []byte
 		if response, err = c.hs.answerChallenge(payload); err == nil {
-			c.s.out.control(EncChallengeResponse, response)
+			c.s.Control(core.EncChallengeResponse, response)
 		}
-	case t == HandshakeComplete && c.refusal != nil:
+	case t == core.HandshakeComplete && c.refusal != nil:
 		err = c.refusal
-	case t == HandshakeComplete && !c.isOpen() && c.hs.sessionType == "":
+	case t == core.HandshakeComplete && !c.isOpen() && c.hs.sessionType == "":
 		err = errors.New("the agent completed it before it was answered")
-	case t == HandshakeComplete && !c.isOpen():
+	case t == core.HandshakeComplete && !c.isOpen():
 		var done handshakeComplete
 		if err = json.Unmarshal(payload, &done); err == nil {
 			c.hs.message = clip.Text(done.CustomerMessage)
-			c.s.in.cipher, c.s.out.cipher = c.hs.cipher, c.hs.cipher
+			c.s.Encrypt(c.hs.cipher)
 			c.open()
 		}
-	case t == FlagPayload:
+	case t == core.FlagPayload:
 		err = c.handleFlag(payload)
-	case t == ExitCode:
+	case t == core.ExitCode:
 		c.setExitStatus(payload)
 	default:
 		c.log.Debug("message ignored", "payload type", t)
@@ -64,10 +66,10 @@ func (c *Conn) handleFlag(payload []byte) error {
 	if len(payload) != 4 {
 		return nil
 	}
-	flag := Flag(binary.BigEndian.Uint32(payload))
+	flag := core.Flag(binary.BigEndian.Uint32(payload))
 	c.log.Debug("flag", "value", flag)
 	switch {
-	case flag != ConnectToPortError:
+	case flag != core.ConnectToPortError:
 	case c.refused != nil:
 		c.refused()
 	case !c.multiplexed():
@@ -101,7 +103,7 @@ func (c *Conn) answerHandshake(request []byte) {
 	c.mu.Lock()
 	c.hs = h
 	if response != nil {
-		c.s.out.control(HandshakeResponse, response)
+		c.s.Control(core.HandshakeResponse, response)
 		c.wakeWriter()
 	}
 	if err != nil {
@@ -128,7 +130,7 @@ func (c *Conn) channelClosed(payload []byte) {
 	json.Unmarshal(payload, &closed) // the reason is optional
 	c.reason = clip.Text(closed.Output)
 	c.log.Debug("channel closed", "output", c.reason)
-	if c.s.in.gap() {
+	if c.s.Gap() {
 		c.grace = time.AfterFunc(closeGrace, func() { c.fail(ErrGap) })
 	}
 	c.endIfComplete()
@@ -137,7 +139,7 @@ func (c *Conn) channelClosed(payload []byte) {
 // endIfComplete ends the Conn if the service has ended the session and no message is
 // missing. c.mu is held.
 func (c *Conn) endIfComplete() {
-	if !c.over || c.s.in.gap() {
+	if !c.over || c.s.Gap() {
 		return
 	}
 	err := error(io.EOF)
@@ -148,7 +150,7 @@ func (c *Conn) endIfComplete() {
 		err = &ClosedError{Reason: c.reason}
 	case !c.isOpen():
 		err = &HandshakeError{errors.New("the agent closed the session")}
-	case c.hs.sessionType == PortSession && c.s.in.total == 0 && c.s.in.held == 0 && !c.s.out.dataAcked:
+	case c.hs.sessionType == PortSession && !c.s.Carried():
 		err = ErrNotConnected
 	}
 	c.failLocked(err)
@@ -160,7 +162,7 @@ func (c *Conn) received(l *link.Link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ended error
-	before, arrived, proofs, now, frames, size := c.s.in.total, c.s.in.arrived(), c.s.proofs, c.now(), 0, 0
+	before, arrived, proofs, now, frames, size := c.s.Delivered(), c.s.Arrived(), c.s.Proofs(), c.now(), 0, 0
 	for c.err == nil {
 		frame, err := l.Next()
 		if frame == nil {
@@ -168,7 +170,7 @@ func (c *Conn) received(l *link.Link) error {
 			break
 		}
 		size = len(frame)
-		if err := c.s.receive(frame, now); err != nil {
+		if err := c.s.Receive(frame, now); err != nil {
 			c.log.Debug("frame ignored", "err", err)
 			continue
 		}
@@ -177,12 +179,12 @@ func (c *Conn) received(l *link.Link) error {
 	if frames == 0 {
 		return ended
 	}
-	if c.s.proofs > proofs {
+	if c.s.Proofs() > proofs {
 		c.agentAnswered(now)
 	}
-	l.Received(c.s.in.arrived()-arrived, c.s.proofs > proofs)
-	l.Moderate(frames, size, c.s.in.total > before && c.s.out.idle())
-	if c.s.in.total > before {
+	l.Received(c.s.Arrived()-arrived, c.s.Proofs() > proofs)
+	l.Moderate(frames, size, c.s.Delivered() > before && c.s.Idle())
+	if c.s.Delivered() > before {
 		c.readable.Signal()
 		if before == 0 {
 			c.log.Debug("first bytes from the port")
@@ -194,12 +196,12 @@ func (c *Conn) received(l *link.Link) error {
 			c.open()
 		}
 	}
-	if c.s.in.err != nil {
-		c.failLocked(c.s.in.err)
+	if c.s.Err() != nil {
+		c.failLocked(c.s.Err())
 	}
 	c.endIfComplete()
 	c.checkGap(now)
-	if c.lingering > 0 && c.s.out.idle() {
+	if c.lingering > 0 && c.s.Idle() {
 		c.drained.Broadcast()
 	}
 	c.wakeWriter()
@@ -228,14 +230,14 @@ const tellRepeatAfter = time.Second
 // checkGap reports a gap that will take long to fill, and ends the Conn if a
 // gap is not being filled.
 func (c *Conn) checkGap(now time.Duration) {
-	if !c.s.in.gap() {
+	if !c.s.Gap() {
 		c.gapBegan, c.gapSince, c.gapTold = 0, 0, false
 		return
 	}
 	if c.gapBegan == 0 {
 		c.gapBegan = now
 	}
-	if n := c.s.in.missing(); n >= tellRepeat && !c.gapTold && now-c.gapBegan >= tellRepeatAfter {
+	if n := c.s.Missing(); n >= tellRepeat && !c.gapTold && now-c.gapBegan >= tellRepeatAfter {
 		c.gapTold = true
 		c.log.Info("the agent repeats messages that were lost", "messages", n)
 		if c.cfg.OnRepeat != nil {
@@ -243,8 +245,8 @@ func (c *Conn) checkGap(now time.Duration) {
 		}
 	}
 	switch {
-	case c.gapSince == 0 || c.gapAt != c.s.in.next+c.s.in.again:
-		c.gapSince, c.gapAt = now, c.s.in.next+c.s.in.again
+	case c.gapSince == 0 || c.gapAt != c.s.Next()+c.s.Repeated():
+		c.gapSince, c.gapAt = now, c.s.Next()+c.s.Repeated()
 	case now-c.gapSince > c.cfg.gapLimit:
 		c.failLocked(ErrGap)
 	}
@@ -255,15 +257,15 @@ func (c *Conn) checkGap(now time.Duration) {
 func (c *Conn) waitForRoom(l *link.Link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.s.in.full() {
+	if c.s.Full() {
 		c.stalled = true
 		l.Pause()
-		for c.s.in.full() && c.err == nil && c.linked {
+		for c.s.Full() && c.err == nil && c.linked {
 			c.drained.Wait()
 		}
 		c.stalled = false
 		l.Unpause()
-		c.s.out.postpone(c.now())
+		c.s.Postpone(c.now())
 	}
 	return c.err == nil && c.linked
 }

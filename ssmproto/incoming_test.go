@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/link"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // TestConnectToPortError ends a session of one connection, and not one of many.
 func TestConnectToPortError(t *testing.T) {
-	flag := agentMessage(0, FlagPayload, []byte{0, 0, 0, 3})
+	flag := agentMessage(0, core.FlagPayload, []byte{0, 0, 0, 3})
 	c := opened(t)
 	c.feed(flag)
 	if err := c.Err(); !errors.Is(err, ErrNotConnected) {
@@ -31,7 +33,7 @@ func TestReasonOfTheService(t *testing.T) {
 	for _, reason := range []string{"Idle timeout", `with "quotes" and é`} {
 		payload, _ := json.Marshal(map[string]string{"Output": reason})
 		c := opened(t)
-		c.feed(serviceMessage(ChannelClosed, string(payload)))
+		c.feed(serviceMessage(core.ChannelClosed, string(payload)))
 		var closed *ClosedError
 		if _, err := io.ReadAll(c); !errors.As(err, &closed) || closed.Reason != reason {
 			t.Errorf("%v", err)
@@ -41,7 +43,7 @@ func TestReasonOfTheService(t *testing.T) {
 
 // TestLargestMessage: the link lets through what the core takes, and no more.
 func TestLargestMessage(t *testing.T) {
-	if link.MaxMessage != MaxFrame {
-		t.Errorf("%d and %d bytes", link.MaxMessage, MaxFrame)
+	if link.MaxMessage != core.MaxFrame {
+		t.Errorf("%d and %d bytes", link.MaxMessage, core.MaxFrame)
 	}
 }

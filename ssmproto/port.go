@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // Port carries connections over a Conn to a port: many at a time, by means of a
@@ -69,7 +71,7 @@ const quiet = 200 * time.Millisecond
 // Close makes the agent close its connection; the agent dials again for the
 // next one. Data that arrives until then is discarded.
 func (c *soleConn) Close() error {
-	c.SendFlag(DisconnectToPort)
+	c.SendFlag(core.DisconnectToPort)
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	acked := make(chan struct{})

@@ -19,7 +19,7 @@ func (c *Conn) roamed() {
 		l = c.link
 	}
 	// A slow path needs longer: twice the time in which answers usually arrive.
-	patience := 2 * c.s.out.rtt.timeout()
+	patience := 2 * c.s.AnswerTime()
 	c.mu.Unlock()
 	if l != nil {
 		l.Roamed(patience)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // What sessions with a shell or a command have in addition to their stream.
@@ -20,7 +22,7 @@ func (c *Conn) Resize(cols, rows int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		c.s.out.replace(Size, size)
+		c.s.Replace(core.Size, size)
 		c.wakeWriter()
 	}
 }

@@ -48,10 +48,10 @@ func (c *Conn) Silence() (lasted time.Duration, pending int, changed <-chan stru
 func (c *Conn) silenceNow(now time.Duration) Silence {
 	// The back-off shows that messages were retransmitted. The time alone does
 	// not: some clocks go on while a laptop sleeps.
-	if !c.linked || !c.waiting || c.stalled || c.s.out.idle() || c.s.out.backoff < 2 {
+	if !c.linked || !c.waiting || c.stalled || c.s.Idle() || c.s.Timeouts() < 2 {
 		return Silence{}
 	}
-	return Silence{Lasted: now - c.answered, Pending: int(c.s.out.end - c.s.out.una)}
+	return Silence{Lasted: now - c.answered, Pending: c.s.Unacknowledged()}
 }
 
 // Fail ends the Conn with err, as if the connection had been lost. Close must
@@ -62,13 +62,13 @@ func (c *Conn) Fail(err error) { c.fail(err) }
 // that is too long. The link may be fine nevertheless: it ends at the service.
 // c.mu is held.
 func (c *Conn) checkAgent(now time.Duration) {
-	waiting := !c.stalled && !c.s.out.idle() && !c.link.Silent()
+	waiting := !c.stalled && !c.s.Idle() && !c.link.Silent()
 	if !waiting || !c.waiting {
 		c.answered = now // the agent owes nothing, or only from now on
 	}
 	c.waiting = waiting
 	s := c.silenceNow(now)
-	if limit := c.cfg.ResumeTimeout; limit > 0 && s.Lasted > limit && c.s.out.backoff >= 4 {
+	if limit := c.cfg.ResumeTimeout; limit > 0 && s.Lasted > limit && c.s.Timeouts() >= 4 {
 		c.failLocked(&SilenceError{After: s.Lasted})
 		return
 	}

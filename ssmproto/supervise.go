@@ -254,7 +254,7 @@ func (c *Conn) attach(l *link.Link) {
 	c.link, c.linked = l, true
 	c.answered = c.now()
 	c.gapBegan, c.gapSince = 0, 0
-	c.s.relink()
+	c.s.Relink()
 }
 
 func (c *Conn) detach(l *link.Link) {
@@ -297,23 +297,23 @@ func (c *Conn) writeLoop(l *link.Link) error {
 		}
 		now := c.now()
 		if c.stalled {
-			c.s.out.postpone(now)
+			c.s.Postpone(now)
 		} else {
-			c.s.out.tick(now)
+			c.s.Tick(now)
 		}
 		c.checkAgent(now)
 		for range batchFrames {
-			frame := c.s.poll(now)
+			frame := c.s.Poll(now)
 			if frame == nil {
 				break
 			}
 			l.Queue(frame)
 		}
-		due := c.s.out.deadline()
-		if c.s.out.room() > 0 {
+		due := c.s.Deadline()
+		if c.s.Room() > 0 {
 			c.writable.Signal()
 		}
-		sent, tell := c.s.out.next, c.lingering > 0
+		sent, tell := c.s.Sent(), c.lingering > 0
 		c.mu.Unlock()
 		if l.Pending() {
 			if err := l.Write(); err != nil {

@@ -67,10 +67,11 @@ var layout = []room{
 	{"proxy/safetext", "", false},
 
 	// The data channel.
-	{"ssmproto/ssmtest", "ssmproto ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
-	{"ssmproto/ssmtest/agent", "ssmproto ssmproto/ssmtest/wire", false},
-	{"ssmproto/ssmtest/wire", "ssmproto", false},
-	{"ssmproto", "ssmproto/clip ssmproto/deadline ssmproto/link ssmproto/mux", false},
+	{"ssmproto/ssmtest", "ssmproto ssmproto/core ssmproto/ssmtest/agent ssmproto/ssmtest/wire", false},
+	{"ssmproto/ssmtest/agent", "ssmproto/core ssmproto/ssmtest/wire", false},
+	{"ssmproto/ssmtest/wire", "ssmproto/core", false},
+	{"ssmproto", "ssmproto/clip ssmproto/core ssmproto/deadline ssmproto/link ssmproto/mux", false},
+	{"ssmproto/core", "", false},
 	{"ssmproto/link", "ssmproto/clip ssmproto/rawio", false},
 	{"ssmproto/mux", "ssmproto/deadline", false},
 	{"ssmproto/clip", "", false},

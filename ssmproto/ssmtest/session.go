@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/agent"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
@@ -179,8 +179,8 @@ func (s *Session) End(reason string) {
 	}
 	s.srv.logf("%s: ended: %q", s.id, reason)
 	if k := s.socket.Load(); k != nil {
-		k.down.push(parcel{kind: service, data: s.serviceMessage(ssmproto.PausePublication, "")})
-		k.down.push(parcel{kind: service, data: s.serviceMessage(ssmproto.ChannelClosed, reason)})
+		k.down.push(parcel{kind: service, data: s.serviceMessage(core.PausePublication, "")})
+		k.down.push(parcel{kind: service, data: s.serviceMessage(core.ChannelClosed, reason)})
 		k.down.push(parcel{kind: farewell})
 	}
 }
@@ -205,7 +205,7 @@ func (s *Session) vanish() bool {
 
 // serviceMessage returns a frame with a message of the service's own, which has
 // the short header and repeats the header's contents as JSON.
-func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
+func (s *Session) serviceMessage(t core.MessageType, output string) []byte {
 	now := time.Now().UnixMilli()
 	body := map[string]any{
 		"CreatedDate":   strconv.FormatInt(now, 10),
@@ -215,14 +215,14 @@ func (s *Session) serviceMessage(t ssmproto.MessageType, output string) []byte {
 		"SchemaVersion": 1,
 		"SessionId":     s.id,
 	}
-	if t == ssmproto.ChannelClosed {
+	if t == core.ChannelClosed {
 		body["Output"] = output
 	}
 	payload, err := json.Marshal(body) // sorts the keys, as the service does
 	if err != nil {
 		panic(err)
 	}
-	m := ssmproto.Message{
+	m := core.Message{
 		Type: t, SchemaVersion: 1, Created: uint64(now), ID: wire.NewID(), Payload: payload, Short: true,
 	}
 	return wire.AppendFrame(nil, &m)

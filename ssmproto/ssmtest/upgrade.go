@@ -6,7 +6,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
@@ -70,7 +70,7 @@ func (s *Server) serveDataChannel(w http.ResponseWriter, r *http.Request) {
 		k.write(wire.AppendControl(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")), 0)
 		return nil
 	})
-	ws.SetReadLimit(ssmproto.MaxFrame * 64) // the agent handles messages larger than a client should send
+	ws.SetReadLimit(core.MaxFrame * 64) // the agent handles messages larger than a client should send
 
 	s.mu.Lock()
 	s.sockets[k] = struct{}{}

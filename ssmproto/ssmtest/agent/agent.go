@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
@@ -143,7 +143,7 @@ type Agent struct {
 
 // early is a message that arrived out of order.
 type early struct {
-	payloadType ssmproto.PayloadType
+	payloadType core.PayloadType
 	payload     []byte
 }
 

@@ -10,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // Sizes for encryption, in bytes.
@@ -112,7 +112,7 @@ func (a *Agent) takeKey(result json.RawMessage) error {
 func (a *Agent) sendChallenge() {
 	a.challenge = make([]byte, challengeSize)
 	rand.Read(a.challenge)
-	a.outbox.sendJSON(ssmproto.EncChallengeRequest, encChallenge{a.cipher.seal(a.challenge)})
+	a.outbox.sendJSON(core.EncChallengeRequest, encChallenge{a.cipher.seal(a.challenge)})
 }
 
 // challengeAnswered handles the EncChallengeResponse.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // completeAfter is the time between HandshakeResponse and HandshakeComplete, in
@@ -58,7 +58,7 @@ func (a *Agent) requestHandshake() {
 	if a.encrypts() {
 		actions = append(actions, a.requestKey())
 	}
-	a.outbox.sendJSON(ssmproto.HandshakeRequestType, handshakeRequest{a.job.Config.Version, actions})
+	a.outbox.sendJSON(core.HandshakeRequestType, handshakeRequest{a.job.Config.Version, actions})
 }
 
 // handshakeProperties returns the Properties in the handshake.
@@ -95,7 +95,7 @@ func (a *Agent) completeHandshake() {
 	if a.cipher != nil {
 		complete.CustomerMessage = "This session is encrypted using AWS KMS."
 	}
-	a.outbox.sendJSON(ssmproto.HandshakeComplete, complete)
+	a.outbox.sendJSON(core.HandshakeComplete, complete)
 	a.dial()
 }
 

@@ -6,28 +6,28 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
 // handle handles a message from the client.
 func (a *Agent) handle(data []byte) {
-	m, err := ssmproto.Parse(data)
+	m, err := core.Parse(data)
 	switch {
 	case err != nil:
 		a.job.Service.Logf("from the client: %v", err)
 	case a.deaf:
-	case m.Type == ssmproto.Acknowledge:
-		if n, err := ssmproto.ParseAck(m.Payload); err == nil {
+	case m.Type == core.Acknowledge:
+		if n, err := core.ParseAck(m.Payload); err == nil {
 			a.outbox.acknowledged(n)
 		}
-	case m.Type == ssmproto.InputStreamData:
+	case m.Type == core.InputStreamData:
 		a.receive(&m)
 	}
 }
 
 // receive handles stream data, which is a duplicate, early, or next.
-func (a *Agent) receive(m *ssmproto.Message) {
+func (a *Agent) receive(m *core.Message) {
 	switch {
 	case m.Sequence < a.expected:
 		a.acknowledge(m) // the last acknowledgement was lost
@@ -55,9 +55,9 @@ func (a *Agent) receive(m *ssmproto.Message) {
 }
 
 // accept handles the next message of the stream.
-func (a *Agent) accept(t ssmproto.PayloadType, payload []byte) {
+func (a *Agent) accept(t core.PayloadType, payload []byte) {
 	switch t {
-	case ssmproto.Output:
+	case core.Output:
 		if a.cipher != nil {
 			var err error
 			if payload, err = a.cipher.open(payload); err != nil {
@@ -68,26 +68,26 @@ func (a *Agent) accept(t ssmproto.PayloadType, payload []byte) {
 		if a.phase == connected {
 			a.toPort = append(a.toPort, payload...)
 		}
-	case ssmproto.Size:
+	case core.Size:
 		a.resize(payload)
-	case ssmproto.EncChallengeResponse:
+	case core.EncChallengeResponse:
 		a.challengeAnswered(payload)
-	case ssmproto.HandshakeResponse:
+	case core.HandshakeResponse:
 		a.handshakeAnswered(payload)
-	case ssmproto.FlagPayload:
+	case core.FlagPayload:
 		if len(payload) != 4 {
 			return
 		}
-		a.flag(ssmproto.Flag(binary.BigEndian.Uint32(payload)))
+		a.flag(core.Flag(binary.BigEndian.Uint32(payload)))
 	}
 }
 
-func (a *Agent) flag(f ssmproto.Flag) {
+func (a *Agent) flag(f core.Flag) {
 	switch {
-	case f == ssmproto.TerminateSession, f == ssmproto.DisconnectToPort && a.job.SessionType == PortSession && !a.forwarding():
+	case f == core.TerminateSession, f == core.DisconnectToPort && a.job.SessionType == PortSession && !a.forwarding():
 		a.flush()
 		a.end()
-	case f == ssmproto.DisconnectToPort && a.redials() && a.port != nil:
+	case f == core.DisconnectToPort && a.redials() && a.port != nil:
 		a.flush()
 		a.port.Close()
 	}
@@ -109,13 +109,13 @@ func (a *Agent) resize(payload []byte) {
 
 // acknowledge queues the acknowledgement of m, to be sent once the data before
 // it has been written.
-func (a *Agent) acknowledge(m *ssmproto.Message) {
-	a.ackBody = ssmproto.AppendAck(a.ackBody[:0], m)
-	a.acks = wire.AppendFrame(a.acks, &ssmproto.Message{
-		Type:          ssmproto.Acknowledge,
+func (a *Agent) acknowledge(m *core.Message) {
+	a.ackBody = core.AppendAck(a.ackBody[:0], m)
+	a.acks = wire.AppendFrame(a.acks, &core.Message{
+		Type:          core.Acknowledge,
 		SchemaVersion: 1,
 		Created:       uint64(time.Now().UnixMilli()),
-		Flags:         ssmproto.SYN | ssmproto.FIN,
+		Flags:         core.SYN | core.FIN,
 		ID:            wire.NewID(),
 		Payload:       a.ackBody,
 	})

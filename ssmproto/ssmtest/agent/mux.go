@@ -11,7 +11,7 @@ import (
 
 	"github.com/xtaci/smux"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // linkLimit is how many bytes may be queued, in each direction, between an
@@ -100,7 +100,7 @@ func (a *Agent) acceptStreams(session *smux.Session) {
 		case !a.running():
 			return
 		default:
-			a.outbox.send(ssmproto.FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(ssmproto.ConnectToPortError)))
+			a.outbox.send(core.FlagPayload, binary.BigEndian.AppendUint32(nil, uint32(core.ConnectToPortError)))
 			stream.Close()
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest/wire"
 )
 
@@ -41,7 +41,7 @@ const (
 // locked for a batch of messages at a time, and not while it sends.
 type outbox struct {
 	a       *Agent
-	scratch []ssmproto.Message // portLoop's
+	scratch []core.Message // portLoop's
 
 	mu       sync.Mutex
 	started  sync.Cond // not paused
@@ -57,7 +57,7 @@ type outbox struct {
 
 // sent is a message that was sent.
 type sent struct {
-	ssmproto.Message
+	core.Message
 	at     time.Time
 	resent bool
 	kept   bool // not acknowledged, and within the limit
@@ -166,7 +166,7 @@ func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 	o.mu.Lock()
 	for len(data) > 0 {
 		n := min(o.a.job.Config.MessageSize, len(data))
-		o.scratch = append(o.scratch, o.add(ssmproto.Output, data[:n:n], c, now))
+		o.scratch = append(o.scratch, o.add(core.Output, data[:n:n], c, now))
 		data = data[n:]
 		if o.paused {
 			break
@@ -181,9 +181,9 @@ func (o *outbox) file(frames, data []byte, c *chunk) (framesOut, rest []byte) {
 
 // add makes the next message and keeps it until it is acknowledged, unless too
 // many are kept already. o.mu is held.
-func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.Time) ssmproto.Message {
-	m := ssmproto.Message{
-		Type:          ssmproto.OutputStreamData,
+func (o *outbox) add(t core.PayloadType, payload []byte, c *chunk, now time.Time) core.Message {
+	m := core.Message{
+		Type:          core.OutputStreamData,
 		SchemaVersion: 1,
 		Created:       uint64(now.UnixMilli()),
 		Sequence:      o.next,
@@ -192,7 +192,7 @@ func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.
 		Payload:       payload,
 	}
 	if o.next == 0 {
-		m.Flags = ssmproto.SYN
+		m.Flags = core.SYN
 	}
 	o.next++
 	entry := sent{}
@@ -213,7 +213,7 @@ func (o *outbox) add(t ssmproto.PayloadType, payload []byte, c *chunk, now time.
 }
 
 // sendJSON sends a message of the handshake.
-func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
+func (o *outbox) sendJSON(t core.PayloadType, v any) {
 	payload, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
@@ -222,13 +222,13 @@ func (o *outbox) sendJSON(t ssmproto.PayloadType, v any) {
 }
 
 // send sends a message that is not data from the port.
-func (o *outbox) send(t ssmproto.PayloadType, payload []byte) {
+func (o *outbox) send(t core.PayloadType, payload []byte) {
 	o.sendWithin(t, payload, ackLimit)
 }
 
 // sendWithin is like send, but waits while more than limit bytes are queued for
 // the client.
-func (o *outbox) sendWithin(t ssmproto.PayloadType, payload []byte, limit int) {
+func (o *outbox) sendWithin(t core.PayloadType, payload []byte, limit int) {
 	o.mu.Lock()
 	m := o.add(t, payload, nil, time.Now())
 	o.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/shlex"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // ShellWait is the agent's wait before it reads a terminal for the first time.
@@ -73,14 +73,14 @@ func (a *Agent) cannotStart(err error) {
 	if tried {
 		text, reason = fmt.Sprintf("Error occurred starting the command: %v\n", err), ""
 		if a.separates() {
-			a.sendOutput(ssmproto.ExitCode, []byte("EXIT_CODE: 1"))
+			a.sendOutput(core.ExitCode, []byte("EXIT_CODE: 1"))
 		}
 	} else {
 		a.sleep(refuseWait)
 	}
 	if a.job.SessionType == NonInteractiveSession {
 		a.sleep(errorWait)
-		a.sendOutput(ssmproto.StdErr, []byte(text))
+		a.sendOutput(core.StdErr, []byte(text))
 	}
 	if a.outbox.flushed(flushTime) {
 		a.endWith(reason)
@@ -258,12 +258,12 @@ func (p *program) pump() {
 		}
 	default:
 		var stdout, stderr sync.WaitGroup
-		stdout.Go(func() { p.pumpPipe(p.stdout, ssmproto.Output, p.a.job.Properties["stdoutSeparatorPrefix"]) })
-		stderr.Go(func() { p.pumpPipe(p.stderr, ssmproto.StdErr, p.a.job.Properties["stderrSeparatorPrefix"]) })
+		stdout.Go(func() { p.pumpPipe(p.stdout, core.Output, p.a.job.Properties["stdoutSeparatorPrefix"]) })
+		stderr.Go(func() { p.pumpPipe(p.stderr, core.StdErr, p.a.job.Properties["stderrSeparatorPrefix"]) })
 		stdout.Wait()
 		stderr.Wait()
 		if p.waitExited() && !p.a.outbox.isPaused() {
-			p.a.sendOutput(ssmproto.ExitCode, fmt.Appendf(nil, "EXIT_CODE: %d", p.cmd.ProcessState.ExitCode()))
+			p.a.sendOutput(core.ExitCode, fmt.Appendf(nil, "EXIT_CODE: %d", p.cmd.ProcessState.ExitCode()))
 		}
 	}
 }
@@ -286,7 +286,7 @@ func (p *program) pumpPaced(from *os.File) {
 	var keep []byte
 	for p.a.outbox.waitStarted() {
 		n, err := from.Read(buf)
-		if keep, err = p.pass(ssmproto.Output, append(keep, buf[:n]...), n, err); err != nil {
+		if keep, err = p.pass(core.Output, append(keep, buf[:n]...), n, err); err != nil {
 			return
 		}
 		p.a.sleep(Pace)
@@ -296,7 +296,7 @@ func (p *program) pumpPaced(from *os.File) {
 // pumpPipe sends what it reads as fast as it arrives. If the agent is paused
 // when it is about to read, it gives up, as the real agent does: the rest is
 // lost, and a program with more output than a pipe holds blocks.
-func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string) {
+func (p *program) pumpPipe(from *os.File, t core.PayloadType, prefix string) {
 	buf := make([]byte, p.a.job.Config.MessageSize-len(prefix))
 	var keep []byte
 	for lineStart := true; ; {
@@ -317,7 +317,7 @@ func (p *program) pumpPipe(from *os.File, t ssmproto.PayloadType, prefix string)
 
 // pass sends b, the last n bytes of which were just read, and returns the bytes
 // that are kept, and an error if there is no more.
-func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep []byte, _ error) {
+func (p *program) pass(t core.PayloadType, b []byte, n int, err error) (keep []byte, _ error) {
 	p.a.down.Add(int64(n))
 	if !p.a.running() {
 		return nil, os.ErrClosed
@@ -332,7 +332,7 @@ func (p *program) pass(t ssmproto.PayloadType, b []byte, n int, err error) (keep
 
 // sendOutput sends output of a program, encrypted if the session is. It waits
 // while the client does not read.
-func (a *Agent) sendOutput(t ssmproto.PayloadType, data []byte) {
+func (a *Agent) sendOutput(t core.PayloadType, data []byte) {
 	const kept = 3 // bytes that passRunes may add to what was read
 	for len(data) > 0 {
 		n := min(a.job.Config.MessageSize+kept, len(data))

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto"
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // AppendMessage appends a message to a batch.
@@ -33,8 +33,8 @@ func Messages(batch []byte) iter.Seq[[]byte] {
 }
 
 // AppendFrame appends m as a WebSocket frame.
-func AppendFrame(b []byte, m *ssmproto.Message) []byte {
-	n := ssmproto.HeadLen + len(m.Payload)
+func AppendFrame(b []byte, m *core.Message) []byte {
+	n := core.HeadLen + len(m.Payload)
 	if m.Short {
 		n -= 4
 	}
@@ -80,7 +80,7 @@ func FrameEnd(b []byte, n int) int {
 
 // NewID returns a random UUID. It need not be secret: tokens protect nothing
 // here.
-func NewID() (id ssmproto.UUID) {
+func NewID() (id core.UUID) {
 	a, b := rand.Uint64(), rand.Uint64()
 	for i := range 8 {
 		id[i], id[8+i] = byte(a>>(8*i)), byte(b>>(8*i))

@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import (
 	"container/heap"
@@ -122,7 +122,7 @@ func TestOtherPath(t *testing.T) {
 // the path.
 func TestQueueDoesNotGrow(t *testing.T) {
 	few := paths[:3]
-	if Raced { // here nothing races
+	if raced { // here nothing races
 		few = paths[1:2]
 	}
 	for _, p := range few {

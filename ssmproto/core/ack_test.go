@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ func TestAcknowledgements(t *testing.T) {
 	s := newTestStream()
 	s.out.write([]byte("data"))
 	for _, f := range [][]byte{data(0, "a"), data(0, "a"), data(maxReorder+5, "far too early")} {
-		if err := s.receive(f, 1); err != nil {
+		if err := s.Receive(f, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,11 +66,11 @@ func TestAcknowledgementsAreRepeated(t *testing.T) {
 	s := newTestStream()
 	last := int64(len(s.acks.recent) + 200)
 	for seq := range last {
-		s.receive(data(seq, "x"), 1)
-		s.poll(1)
+		s.Receive(data(seq, "x"), 1)
+		s.Poll(1)
 	}
-	s.receive(data(last, "x"), 1)
-	s.relink()
+	s.Receive(data(last, "x"), 1)
+	s.Relink()
 	for want := int64(200); want <= last; want++ {
 		m := sentMessage(t, s, 2)
 		if m == nil || m.Type != Acknowledge {

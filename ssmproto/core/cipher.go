@@ -1,9 +1,8 @@
-package ssmproto
+package core
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 )
@@ -11,15 +10,15 @@ import (
 // dataKeyLen is the length of a session's data key in bytes: two AES-256 keys.
 const dataKeyLen = 64
 
-// streamCipher encrypts and decrypts a session's payloads with AES-256-GCM,
-// the nonce in front of the ciphertext.
-type streamCipher struct {
+// Cipher encrypts and decrypts a session's payloads with AES-256-GCM, the nonce
+// in front of the ciphertext. Its methods may be called concurrently.
+type Cipher struct {
 	ours, theirs cipher.AEAD
 }
 
-// newStreamCipher splits a data key: its first half is the agent's key, which
-// we decrypt with, its second half is ours.
-func newStreamCipher(key []byte) (*streamCipher, error) {
+// NewCipher splits a data key of 64 bytes: its first half is the agent's key,
+// which we decrypt with, its second half is ours.
+func NewCipher(key []byte) (*Cipher, error) {
 	if len(key) != dataKeyLen {
 		return nil, fmt.Errorf("data key of %d bytes, want %d", len(key), dataKeyLen)
 	}
@@ -31,7 +30,7 @@ func newStreamCipher(key []byte) (*streamCipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &streamCipher{ours: ours, theirs: theirs}, nil
+	return &Cipher{ours: ours, theirs: theirs}, nil
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {
@@ -44,12 +43,12 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 }
 
 // seal encrypts frame[head:] and returns the frame, which may have moved.
-func (c *streamCipher) seal(frame []byte, head int) []byte {
+func (c *Cipher) seal(frame []byte, head int) []byte {
 	return append(frame[:head], c.ours.Seal(nil, nil, frame[head:], nil)...)
 }
 
 // open decrypts a payload.
-func (c *streamCipher) open(payload []byte) ([]byte, error) {
+func (c *Cipher) open(payload []byte) ([]byte, error) {
 	plain, err := c.theirs.Open(nil, nil, payload, nil)
 	if err != nil {
 		return nil, errors.New("a payload could not be decrypted: the agent uses another key")
@@ -57,18 +56,12 @@ func (c *streamCipher) open(payload []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// challenge decrypts a challenge that the agent encrypted with its key and
+// Challenge decrypts a challenge that the agent encrypted with its key and
 // encrypts it with ours, to prove that both have the same data key.
-func (c *streamCipher) challenge(sealed []byte) ([]byte, error) {
+func (c *Cipher) Challenge(sealed []byte) ([]byte, error) {
 	plain, err := c.open(sealed)
 	if err != nil {
 		return nil, err
 	}
 	return c.ours.Seal(nil, nil, plain, nil), nil
-}
-
-// randomSeed seeds the generator of message ids.
-func randomSeed() (seed [32]byte) {
-	rand.Read(seed[:]) // never fails
-	return seed
 }

@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import (
 	"math/rand/v2"
@@ -25,7 +25,9 @@ const (
 	// batch.
 	backlogTime = 4 * time.Millisecond
 	minBacklog  = 2 * MaxPayload
-	maxBacklog  = 64 << 10
+
+	// MaxBacklog is the most that Room returns, in bytes.
+	MaxBacklog = 64 << 10
 
 	// maxMessages bounds the number of messages kept until they are
 	// acknowledged. The window bounds their bytes, but even the smallest takes
@@ -48,7 +50,7 @@ type sender struct {
 	typ    MessageType
 	epoch  uint64 // wall clock at time 0, in ms, for the created date
 	ids    *rand.ChaCha8
-	cipher *streamCipher // if set, encrypts Output
+	cipher *Cipher // if set, encrypts Output
 
 	ring []packet
 	una  int64 // oldest unacknowledged sequence number
@@ -109,10 +111,10 @@ func (s *sender) at(seq int64) *packet { return &s.ring[seq&int64(len(s.ring)-1)
 
 // room returns how many stream bytes write would accept now.
 func (s *sender) room() int {
-	limit := maxBacklog
+	limit := MaxBacklog
 	if rtt := s.rtt.recent(); rtt > 0 {
 		perSecond := float64(s.window.size) / rtt.Seconds()
-		limit = int(min(max(perSecond*backlogTime.Seconds(), minBacklog), maxBacklog))
+		limit = int(min(max(perSecond*backlogTime.Seconds(), minBacklog), MaxBacklog))
 	}
 	if s.end-s.una >= maxMessages {
 		return 0

@@ -1,62 +1,25 @@
 package ssmproto
 
 import (
+	"github.com/ssmpipe/ssmpipe/testdata/wire"
+
 	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
-
-func TestNothingFollowsWhatCannotBeDecrypted(t *testing.T) {
-	c := opened(t)
-	key := bytes.Repeat([]byte{1}, dataKeyLen)
-	theirs, err := newStreamCipher(append(bytes.Clone(key[32:]), key[:32]...)) // the agent's view
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.s.in.cipher, err = newStreamCipher(key); err != nil {
-		t.Fatal(err)
-	}
-	sealed := func(s string) []byte { return theirs.seal([]byte(s), 0) }
-	c.feed(agentMessage(2, Output, sealed("three")), agentMessage(1, Output, []byte("broken, and long enough to be read")), agentMessage(0, Output, sealed("one")))
-	if got, err := io.ReadAll(c); string(got) != "one" || err == nil {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
-// TestOnlyTheStreamIsEncrypted, and no two messages have the same id.
-func TestOnlyTheStreamIsEncrypted(t *testing.T) {
-	s := newSender(InputStreamData, time.UnixMilli(1), [32]byte{})
-	c, err := newStreamCipher(make([]byte, dataKeyLen))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cipher = c
-	s.write([]byte("secret"))
-	s.control(FlagPayload, []byte{0, 0, 0, 2})
-	first, err := Parse(bytes.Clone(s.poll(1)))
-	if err != nil || bytes.Contains(first.Payload, []byte("secret")) || len(first.Payload) != 6+12+16 {
-		t.Errorf("%q, %v", first.Payload, err)
-	}
-	second, err := Parse(bytes.Clone(s.poll(1)))
-	if err != nil || !bytes.Equal(second.Payload, []byte{0, 0, 0, 2}) {
-		t.Errorf("%q, %v", second.Payload, err)
-	}
-	if first.ID == second.ID {
-		t.Error("two messages have the same id")
-	}
-}
 
 // TestEncryptedSession replays the encrypted shell with its data key: we read
 // what the agent wrote, and the agent's key reads our answer to its challenge.
 func TestEncryptedSession(t *testing.T) {
-	lines := captures(t)["kms-shell.jsonl"]
+	lines := wire.Captures(t)["kms-shell.jsonl"]
 	key, err := hex.DecodeString(lines[0].KMS.PlaintextKeyHex)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +47,7 @@ func TestEncryptedSession(t *testing.T) {
 	}
 	// The challenge in the clear is the same in the agent's request, in the
 	// real client's answer, and in ours.
-	plainOf := func(m Message) string {
+	plainOf := func(m core.Message) string {
 		var ch encChallenge
 		if err := json.Unmarshal(m.Payload, &ch); err != nil {
 			t.Fatal(err)
@@ -99,7 +62,7 @@ func TestEncryptedSession(t *testing.T) {
 	}
 	// What the shell wrote, and our typing as the agent would read it.
 	var text bytes.Buffer
-	for c.s.in.buf.n > 0 {
+	for ready(c) > 0 {
 		b := make([]byte, 512)
 		n, _ := c.Read(b)
 		text.Write(b[:n])
@@ -107,10 +70,10 @@ func TestEncryptedSession(t *testing.T) {
 	if s := text.String(); s != "$ echo shell-$((40+2))\r\nshell-42\r\n$ exit\r\n" {
 		t.Errorf("the shell said %q", s)
 	}
-	s := newSender(InputStreamData, c.start, [32]byte{})
-	s.cipher = c.s.out.cipher
-	s.write([]byte("exit\n"))
-	m, err := Parse(s.poll(1))
+	for c.s.Poll(c.now()) != nil { // acknowledgements
+	}
+	c.s.Write([]byte("exit\n"))
+	m, err := core.Parse(c.s.Poll(c.now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +84,22 @@ func TestEncryptedSession(t *testing.T) {
 
 func decrypt(t testing.TB, key, sealed []byte) []byte {
 	t.Helper()
+	plain, err := aesGCM(t, key).Open(nil, sealed[:12], sealed[12:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+func encrypt(t testing.TB, key []byte, plain string) []byte {
+	t.Helper()
+	nonce := make([]byte, 12)
+	rand.Read(nonce)
+	return aesGCM(t, key).Seal(nonce, nonce, []byte(plain), nil)
+}
+
+func aesGCM(t testing.TB, key []byte) cipher.AEAD {
+	t.Helper()
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		t.Fatal(err)
@@ -129,9 +108,5 @@ func decrypt(t testing.TB, key, sealed []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := gcm.Open(nil, sealed[:12], sealed[12:], nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plain
+	return gcm
 }

@@ -7,25 +7,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // TestTheEndWaitsForWhatIsMissing: neither success nor failure is told before
 // it is known what has come.
 func TestTheEndWaitsForWhatIsMissing(t *testing.T) {
 	c := opened(t)
-	c.feed(data(1, "world"), serviceMessage(ChannelClosed, closedNormally), data(0, "hello "))
+	c.feed(data(1, "world"), serviceMessage(core.ChannelClosed, closedNormally), data(0, "hello "))
 	if got, err := io.ReadAll(c); string(got) != "hello world" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 
 	c = opened(t)
-	c.feed(data(1, "world"), serviceMessage(ChannelClosed, closedNormally))
+	c.feed(data(1, "world"), serviceMessage(core.ChannelClosed, closedNormally))
 	if got, err := io.ReadAll(c); len(got) > 0 || !errors.Is(err, ErrGap) {
 		t.Errorf("with a gap that stays: %q, %v", got, err)
 	}
 
 	c = opened(t)
-	c.feed(data(1, "world"), serviceMessage(ChannelClosed, closedNormally))
+	c.feed(data(1, "world"), serviceMessage(core.ChannelClosed, closedNormally))
 	c.detach(nil)
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrGap) {
 		t.Errorf("with a gap and no link: %v", err)
@@ -42,7 +44,7 @@ func TestGapBehindAFullBuffer(t *testing.T) {
 			c.feed(data(seq, kilobyte))
 		}
 	}
-	c.feed(serviceMessage(ChannelClosed, closedNormally), data(1, kilobyte))
+	c.feed(serviceMessage(core.ChannelClosed, closedNormally), data(1, kilobyte))
 	n, err := io.Copy(io.Discard, c)
 	if !errors.Is(err, ErrGap) || n != 1101*1024 {
 		t.Errorf("%d bytes, %v", n, err)
@@ -56,10 +58,10 @@ func TestAllSlotsFull(t *testing.T) {
 	for seq := int64(0); seq < 3000; seq++ {
 		c.feed(data(seq, kilobyte))
 	}
-	if !c.s.in.full() {
+	if !c.s.Full() {
 		t.Error("it could take more, with 3,000 messages unread")
 	}
-	c.feed(serviceMessage(ChannelClosed, closedNormally))
+	c.feed(serviceMessage(core.ChannelClosed, closedNormally))
 	if n, err := io.Copy(io.Discard, c); err != nil || n != 3000*1024 {
 		t.Errorf("%d bytes, %v", n, err)
 	}
@@ -120,74 +122,6 @@ func TestTwoReadersShareAMessage(t *testing.T) {
 	}
 }
 
-func TestSlotsForgetLargeMessages(t *testing.T) {
-	r := newReceiver(func(PayloadType, []byte) {})
-	large := make([]byte, MaxFrame/2)
-	sink := make([]byte, readLimit)
-	for seq := int64(0); seq < 2000; seq += 2 {
-		r.accept(&Message{Sequence: seq + 1, PayloadType: Output, Payload: large})
-		r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: large})
-		r.read(sink)
-	}
-	kept := 0
-	for _, s := range r.slots {
-		kept += cap(s.data)
-	}
-	if kept > 1<<20 {
-		t.Errorf("%d bytes in empty slots", kept)
-	}
-}
-
-func TestReceiverBounds(t *testing.T) {
-	r := newReceiver(func(PayloadType, []byte) {})
-	for seq, want := range map[int64]bool{maxReorder: false, maxReorder - 1: true, -1: false} {
-		if got := r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: []byte("x")}); got != want {
-			t.Errorf("number %d accepted: %v", seq, got)
-		}
-	}
-	r.accept(&Message{Sequence: 5, PayloadType: Output, Payload: []byte("first")})
-	kept, held := r.kept, r.held
-	if !r.accept(&Message{Sequence: 5, PayloadType: Output, Payload: []byte("second")}) || r.kept != kept || r.held != held {
-		t.Error("an early duplicate was not just acknowledged")
-	}
-	big := make([]byte, 200<<10)
-	var taken int
-	for seq := int64(10); seq < 500; seq++ {
-		if r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: big}) {
-			taken += len(big)
-		}
-	}
-	if taken > maxReorderBytes || taken < maxReorderBytes/2 {
-		t.Errorf("%d bytes kept out of order", taken)
-	}
-}
-
-// TestReceiverForgetsALongGap: the memory that a long repetition takes is given
-// back once it is over.
-func TestReceiverForgetsALongGap(t *testing.T) {
-	r := newReceiver(func(PayloadType, []byte) {})
-	payload := make([]byte, MaxPayload)
-	const n = 20_000
-	for seq := int64(1); seq < n; seq++ {
-		if !r.accept(&Message{Sequence: seq, PayloadType: Output, Payload: payload}) {
-			t.Fatalf("message %d was not kept", seq)
-		}
-	}
-	if got := r.missing(); got != 1 {
-		t.Errorf("%d messages are missing", got)
-	}
-	r.accept(&Message{Sequence: 0, PayloadType: Output, Payload: payload})
-	p := make([]byte, 1<<20)
-	for r.next < n || r.buf.n > 0 {
-		if k, _ := r.read(p); k == 0 {
-			t.Fatal("nothing to read")
-		}
-	}
-	if len(r.slots) > keptSlots {
-		t.Errorf("%d slots are left", len(r.slots))
-	}
-}
-
 // FuzzReceive feeds a Conn what an agent gone mad might send, cut into
 // messages by the fuzzer: no crash, no unbounded memory, nothing delivered
 // out of order.
@@ -205,15 +139,15 @@ func FuzzReceive(f *testing.F) {
 		}
 		want := make(map[int64]part) // the first to come with a number counts
 		for len(script) >= 3 {
-			seq, typ, n := int64(int8(script[0])), PayloadType(script[1]%14), int(script[2])
+			seq, typ, n := int64(int8(script[0])), core.PayloadType(script[1]%14), int(script[2])
 			script = script[3:]
 			n = min(n, len(script))
-			m := Message{Type: OutputStreamData, Created: 1, Sequence: seq, PayloadType: typ, Payload: script[:n]}
+			m := core.Message{Type: core.OutputStreamData, Created: 1, Sequence: seq, PayloadType: typ, Payload: script[:n]}
 			script = script[n:]
 			if _, ok := want[seq]; !ok {
 				want[seq] = part{}
-				if typ == Output || typ == StdErr {
-					want[seq] = part{m.Payload, typ == StdErr}
+				if typ == core.Output || typ == core.StdErr {
+					want[seq] = part{m.Payload, typ == core.StdErr}
 				}
 			}
 			c.feed(m.Append(nil))
@@ -234,9 +168,9 @@ func FuzzReceive(f *testing.F) {
 			}
 			expected = mark(expected, p.payload, p.stderr)
 		}
-		for c.s.in.buf.n > 0 {
+		for ready(c) > 0 {
 			b := make([]byte, 7)
-			n, stderr := c.s.in.read(b)
+			n, stderr := c.s.Read(b)
 			got = mark(got, b[:n], stderr)
 		}
 		ended := c.Err() != nil // and what comes then is not taken in

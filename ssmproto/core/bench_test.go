@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import (
 	"testing"
@@ -29,12 +29,12 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func BenchmarkAckEncode(b *testing.B) {
-	s := newStream(InputStreamData, OutputStreamData, time.Now(), [32]byte{})
+	s := NewStream(InputStreamData, OutputStreamData, time.Now(), [32]byte{})
 	m := Message{Type: OutputStreamData, Sequence: 123456}
 	b.ReportAllocs()
 	for b.Loop() {
 		s.acks.push(&m)
-		s.poll(1)
+		s.Poll(1)
 	}
 }
 
@@ -71,7 +71,7 @@ func BenchmarkSend(b *testing.B) {
 // BenchmarkReceive is a message from the socket to Read, and its
 // acknowledgement's frame.
 func BenchmarkReceive(b *testing.B) {
-	s := newStream(InputStreamData, OutputStreamData, time.Now(), [32]byte{})
+	s := NewStream(InputStreamData, OutputStreamData, time.Now(), [32]byte{})
 	m := Message{Type: OutputStreamData, SchemaVersion: 1, Created: 1, PayloadType: Output, Payload: make([]byte, MaxPayload)}
 	out := make([]byte, MaxPayload)
 	var frame []byte
@@ -80,10 +80,10 @@ func BenchmarkReceive(b *testing.B) {
 	for b.Loop() {
 		frame = m.Append(frame[:0])
 		m.Sequence++
-		if err := s.receive(frame, 1); err != nil {
+		if err := s.Receive(frame, 1); err != nil {
 			b.Fatal(err)
 		}
 		s.in.read(out)
-		s.poll(1)
+		s.Poll(1)
 	}
 }

@@ -1,6 +1,7 @@
-package ssmproto
+package core
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -14,7 +15,7 @@ func TestAgentHasDialled(t *testing.T) {
 	if sentMessage(t, s, 1) == nil {
 		t.Fatal("nothing sent")
 	}
-	s.receive(data(0, "SSH-2.0-you\r\n"), 2)
+	s.Receive(data(0, "SSH-2.0-you\r\n"), 2)
 	now := 2 + 5*time.Millisecond // far from any timeout
 	if m := sentMessage(t, s, now); m == nil || m.Type != Acknowledge {
 		t.Fatalf("%+v", m)
@@ -39,12 +40,12 @@ func TestPublication(t *testing.T) {
 			}
 			return n
 		}
-		s.receive(serviceMessage(PausePublication, ""), 1)
+		s.Receive(serviceMessage(PausePublication, ""), 1)
 		s.out.write(make([]byte, 2*MaxPayload))
 		if n := count(1); n != 1 {
 			t.Errorf("%s: %d messages while paused", name, n)
 		}
-		s.receive(release, 2)
+		s.Receive(release, 2)
 		if n := count(20 * time.Millisecond); n < 1 {
 			t.Errorf("%s does not let go", name)
 		}
@@ -149,5 +150,26 @@ func TestManySmallMessagesAreBounded(t *testing.T) {
 	}
 	if n := len(s.ring); n > 2*maxMessages {
 		t.Errorf("%d buffers", n)
+	}
+}
+
+// TestReplace: a message that has not been sent is replaced, and only by one of
+// its type.
+func TestReplace(t *testing.T) {
+	s := newTestStream()
+	for _, size := range []string{"1", "a longer one", "22"} {
+		s.Replace(Size, []byte(size))
+	}
+	s.Write([]byte("x"))
+	s.Replace(Size, []byte("333"))
+	var got []string
+	for m := sentMessage(t, s, 1); m != nil; m = sentMessage(t, s, 1) {
+		got = append(got, string(m.Payload))
+	}
+	if want := []string{"22", "x", "333"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	if s.out.backlog != 0 {
+		t.Errorf("a backlog of %d bytes when all is sent", s.out.backlog)
 	}
 }

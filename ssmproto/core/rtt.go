@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import "time"
 

@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ var schedules = flag.Int("schedules", 2000, "random schedules that the simulatio
 // must end.
 func TestSimulation(t *testing.T) {
 	n := *schedules
-	if testing.Short() || Raced { // here nothing races
+	if testing.Short() || raced { // here nothing races
 		n /= 10
 	}
 	var cuts, drops int
@@ -53,7 +53,7 @@ type simulation struct {
 }
 
 type simEnd struct {
-	s         *stream
+	s         *Stream
 	toWrite   []byte // what is to be sent in all
 	written   int
 	want      []byte // what the other end writes
@@ -102,7 +102,7 @@ func newSimulation(seed uint64) *simulation {
 	types := [2]MessageType{InputStreamData, OutputStreamData}
 	for i := range s.ends {
 		e := &simEnd{
-			s:         newStream(types[i], types[1-i], time.UnixMilli(1), [32]byte{byte(seed), byte(i)}),
+			s:         NewStream(types[i], types[1-i], time.UnixMilli(1), [32]byte{byte(seed), byte(i)}),
 			toWrite:   make([]byte, rng.IntN(1+int(pick(0, 100, 20_000, 200_000)))),
 			readMax:   int(pick(64<<10, 5000, 700)),
 			readPause: time.Duration(pick(0, 1, 20) * float64(time.Millisecond)),
@@ -164,7 +164,7 @@ func (s *simulation) work(i int, e *simEnd) error {
 	}
 	e.s.out.tick(s.now)
 	for {
-		frame := e.s.poll(s.now)
+		frame := e.s.Poll(s.now)
 		if frame == nil {
 			break
 		}
@@ -176,7 +176,7 @@ func (s *simulation) work(i int, e *simEnd) error {
 	if e.s.in.kept > maxReorderBytes || len(e.s.in.slots) > maxReorder {
 		return fmt.Errorf("%d bytes in %d slots", e.s.in.kept, len(e.s.in.slots))
 	}
-	if e.s.out.inFlight > maxWindow+HeadLen+MaxPayload || e.s.out.backlog > maxBacklog {
+	if e.s.out.inFlight > maxWindow+HeadLen+MaxPayload || e.s.out.backlog > MaxBacklog {
 		return fmt.Errorf("%d bytes in flight, %d waiting", e.s.out.inFlight, e.s.out.backlog)
 	}
 	return nil
@@ -238,7 +238,7 @@ func (s *simulation) advance() bool {
 			waiting = append(waiting, m)
 			continue
 		}
-		if err := in.receive(m.frame, s.now); err != nil {
+		if err := in.Receive(m.frame, s.now); err != nil {
 			panic(err)
 		}
 	}
@@ -257,7 +257,7 @@ func (s *simulation) cut() {
 		s.nextCut = 0 // with a window that starts anew each time it would take too long
 	}
 	for _, e := range s.ends {
-		e.s.relink()
+		e.s.Relink()
 	}
 }
 

@@ -1,35 +1,28 @@
 package ssmproto
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/link"
+
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
-// What tests of the core have in common: messages made by hand, and a Conn and a
-// stream without a link that take them.
+// Messages made by hand, and a Conn without a link that takes them.
 
 func data(seq int64, payload string) []byte {
-	return agentMessage(seq, Output, []byte(payload))
+	return agentMessage(seq, core.Output, []byte(payload))
 }
 
-func agentMessage(seq int64, t PayloadType, payload []byte) []byte {
-	m := Message{Type: OutputStreamData, SchemaVersion: 1, Created: 1, Sequence: seq, PayloadType: t, Payload: payload}
+func agentMessage(seq int64, t core.PayloadType, payload []byte) []byte {
+	m := core.Message{Type: core.OutputStreamData, SchemaVersion: 1, Created: 1, Sequence: seq, PayloadType: t, Payload: payload}
 	return m.Append(nil)
 }
 
-func serviceMessage(t MessageType, payload string) []byte {
-	m := Message{Type: t, SchemaVersion: 1, Created: 1, Payload: []byte(payload), Short: true}
-	return m.Append(nil)
-}
-
-func ackOf(seq int64) []byte {
-	m := Message{Type: Acknowledge, SchemaVersion: 1, Created: 1, Flags: 3,
-		Payload: AppendAck(nil, &Message{Type: InputStreamData, Sequence: seq})}
+func serviceMessage(t core.MessageType, payload string) []byte {
+	m := core.Message{Type: t, SchemaVersion: 1, Created: 1, Payload: []byte(payload), Short: true}
 	return m.Append(nil)
 }
 
@@ -43,6 +36,12 @@ func opened(t *testing.T) *Conn {
 	close(c.opened)
 	t.Cleanup(c.cancel)
 	return c
+}
+
+// ready is how many bytes wait for Read.
+func ready(c *Conn) int {
+	n, _ := c.s.Buffered()
+	return n
 }
 
 // feed hands messages to c as a link would that has read them.
@@ -70,22 +69,4 @@ func (t *told) Read(p []byte) (int, error) {
 	n := copy(p, t.said)
 	t.said = t.said[n:]
 	return n, nil
-}
-
-func newTestStream() *stream {
-	return newStream(InputStreamData, OutputStreamData, time.UnixMilli(1), [32]byte{})
-}
-
-// sentMessage polls one message and decodes it.
-func sentMessage(t *testing.T, s *stream, now time.Duration) *Message {
-	t.Helper()
-	f := s.poll(now)
-	if f == nil {
-		return nil
-	}
-	m, err := Parse(bytes.Clone(f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &m
 }

@@ -1,4 +1,4 @@
-package ssmproto
+package core
 
 const (
 	// readLimit is how many bytes of the stream may wait for Read.
@@ -24,7 +24,7 @@ type receiver struct {
 	// control is called once, in order, for each message that is not stream
 	// data. The payload is valid during the call.
 	control func(t PayloadType, payload []byte)
-	cipher  *streamCipher // if set, decrypts payloads
+	cipher  *Cipher // if set, decrypts payloads
 
 	buf   byteRing
 	errs  []span // the parts of buf that are a command's standard error, in order

@@ -1,6 +1,10 @@
-package ssmproto
+package core
 
 import (
+	"strings"
+
+	"github.com/ssmpipe/ssmpipe/testdata/wire"
+
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,14 +15,17 @@ import (
 // encoded to the same bytes.
 func TestCapturesRoundTrip(t *testing.T) {
 	n := 0
-	for name, lines := range captures(t) {
+	for name, lines := range wire.Captures(t) {
 		for i, c := range lines {
 			if c.Type != "binary" {
 				continue
 			}
 			n++
-			m := c.message(t)
-			if got := m.Append(nil); !bytes.Equal(got, c.frame(t)) {
+			m, err := Parse(c.Frame(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.Append(nil); !bytes.Equal(got, c.Frame(t)) {
 				t.Errorf("%s line %d:\n got %x\nwant %s", name, i+1, got, c.Hex)
 			}
 		}
@@ -31,13 +38,16 @@ func TestCapturesRoundTrip(t *testing.T) {
 // TestCapturedAcknowledgements: we write them as the real client does.
 func TestCapturedAcknowledgements(t *testing.T) {
 	acks := 0
-	for name, lines := range captures(t) {
+	for name, lines := range wire.Captures(t) {
 		byID := make(map[UUID]Message)
 		for i, c := range lines {
 			if c.Type != "binary" {
 				continue
 			}
-			m := c.message(t)
+			m, err := Parse(c.Frame(t))
+			if err != nil {
+				t.Fatal(err)
+			}
 			if m.Type != Acknowledge {
 				byID[m.ID] = m
 				continue
@@ -80,6 +90,7 @@ func TestParseAckOtherForms(t *testing.T) {
 	}
 	for _, payload := range []string{
 		``, `{}`, `null`, `[]`, `{"AcknowledgedMessageSequenceNumber":-1}`, `{"AcknowledgedMessageSequenceNumber":"1"}`,
+		`{"AcknowledgedMessageSequenceNumber":3` + strings.Repeat(" ", maxAck) + `}`, // an acknowledgement is not of any length
 		ackHead + ackID + ackSeq + ackTail, ackHead + ackID + ackSeq + `99999999999999999999` + ackTail,
 	} {
 		if got, err := ParseAck([]byte(payload)); !errors.Is(err, ErrMalformed) {
@@ -118,10 +129,10 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, lines := range captures(f) {
+	for _, lines := range wire.Captures(f) {
 		for _, c := range lines[:min(len(lines), 12)] {
 			if c.Type == "binary" {
-				f.Add(c.frame(f))
+				f.Add(c.Frame(f))
 			}
 		}
 	}
