@@ -23,13 +23,13 @@ func TestBusyUntilTheLimit(t *testing.T) {
 		end       string
 	}{
 		"throttled": {"StartSession", nil, ssmtest.APIError{Status: 400, Code: "ThrottlingException", Message: "Rate exceeded"},
-			"ssmpipe: AWS limits StartSession calls (ThrottlingException); trying again",
+			"ssmpipe: AWS is throttling StartSession calls (ThrottlingException); trying again",
 			"timed out after 12s: ThrottlingException: Rate exceeded; "},
 		"broken": {"StartSession", nil, ssmtest.APIError{Status: 500, Code: "InternalServerError", Message: "An error occurred"},
 			"ssmpipe: AWS cannot serve StartSession calls (InternalServerError); trying again",
 			"timed out after 12s: InternalServerError: An error occurred; "},
 		"looked up": {"DescribeInstances", []string{"web-1"}, ssmtest.APIError{Status: 503, Code: "RequestLimitExceeded", Message: "Request limit exceeded."},
-			"ssmpipe: AWS limits DescribeInstances calls (RequestLimitExceeded); trying again",
+			"ssmpipe: AWS is throttling DescribeInstances calls (RequestLimitExceeded); trying again",
 			"timed out after 12s: RequestLimitExceeded: Request limit exceeded.; "},
 	} {
 		t.Run(name, func(t *testing.T) {
