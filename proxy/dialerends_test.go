@@ -68,9 +68,7 @@ func TestDialerErrors(t *testing.T) {
 			t.Errorf("%s %s via %q: %v", c.network, c.address, c.via, err)
 		}
 	}
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions", n)
-	}
+	rigtest.NoSessions(t, b)
 }
 
 // TestDialerRefused: it is the connection's first Read that learns of it.
@@ -182,9 +180,7 @@ func TestDialerClose(t *testing.T) {
 		})
 	}
 	closing.Wait()
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions after Close", n)
-	}
+	rigtest.NoSessions(t, b)
 	for range cap(dialling) {
 		if err := <-dialling; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a dial that was under way: %v", err)
@@ -261,9 +257,7 @@ func TestDialerLeavesNothing(t *testing.T) {
 		d.Close()
 	}
 	rigtest.WaitFor(t, "end of the goroutines", func() bool { return numGoroutine() <= before })
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions", n)
-	}
+	rigtest.NoSessions(t, b)
 }
 
 // numGoroutine counts those that are not the service's.

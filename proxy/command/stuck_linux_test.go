@@ -170,9 +170,7 @@ func TestStuckSessionIsEnded(t *testing.T) {
 	if by != syscall.SIGTERM || took > stuckTime+lastTime+stuckMargin {
 		t.Errorf("ended by %v after %v: %v", by, took, cmd.ProcessState)
 	}
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, b)
 }
 
 // TestTwoSignalsAtOnce is how timeout(1) and a terminal's end send them.
@@ -227,9 +225,7 @@ func TestStuckTerminalIsRestored(t *testing.T) {
 			if s.Modes(t) != s.Before {
 				t.Error("the terminal is not as it was")
 			}
-			if n := r.ActiveSessions(); n != 0 {
-				t.Errorf("%d sessions linger in the account", n)
-			}
+			rigtest.NoSessions(t, r)
 		})
 	}
 }

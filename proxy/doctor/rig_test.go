@@ -135,9 +135,7 @@ func (p *patient) see(t testing.TB, args ...string) (d diagnosis) {
 		}
 		d.findings = append(d.findings, f)
 	}
-	if n := p.ActiveSessions(); n > 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, p)
 	return d
 }
 

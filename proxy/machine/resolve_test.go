@@ -32,9 +32,7 @@ func newRigNames(t testing.TB, nodes ...awstest.Node) *rigNames {
 	r := &rigNames{Server: awstest.NewServer(awstest.Config{Config: ssmtest.Config{Regions: []string{"eu-central-1"}}})}
 	t.Cleanup(func() {
 		r.Close()
-		if n := r.ActiveSessions(); n > 0 {
-			t.Errorf("%d sessions linger", n)
-		}
+		rigtest.NoSessions(t, r)
 	})
 	for _, n := range nodes {
 		r.add(n)

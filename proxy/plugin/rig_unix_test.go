@@ -174,7 +174,5 @@ func (w *pluginProcess) wantEnd(t testing.TB, srv *awstest.Server, status int, t
 	if got := w.ProcessState.ExitCode(); got != status || !strings.Contains(stderr, text) || text == "" && stderr != "" {
 		t.Errorf("status %d, want %d; stderr %q, want %q", got, status, stderr, text)
 	}
-	if n := srv.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, srv)
 }

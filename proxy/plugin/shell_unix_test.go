@@ -82,9 +82,7 @@ func TestAWSShellPiped(t *testing.T) {
 		!strings.HasPrefix(out, "\nStarting session with SessionId: "+id+"\n") || !strings.HasSuffix(out, "\n\nExiting session with sessionId: "+id+".\n\n") {
 		t.Errorf("status %d, stdout %q, stderr %q", got.Status, out, got.Stderr)
 	}
-	if n := r.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger", n)
-	}
+	rigtest.NoSessions(t, r)
 }
 
 // TestAWSShellInTmux: the AWS CLI in a window of tmux.

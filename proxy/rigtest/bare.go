@@ -124,7 +124,5 @@ func (p *Process) WantEnd(t testing.TB, b *Bare, d time.Duration, status int, te
 	case text != "" && (strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, text) || !strings.HasPrefix(stderr, "ssmpipe: ")):
 		t.Errorf("stderr %q, want one line with %q", stderr, text)
 	}
-	if n := b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	NoSessions(t, b)
 }

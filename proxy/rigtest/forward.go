@@ -58,12 +58,8 @@ func NewBastion(t testing.TB, cfg ssmtest.Config) *Bastion {
 	t.Helper()
 	b := &Bastion{Inside: NewInside(), Server: awstest.NewServer(awstest.Config{Config: cfg})}
 	t.Cleanup(func() {
+		NoSessions(t, b)
 		b.Server.Close()
-		for _, s := range b.Sessions() {
-			if !s.Ended() {
-				t.Errorf("session %s lingers in the account", s.ID())
-			}
-		}
 	})
 	b.AddNode(awstest.Node{ID: Node1, Node: ssmtest.Node{Dial: b.Dial}})
 	b.Environ = Environ(t, b.Server)
@@ -182,7 +178,5 @@ func (f *Forwarding) WantEnd(t testing.TB, status int, text string) {
 	if got := f.ProcessState.ExitCode(); got != status || !strings.Contains(f.Said(), text) {
 		t.Errorf("status %d, want %d; stderr %q, want %q in it", got, status, f.Said(), text)
 	}
-	if n := f.b.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	NoSessions(t, f.b)
 }

@@ -197,9 +197,7 @@ func (s *Screen) WantEnd(t testing.TB, srv *awstest.Server, status int) {
 	if s.Modes(t) != s.Before {
 		t.Error("the terminal is not as it was")
 	}
-	if n := srv.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	NoSessions(t, srv)
 	s.close()
 }
 

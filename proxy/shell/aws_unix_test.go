@@ -42,9 +42,7 @@ func TestShellEncrypted(t *testing.T) {
 		if got.Status != 1 || !strings.Contains(got.Stderr, "kms:GenerateDataKey") || strings.Count(got.Stderr, "\n") != 1 {
 			t.Errorf("%+v", got)
 		}
-		if n := r.ActiveSessions(); n != 0 {
-			t.Errorf("%d sessions linger in the account", n)
-		}
+		rigtest.NoSessions(t, r)
 	}
 }
 
@@ -86,9 +84,7 @@ func TestContainer(t *testing.T) {
 			t.Errorf("%s: %+v", target, got)
 		}
 	}
-	if n := r.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, r)
 }
 
 // TestContainerRefused: what ECS Exec lacks is told, with what to do.

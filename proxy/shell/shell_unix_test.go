@@ -88,9 +88,7 @@ func TestShellTerminalGone(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("still running")
 	}
-	if n := r.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, r)
 }
 
 // farReader has the far side read n bytes as they are into a file.
@@ -304,9 +302,7 @@ func TestShellScript(t *testing.T) {
 			t.Errorf("%q: %+v", script, got)
 		}
 	}
-	if n := r.ActiveSessions(); n != 0 {
-		t.Errorf("%d sessions linger in the account", n)
-	}
+	rigtest.NoSessions(t, r)
 }
 
 // TestShellReaderGone: nobody is there any more to see what comes.
