@@ -28,9 +28,9 @@ const (
 // Service asks EC2 and Systems Manager in one region. It is safe for concurrent
 // use.
 type Service struct {
-	region string
-	ec2    *ec2.Client
-	ssm    *ssm.Client
+	// The SDK's clients are not fields: a Service is held in an interface, and the
+	// linker would then keep all of their methods, which take 30 MB.
+	cfg    aws.Config
 	failed func(action string, err error)
 
 	mu   sync.Mutex
@@ -41,9 +41,7 @@ type Service struct {
 // asked, the other is still used, and failed is called once for each action.
 func New(cfg aws.Config, failed func(action string, err error)) *Service {
 	return &Service{
-		region: cfg.Region,
-		ec2:    ec2.NewFromConfig(cfg),
-		ssm:    ssm.NewFromConfig(cfg),
+		cfg:    cfg,
 		failed: failed,
 		told:   make(map[string]bool),
 	}
@@ -240,7 +238,7 @@ func (s *Service) merge(machines []driver.Machine, nodes []ssmtypes.InstanceInfo
 		default:
 			at = len(machines)
 			place[id] = at
-			machines = append(machines, driver.Machine{ID: id, Region: s.region})
+			machines = append(machines, driver.Machine{ID: id, Region: s.cfg.Region})
 		}
 		addNode(&machines[at], &nodes[i])
 	}
@@ -262,8 +260,9 @@ const ec2Page = 500
 // the linker then keeps all of EC2's methods, which take 30 MB.
 func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page func([]driver.Machine)) error {
 	in := ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(ec2Page)}
+	client := ec2.NewFromConfig(s.cfg)
 	for {
-		out, err := s.ec2.DescribeInstances(ctx, &in)
+		out, err := client.DescribeInstances(ctx, &in)
 		if err != nil {
 			return err
 		}
@@ -285,8 +284,9 @@ func (s *Service) describe(ctx context.Context, filters []ec2types.Filter, page 
 // inform calls page with each page of Systems Manager's nodes.
 func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInformationStringFilter, page func([]ssmtypes.InstanceInformation)) error {
 	in := ssm.DescribeInstanceInformationInput{Filters: filters, MaxResults: aws.Int32(ssmPage)}
+	client := ssm.NewFromConfig(s.cfg)
 	for {
-		out, err := s.ssm.DescribeInstanceInformation(ctx, &in)
+		out, err := client.DescribeInstanceInformation(ctx, &in)
 		if err != nil {
 			return err
 		}
@@ -303,7 +303,7 @@ func (s *Service) inform(ctx context.Context, filters []ssmtypes.InstanceInforma
 func (s *Service) instance(i *ec2types.Instance) driver.Machine {
 	m := driver.Machine{
 		ID:         aws.ToString(i.InstanceId),
-		Region:     s.region,
+		Region:     s.cfg.Region,
 		Launched:   aws.ToTime(i.LaunchTime),
 		PrivateIP:  aws.ToString(i.PrivateIpAddress),
 		PrivateDNS: aws.ToString(i.PrivateDnsName),
