@@ -1,6 +1,7 @@
 package awsapi
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha1"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,16 +120,15 @@ func askIn(t *testing.T, asker, url string) error {
 // TestEndlessAnswers: no answer is read without an end, whoever gives it.
 func TestEndlessAnswers(t *testing.T) {
 	chunk := []byte(strings.Repeat("a", 64<<10))
-	bomb := func() []byte { // 1 GiB
-		var b strings.Builder
+	member := func(text string) []byte {
+		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
-		w.Write([]byte(`{"a":"`))
-		for range 1 << 14 {
-			w.Write(chunk)
-		}
+		io.WriteString(w, text)
 		w.Close()
-		return []byte(b.String())
-	}()
+		return b.Bytes()
+	}
+	// 1 GiB in members of 1 MiB, of which one is compressed here.
+	bomb := slices.Concat(member(`{"a":"`), bytes.Repeat(member(strings.Repeat("a", 1<<20)), 1<<10))
 	for name, answer := range map[string]func(w http.ResponseWriter, status int){
 		"body": func(w http.ResponseWriter, status int) {
 			w.WriteHeader(status)
