@@ -77,7 +77,7 @@ type Service interface {
 	OpenShell(ctx context.Context, id string, r ShellRequest) (*Shell, error)
 
 	// Release closes connections that were opened in advance and have not been
-	// used. The Service can still be used.
+	// used. The Service can still be used, and Release be called again.
 	Release()
 
 	// Close closes the Service's idle connections. Streams are not affected.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -31,6 +32,8 @@ type Warm struct {
 	cancel context.CancelFunc
 	ready  chan net.Conn // receives the connection, if any, then is closed
 	begun  time.Time     // set before ready is closed
+
+	dropped sync.Once
 }
 
 // warmUp starts opening a connection to cfg's API after warmAfter. The caller
@@ -92,17 +95,19 @@ func (w *Warm) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return w.dialer.dial(ctx, network, addr)
 }
 
-// Drop closes the connection if it was not used.
+// Drop closes the connection if it was not used. It can be called again.
 func (w *Warm) Drop() {
-	if w.cancel != nil {
-		w.cancel()
-	}
-	if w.timer == nil || w.timer.Stop() {
-		return
-	}
-	for conn := range w.ready {
-		conn.Close()
-	}
+	w.dropped.Do(func() {
+		if w.cancel != nil {
+			w.cancel()
+		}
+		if w.timer == nil || w.timer.Stop() {
+			return
+		}
+		for conn := range w.ready {
+			conn.Close()
+		}
+	})
 }
 
 // Endpoint returns the URL where the SDK will find the API, or nil.
