@@ -34,24 +34,11 @@ func Echoes(address string) bool {
 
 // EchoServer echoes each connection until its end.
 func EchoServer(t testing.TB) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { io.Copy(c, c); c.Close() }()
-		}
-	}()
-	return l.Addr().String()
+	t.Helper()
+	return ServeTCP(t, func(c net.Conn) { io.Copy(c, c) })
 }
 
-// server serves each connection with handle until the test ends, and returns
+// ServeTCP serves each connection with handle until the test ends, and returns
 // its address.
 func ServeTCP(t testing.TB, handle func(net.Conn)) string {
 	t.Helper()

@@ -53,7 +53,7 @@ func Service(t testing.TB, cfg ssmtest.Config, address string) *awstest.Server {
 	return ServiceWith(t, awstest.Config{Config: cfg}, address)
 }
 
-// ServiceWith is service where the account matters.
+// ServiceWith is Service where the account matters.
 func ServiceWith(t testing.TB, cfg awstest.Config, address string) *awstest.Server {
 	srv := awstest.NewServer(cfg)
 	t.Cleanup(func() {
