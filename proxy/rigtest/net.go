@@ -35,7 +35,7 @@ func Echoes(address string) bool {
 // EchoServer echoes each connection until its end.
 func EchoServer(t testing.TB) (address string) {
 	t.Helper()
-	return ServeTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	return ServeTCP(t, Echo)
 }
 
 // ServeTCP serves each connection with handle until the test ends, and returns
