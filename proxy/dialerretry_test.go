@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // TestManyAtOnceWaitTheirTurn: of many that start at once all get a session,

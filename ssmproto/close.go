@@ -8,9 +8,8 @@ import (
 	"net"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
+	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
 )
 
 // Bounds of Close: lingerTime is how long it waits for acknowledgements,

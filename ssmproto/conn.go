@@ -13,10 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 	"github.com/ssmpipe/ssmpipe/ssmproto/deadline"
 	"github.com/ssmpipe/ssmpipe/ssmproto/link"
-
-	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 
 // Conn is a stream over the data channel of one session. It outlives its

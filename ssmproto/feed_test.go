@@ -5,9 +5,8 @@ import (
 	"net"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/link"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // Messages made by hand, and a Conn without a link that takes them.

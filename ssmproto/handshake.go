@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 

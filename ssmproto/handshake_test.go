@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 

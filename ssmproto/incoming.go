@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
-	"github.com/ssmpipe/ssmpipe/ssmproto/link"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // control handles the agent's messages that are not stream data. It is called

@@ -6,9 +6,8 @@ import (
 	"io"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/link"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
+	"github.com/ssmpipe/ssmpipe/ssmproto/link"
 )
 
 // TestConnectToPortError ends a session of one connection, and not one of many.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/ssmpipe/ssmpipe/ssmproto/clip"
-
 	"github.com/ssmpipe/ssmpipe/ssmproto/core"
 )
 

@@ -29,12 +29,11 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/keys"
 	"github.com/ssmpipe/ssmpipe/proxy/list"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 	"github.com/ssmpipe/ssmpipe/proxy/shell"
 	"github.com/ssmpipe/ssmpipe/proxy/stdio"
 	"github.com/ssmpipe/ssmpipe/proxy/table"
 	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
-	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 
 // mangler is between us and a service, and changes what the service answers to

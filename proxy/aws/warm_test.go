@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // countTo forwards connections to address and counts them.

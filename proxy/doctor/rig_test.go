@@ -18,9 +18,8 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/doctor"
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // patient is a machine called web-1, with all that leads to it, for the doctor

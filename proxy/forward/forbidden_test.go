@@ -4,9 +4,8 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // TestForwardToLoopbackThere: today's agents forward to no host that is, or is a

@@ -15,9 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // rowsToCopy returns rows for COPY, about n bytes of them.

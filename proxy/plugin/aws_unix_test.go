@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // These tests run Debian's AWS CLI with ssmpipe as its plugin. What that version

@@ -20,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 

@@ -8,9 +8,8 @@ import (
 	"testing"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 const dataKeyID = "arn:aws:kms:us-east-1:123456789012:key/00000000-1111-2222-3333-444444444444"

@@ -13,9 +13,8 @@ import (
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
 	"github.com/ssmpipe/ssmpipe/proxy/machine"
 	"github.com/ssmpipe/ssmpipe/proxy/quote"
-	"github.com/ssmpipe/ssmpipe/proxy/shell"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/proxy/shell"
 )
 
 // TestShellLeavesNothing: neither goroutines nor pipes, whatever ended it. (It

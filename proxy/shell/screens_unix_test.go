@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/awstest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
 )
 

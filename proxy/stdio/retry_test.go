@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // TestBusyUntilTheLimit: what AWS cannot do now is tried until the time for

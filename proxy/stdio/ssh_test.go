@@ -16,9 +16,8 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/net/proxy"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 func TestSSHExitStatus(t *testing.T) {

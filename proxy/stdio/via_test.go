@@ -9,9 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
-
 	"github.com/ssmpipe/ssmpipe/proxy/rigtest"
+	"github.com/ssmpipe/ssmpipe/ssmproto/ssmtest"
 )
 
 // TestVia: real ssh and scp to a machine that has no agent, through one that
