@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
-	"github.com/ssmpipe/ssmpipe/proxy/machine"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // plainChecks returns the checks for a driver that is no Examiner: they need no
@@ -50,14 +50,14 @@ func (d *doctor) agent(m *driver.Machine) Finding {
 	case m.Online() && m.Pinged.IsZero():
 		return ok("online")
 	case m.Online():
-		return ok("online, called in %s ago", machine.Ago(m.Pinged))
+		return ok("online, called in %s ago", safetext.Ago(m.Pinged))
 	case m.Ping == "":
 		return skipped("only a session can tell")
 	}
 	f := Finding{Status: StatusFailed, Detail: fmt.Sprintf("not connected (%s)", m.Ping),
 		Remedy: fmt.Sprintf("check that the machine is running and not overloaded, and that its %s is running and can reach the service", d.o.Driver.Words().Agent)}
 	if !m.Pinged.IsZero() {
-		f.Detail += fmt.Sprintf(": it last called in %s ago", machine.Ago(m.Pinged))
+		f.Detail += fmt.Sprintf(": it last called in %s ago", safetext.Ago(m.Pinged))
 	}
 	return f
 }

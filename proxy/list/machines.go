@@ -297,7 +297,7 @@ func passed(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return machine.Ago(t) + " ago"
+	return safetext.Ago(t) + " ago"
 }
 
 // pattern is a glob if it contains glob characters, and otherwise a substring of

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
 	"github.com/ssmpipe/ssmpipe/proxy/safetext"
@@ -92,15 +91,15 @@ func (e *AwayError) Error() string {
 	}
 	switch {
 	case startedLately(e.known) && !e.known.Online():
-		return text + "it was started " + Ago(e.known.Launched) + " ago, and its " + e.agent + " has not called in since"
+		return text + "it was started " + safetext.Ago(e.known.Launched) + " ago, and its " + e.agent + " has not called in since"
 	case e.known.Ping == "":
 		return text + "its " + e.agent + " has never called in"
 	case e.known.Online():
-		return text + "its " + e.agent + " called in " + Ago(e.known.Pinged) + " ago"
+		return text + "its " + e.agent + " called in " + safetext.Ago(e.known.Pinged) + " ago"
 	case e.known.Pinged.IsZero():
 		return text + "its " + e.agent + " is not connected"
 	}
-	return text + "its " + e.agent + " has not called in for " + Ago(e.known.Pinged)
+	return text + "its " + e.agent + " has not called in for " + safetext.Ago(e.known.Pinged)
 }
 
 func (e *AwayError) next(target string) string {
@@ -119,9 +118,4 @@ func (e *AwayError) next(target string) string {
 		return e.advice
 	}
 	return fmt.Sprintf("\"ssmpipe doctor %s\" looks for the reason", target)
-}
-
-// Ago formats a past time the way people say it.
-func Ago(t time.Time) string {
-	return safetext.Roughly(max(0, time.Since(t)))
 }

@@ -18,3 +18,6 @@ func Roughly(d time.Duration) string {
 		return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
 	}
 }
+
+// Ago formats how long ago t was, as Roughly does. A time to come was just now.
+func Ago(t time.Time) string { return Roughly(max(0, time.Since(t))) }

@@ -19,10 +19,10 @@ import (
 // metadata service take several round trips, of which this saves two.
 const warmAfter = 5 * time.Millisecond
 
-// WarmTimeout limits how long opening may take and how long the connection may
+// warmTimeout limits how long opening may take and how long the connection may
 // then stay unused: a person may be looking for an MFA code, and servers close
 // silent connections.
-const WarmTimeout = 10 * time.Second
+const warmTimeout = 10 * time.Second
 
 // Warm is a connection to the API that is opened before it is needed.
 type Warm struct {
@@ -53,7 +53,7 @@ func warmUp(ctx context.Context, cfg aws.Config) *Warm {
 	if u.Port() == "" {
 		w.addr += ":443"
 	}
-	ctx, w.cancel = context.WithTimeout(ctx, WarmTimeout)
+	ctx, w.cancel = context.WithTimeout(ctx, warmTimeout)
 	w.ready = make(chan net.Conn, 1)
 	w.timer = time.AfterFunc(warmAfter, func() {
 		defer close(w.ready)
@@ -82,7 +82,7 @@ func (w *Warm) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if addr == w.addr {
 		select {
 		case conn := <-w.ready:
-			if conn != nil && time.Since(w.begun) < WarmTimeout {
+			if conn != nil && time.Since(w.begun) < warmTimeout {
 				return conn, nil
 			}
 			if conn != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
-	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 	"github.com/ssmpipe/ssmpipe/proxy/stream"
 )
 
@@ -131,6 +130,3 @@ func (e *examination) bad(s driver.Status, err error, remedy string) driver.Find
 	f.Remedy = remedy
 	return f
 }
-
-// ago formats a past time the way people say it.
-func ago(t time.Time) string { return safetext.Roughly(max(0, time.Since(t))) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ssmpipe/ssmpipe/proxy/aws/inventory"
 	"github.com/ssmpipe/ssmpipe/proxy/driver"
+	"github.com/ssmpipe/ssmpipe/proxy/safetext"
 )
 
 // target looks for the target. Without EC2's word an instance may exist although
@@ -32,7 +33,7 @@ func (e *examination) state(context.Context) driver.Finding {
 	case i.State == "":
 		return skipped("EC2 did not report it; see ec2:DescribeInstances above")
 	case i.State == "running":
-		return ok("running for %s", ago(i.Launched))
+		return ok("running for %s", safetext.Ago(i.Launched))
 	}
 	f := driver.Finding{Status: driver.StatusFailed, Detail: i.State}
 	switch i.State {
@@ -72,7 +73,7 @@ func (e *examination) agent(context.Context) driver.Finding {
 	case strings.HasPrefix(i.ID, "ecs:"):
 		return skipped("only a session can tell")
 	case i.Online():
-		return ok("online, called in %s ago", ago(i.Pinged))
+		return ok("online, called in %s ago", safetext.Ago(i.Pinged))
 	case !e.allowed[inventory.SSMAction]:
 		return skipped("see ssm:DescribeInstanceInformation above")
 	case i.Ping == "":
@@ -84,7 +85,7 @@ func (e *examination) agent(context.Context) driver.Finding {
 			Remedy: fmt.Sprintf("check that %s; that %s; and that the agent is installed and running (\"systemctl status amazon-ssm-agent\")", role, network)}
 	}
 	return driver.Finding{Status: driver.StatusFailed, Detail: fmt.Sprintf("not connected (%s): it last called in %s ago, at %s",
-		i.Ping, ago(i.Pinged), i.Pinged.Local().Format("2006-01-02 15:04")),
+		i.Ping, safetext.Ago(i.Pinged), i.Pinged.Local().Format("2006-01-02 15:04")),
 		Remedy: fmt.Sprintf("check that the machine is not overloaded or hung; that the agent is running (\"systemctl restart amazon-ssm-agent\"); that %s; and that its role still has AmazonSSMManagedInstanceCore; a reboot often helps", network)}
 }
 
