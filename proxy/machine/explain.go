@@ -86,7 +86,7 @@ func (o *Options) Cause(err error) string {
 	switch {
 	case errors.As(err, &ended):
 		return ended.Error()
-	case errors.As(err, &to) && !o.meaning(err).Busy:
+	case errors.As(err, &to) && !o.meaning(err).Busy: // throttling is the account's, not one destination's
 		return to.To.String() + ": " + o.Cause(to.Err)
 	case errors.As(err, &away):
 		return away.Error()
